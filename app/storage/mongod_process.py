@@ -1,0 +1,334 @@
+"""One mongod on one data directory: starting it, making it primary, starting it again, stopping it.
+
+It knows nothing of who may use the directory nor where the binary comes from; that, and why things are as they are,
+is in `app.storage.embedded`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from pymongo import AsyncMongoClient
+from pymongo.errors import OperationFailure, PyMongoError
+
+from app.storage.locks import try_lock
+
+SET_NAME: Final = "rs0"
+HOST: Final = "127.0.0.1"
+STOP_SECONDS: Final = 5.0
+"""How long mongod may take to stop before it is killed."""
+LEFT_OVER_SECONDS: Final = 5.0
+"""How long the mongod of a server that was killed may take to be gone."""
+LOG_LIMIT: Final = 10 * 1024 * 1024
+"""Bytes above which the log is set aside at start; one old log is kept."""
+POLL_SECONDS: Final = 0.01
+LONGEST_PAUSE: Final = 5.0
+
+_ADDRESS_IN_USE: Final = 48  # mongod's own exit status
+_NOT_YET_INITIALIZED: Final = 94
+
+# Runs between fork and mongod, in a process of its own: code of ours in a forked child (`preexec_fn`) may deadlock
+# when other threads were running, and uvloop starts processes in its own way. If the server died before prctl took
+# effect no signal would ever come: then the parent is already another.
+LAUNCHER: Final = """
+import os, sys
+if sys.platform == "linux":
+    import ctypes
+    ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL: kept over exec
+if os.getppid() != int(sys.argv[1]):
+    sys.exit("the server is gone")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+log = structlog.get_logger(__name__)
+
+
+class EmbeddedError(Exception):
+    """The private MongoDB cannot be had. The message says what is wrong and what to do, for a person to read."""
+
+
+class _PortTakenError(EmbeddedError):
+    pass
+
+
+class Mongod:
+    """One mongod process after another on the same data and, once it is known, the same port."""
+
+    def __init__(self, binary: Path, data_dir: Path, start_timeout: float) -> None:
+        self.port = 0
+        self._binary = binary
+        self._data = data_dir / "mongodb"
+        self._log = data_dir / "mongod.log"
+        self._port_file = data_dir / "mongod.port"
+        self._start_timeout = start_timeout
+        self._process: asyncio.subprocess.Process | None = None
+        self._log_start = 0
+
+    async def start(self) -> None:
+        """Up and primary; on the remembered port if it is free, else on another, which is then remembered."""
+        try:
+            self._data.mkdir(mode=0o700, exist_ok=True)
+            self._data.chmod(0o700)
+            if self._log.exists() and self._log.stat().st_size > LOG_LIMIT:
+                self._log.replace(self._log.with_name("mongod.log.1"))
+        except OSError as error:
+            raise EmbeddedError(f"DATA_DIR cannot be used ({error}): make it the server's own") from error
+        remembered = port = _remembered(self._port_file)
+        for attempts_left in (2, 1, 0):
+            self.port = port if port and _is_free(port) else _free_port()
+            try:
+                if self.port != remembered:
+                    await self._move()
+                await self._launch()
+            except _PortTakenError:  # between our look and mongod's
+                if not attempts_left:
+                    raise
+                port = 0
+            else:
+                break
+
+    async def keep_running(self) -> None:
+        """Starts mongod again, on the same port, whenever it ends; until cancelled."""
+        pause = 0.0
+        while True:
+            assert self._process is not None
+            began = time.monotonic()
+            code = await self._process.wait()
+            if time.monotonic() - began > 60:
+                pause = 0.0
+            log.error("mongod ended by itself and is started again", status=code, last_words=self._last_words())
+            while True:
+                await asyncio.sleep(pause)
+                pause = min(max(0.1, pause * 2), LONGEST_PAUSE)
+                began = time.monotonic()
+                try:
+                    await self._launch()
+                except EmbeddedError as error:
+                    log.error("mongod could not be started again", reason=str(error), again_in=pause)
+                else:
+                    log.info("mongod is up again", port=self.port, seconds=round(time.monotonic() - began, 3))
+                    break
+
+    async def stop(self) -> None:
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        try:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+            await asyncio.wait_for(process.wait(), STOP_SECONDS)
+        except TimeoutError:
+            log.warning("mongod did not stop and is killed", seconds=STOP_SECONDS)
+            await self._kill()
+        except BaseException:  # cancelled once more: there is no time
+            await self._kill()
+            raise
+
+    async def _move(self) -> None:
+        """Writes the new address into the set's configuration, and remembers it.
+
+        A member that does not find itself in its configuration asks at the old address whether that is itself, and if
+        whoever has the port now accepts and keeps silent, it does nothing else for 30 s. So mongod is told beforehand,
+        run without a set for a moment.
+        """
+        if (self._data / "WiredTiger").exists():
+            async with self._starting(as_set=False), self._client() as client:
+                await self._until(lambda: self._is_ours(client))
+                change = {"$set": {"members": self._members()}, "$inc": {"version": 1}}
+                await client["local"]["system.replset"].update_one({}, change)
+            await self.stop()
+        # Only a hint: where a crash left an older one, `_is_primary` puts it right.
+        self._port_file.write_text(f"{self.port}\n", encoding="ascii")
+
+    async def _launch(self) -> None:
+        """One mongod, up and primary on `self.port`; if that fails there is none."""
+        async with self._starting(as_set=True), self._client() as client:
+            await self._until(lambda: self._is_ours(client))
+            await self._until(lambda: self._is_primary(client))
+
+    @asynccontextmanager
+    async def _starting(self, *, as_set: bool) -> AsyncIterator[None]:
+        """A mongod that accepts connections; the block has what is left of the time, and if it fails mongod is gone."""
+        try:
+            async with asyncio.timeout(self._start_timeout):
+                await self._left_over_gone()
+                await self._spawn(as_set)
+                await self._until(self._accepts)
+                yield
+        except TimeoutError as error:
+            await self._kill()
+            raise EmbeddedError(
+                f"MongoDB was not up within {self._start_timeout:g} s: {self._last_words()} (more in {self._log})"
+            ) from error
+        except (OSError, PyMongoError) as error:
+            await self._kill()
+            raise EmbeddedError(f"{self._binary} could not be started in {self._data}: {error}") from error
+        except BaseException:
+            await self._kill()
+            raise
+
+    async def _left_over_gone(self) -> None:
+        """Waits for the mongod of a killed server, which holds its own lock until it is gone."""
+        try:
+            file = open(self._data / "mongod.lock", "r+", encoding="ascii", errors="replace")  # noqa: SIM115, ASYNC230
+        except FileNotFoundError:
+            return
+        with file:
+            deadline = time.monotonic() + LEFT_OVER_SECONDS
+            while not try_lock(file):
+                if time.monotonic() >= deadline:
+                    raise EmbeddedError(
+                        f"a mongod (process {file.read(20).strip()}) still uses {self._data}: stop it and start again"
+                    )
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def _spawn(self, as_set: bool) -> None:
+        arguments = [
+            *("--dbpath", str(self._data), "--bind_ip", HOST, "--port", str(self.port), "--nounixsocket"),
+            *(("--replSet", SET_NAME, "--oplogSize", "256") if as_set else ()),
+            *("--wiredTigerCacheSizeGB", "0.5", "--quiet"),
+            # 32 MB of journal instead of 300 MB for an empty database.
+            *("--wiredTigerEngineConfigString", "log=(prealloc=false,file_max=32MB)"),
+            *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+            # What a killed server left open holds its session's document no longer than this.
+            *("--setParameter", "transactionLifetimeLimitSeconds=5"),
+        ]
+        # Its output is its log, so that what the dynamic linker says before main() is in there too.
+        with open(self._log, "ab", opener=_for_owner) as output:  # noqa: ASYNC230
+            self._log_start = output.tell()
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid()), str(self._binary), *arguments),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    async def _accepts(self) -> bool:
+        try:
+            _, writer = await asyncio.open_connection(HOST, self.port)
+        except OSError:
+            return False
+        writer.close()
+        return True
+
+    def _client(self) -> AsyncMongoClient[dict[str, Any]]:
+        """To be made once the port is open: after a failure the driver pauses for half a second."""
+        return AsyncMongoClient(
+            HOST,
+            self.port,
+            directConnection=True,
+            serverSelectionTimeoutMS=2_000,
+            connectTimeoutMS=2_000,
+            socketTimeoutMS=5_000,
+        )
+
+    def _members(self) -> list[dict[str, Any]]:
+        return [{"_id": 0, "host": f"{HOST}:{self.port}"}]
+
+    async def _is_ours(self, client: AsyncMongoClient[dict[str, Any]]) -> bool:
+        """Not another's mongod that took the port just before ours could: that one must not be touched."""
+        try:
+            status = await client.admin.command("serverStatus", repl=0, metrics=0, locks=0, wiredTiger=0)
+        except PyMongoError:
+            return False
+        return self._process is not None and bool(status["pid"] == self._process.pid)
+
+    async def _is_primary(self, client: AsyncMongoClient[dict[str, Any]]) -> bool:
+        alone = self._members()
+        try:
+            hello = await client.admin.command("hello")
+            if hello.get("isWritablePrimary"):
+                return bool(hello.get("me") == alone[0]["host"])
+            try:
+                config = (await client.admin.command("replSetGetConfig"))["config"]
+            except OperationFailure as error:
+                if error.code == _NOT_YET_INITIALIZED:
+                    # Refused, to be asked again, where it has a configuration and is still reading it.
+                    await client.admin.command("replSetInitiate", {"_id": SET_NAME, "members": alone})
+                return False
+            if [member["host"] for member in config["members"]] != [alone[0]["host"]]:
+                moved = {**config, "members": alone, "version": config["version"] + 1}
+                await client.admin.command("replSetReconfig", moved, force=True)
+        except PyMongoError as error:
+            log.debug("mongod is not primary yet", reason=str(error))
+        return False
+
+    async def _until(self, condition: Callable[[], Awaitable[bool]]) -> None:
+        """Asks again and again; the time-out is `_launch`'s. Raises if mongod has ended."""
+        while not await condition():
+            assert self._process is not None
+            if self._process.returncode is not None:
+                kind = _PortTakenError if self._process.returncode == _ADDRESS_IN_USE else EmbeddedError
+                raise kind(
+                    f"{self._binary} ended at start (status {self._process.returncode}): "
+                    f"{self._last_words()} (more in {self._log})"
+                )
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _kill(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
+
+    def _last_words(self) -> str:
+        """What the log says of why it failed: the last error, else the last line."""
+        words = "it said nothing"
+        try:
+            with open(self._log, "rb") as file:
+                end = file.seek(0, os.SEEK_END)
+                file.seek(max(self._log_start, end - 65_536))
+                lines = file.read().decode(errors="replace").splitlines()
+        except OSError:
+            return words
+        for line in reversed(lines):
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                return line[:500]  # not mongod's own: the linker's, the launcher's, a bad option
+            if isinstance(entry, dict) and entry.get("s") in ("E", "F"):
+                return f"{entry.get('msg')} {json.dumps(entry.get('attr', {}))}"[:500]
+            if words == "it said nothing" and isinstance(entry, dict):
+                words = str(entry.get("msg"))
+        return words
+
+
+def _for_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _remembered(file: Path) -> int:
+    try:
+        port = int(file.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 0
+    return port if 1024 <= port <= 65_535 else 0
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as mongod does: old connections are no bar
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,352 @@
+"""The private mongod, with real processes: it is found, is primary, and is gone when its server is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+from pymongo import AsyncMongoClient
+
+from app.storage import embedded, mongod_process
+from app.storage.embedded import EmbeddedError, find_mongod, run
+
+Client = AsyncMongoClient[dict[str, Any]]
+
+# A server that is nothing but its database. It says what it has, then waits; SIGTERM stops it as it does the real one.
+SERVER = """
+import asyncio, json, os, signal, sys
+from pathlib import Path
+import uvloop
+from pymongo import AsyncMongoClient
+from app.storage import embedded, mongod_process
+
+async def main():
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    async with embedded.run(Path(sys.argv[1]), None) as uri:
+        async with AsyncMongoClient(uri) as client:
+            pid = (await client.admin.command("serverStatus"))["pid"]
+            await client.test.kept.insert_one({"by": os.getpid()})
+            for n in range(500 if sys.argv[2] == "many" else 0):
+                await client.test.kept.insert_one({"n": n})
+        print(json.dumps({"pid": pid, "uri": uri}), flush=True)
+        await stop.wait()
+
+async def crash(self):
+    print(json.dumps({"pid": self._process.pid}), flush=True)
+    os.abort()
+
+if sys.argv[2] == "crash":
+    mongod_process.Mongod._accepts = crash
+uvloop.run(main()) if sys.argv[2] == "uvloop" else asyncio.run(main())
+"""
+
+
+def start_server(data_dir: Path, how: str = "uvloop") -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", SERVER, str(data_dir), how],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def first_line(server: subprocess.Popen[str]) -> dict[str, Any]:
+    assert server.stdout is not None
+    line = server.stdout.readline()
+    if not line:
+        raise AssertionError(server.communicate()[1])
+    said: dict[str, Any] = json.loads(line)
+    return said
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process does anything still: one that only waits to be reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def until(condition: Callable[[], bool], seconds: float = 10) -> float:
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < seconds, "it did not happen in time"
+        time.sleep(0.005)
+    return time.monotonic() - began
+
+
+@asynccontextmanager
+async def connected(uri: str) -> AsyncIterator[Client]:
+    async with Client(uri, serverSelectionTimeoutMS=10_000) as client:
+        yield client
+
+
+async def enter_and_leave(data_dir: Path) -> None:
+    async with run(data_dir, None):
+        pass
+
+
+async def pid_of(client: Client) -> int:
+    return int((await client.admin.command("serverStatus"))["pid"])
+
+
+def listens_at(port: int) -> set[str]:
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+    return {row[1] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"}
+
+
+# Finding it
+
+
+def executable(path: Path, text: str = "#!/bin/sh\nexit 1\n") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+def test_setting_then_path_then_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MONGOD_BINARY wins over PATH, PATH over the package."""
+    chosen = executable(tmp_path / "chosen" / "my-mongod")
+    on_path = executable(tmp_path / "bin" / "mongod")
+    monkeypatch.setenv("PATH", str(on_path.parent))
+    assert find_mongod(str(chosen)) == chosen
+    assert find_mongod("mongod") == on_path
+    assert find_mongod(None) == on_path
+    assert find_mongod("") == on_path
+    monkeypatch.setenv("PATH", str(tmp_path))
+    packaged = find_mongod(None)
+    assert packaged.parts[-4:] == ("fiftyone", "db", "bin", "mongod")
+
+
+def test_a_wrong_setting_is_not_passed_over(tmp_path: Path) -> None:
+    """A MONGOD_BINARY that is not there, or not executable, is an error, though others could be found."""
+    (tmp_path / "plain").write_text("")
+    for wrong in (tmp_path / "nowhere", tmp_path / "plain", tmp_path):
+        with pytest.raises(EmbeddedError, match="MONGOD_BINARY"):
+            find_mongod(str(wrong))
+
+
+def test_nothing_found_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without any mongod the error names the package to install and the setting for a database elsewhere."""
+
+    def missing(name: str) -> Path:
+        raise ModuleNotFoundError(name)
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(embedded.importlib.resources, "files", missing)
+    with pytest.raises(EmbeddedError, match=r"MONGODB_URI(.|\n)*pip install 'roomcast\[embedded\]'"):
+        find_mongod(None)
+
+
+# Running it
+
+
+async def test_it_is_primary_private_and_keeps_its_data(tmp_path: Path) -> None:
+    """A transaction works at once; only the owner can look; only loopback listens; a restart has the data and port."""
+    data = tmp_path / "new" / "data"
+    async with run(data, None) as uri:
+        async with connected(uri) as client:
+            async with client.start_session() as session, await session.start_transaction():
+                await client.test.kept.insert_one({"n": 1}, session=session)
+            limit = await client.admin.command("getParameter", transactionLifetimeLimitSeconds=1)
+            assert limit["transactionLifetimeLimitSeconds"] == 5
+            pid = await pid_of(client)
+            assert os.getsid(pid) != os.getsid(0), "a Ctrl-C in the terminal would reach it"
+        port = int(uri.split(":")[2].split("/")[0])
+        assert listens_at(port) == {f"0100007F:{port:04X}"}
+        for private in (data, data / "mongodb", data / "mongod.log"):
+            assert stat.S_IMODE(private.stat().st_mode) & 0o077 == 0, private
+    assert not is_running(pid)
+    os.truncate(data / "mongod.log", mongod_process.LOG_LIMIT + 1)
+    async with run(data, None) as again, connected(again) as client:
+        assert again == uri
+        assert await client.test.kept.count_documents({}) == 1
+    assert (data / "mongod.log.1").stat().st_size > mongod_process.LOG_LIMIT
+    assert (data / "mongod.log").stat().st_size < mongod_process.LOG_LIMIT
+
+
+async def test_one_server_per_directory_and_it_mends_itself(tmp_path: Path) -> None:
+    """A second server is refused at once and disturbs nothing; a mongod that died is back under the same URI."""
+    async with run(tmp_path, None) as uri, connected(uri) as client:
+        await client.test.kept.insert_one({"n": 1})
+        pid = await pid_of(client)
+
+        began = time.monotonic()
+        with pytest.raises(EmbeddedError, match=rf"another server \(process {os.getpid()}\)(.|\n)*DATA_DIR"):
+            async with run(tmp_path, None):
+                pass
+        assert time.monotonic() - began < 1
+        assert await pid_of(client) == pid
+
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: not is_running(pid))
+        async with asyncio.timeout(10):
+            await client.test.kept.insert_one({"n": 2})
+        assert await client.test.kept.count_documents({}) == 2
+        reborn = await pid_of(client)
+        assert reborn != pid
+    assert not is_running(reborn)
+
+
+def test_a_taken_port_does_not_keep_it_from_starting(tmp_path: Path) -> None:
+    """Where somebody else has the remembered port, and says nothing on it, the set moves with all data, even after
+    kill -9, and stays where it moved to."""
+    server = start_server(tmp_path, "many")
+    first_line(server)
+    server.kill()
+    server.communicate()
+
+    async def count(uris: set[str]) -> int:
+        async with run(tmp_path, None) as uri, connected(uri) as client:
+            uris.add(uri)
+            config = (await client.admin.command("replSetGetConfig"))["config"]
+            assert [member["host"] for member in config["members"]] == [uri.split("/")[2]]
+            async with client.start_session() as session, await session.start_transaction():
+                await client.test.kept.insert_one({"after": "the move"}, session=session)
+            return await client.test.kept.count_documents({})
+
+    port = int((tmp_path / "mongod.port").read_text())
+    uris: set[str] = set()
+    with socket.create_server(("127.0.0.1", port)):
+        began = time.monotonic()
+        assert asyncio.run(count(uris)) == 502
+        assert time.monotonic() - began < 10
+    assert asyncio.run(count(uris)) == 503
+    assert len(uris) == 1
+    assert f":{port}/" not in uris.pop()
+
+
+async def test_a_mongod_that_cannot_start_says_why(tmp_path: Path) -> None:
+    """The error has mongod's own words and where to find more; nothing is left, and the directory is free again."""
+    broken = executable(tmp_path / "mongod", "#!/bin/sh\necho libmissing.so: no such file >&2\nexit 127\n")
+    for _ in range(2):
+        with pytest.raises(EmbeddedError, match=r"status 127\): libmissing.so: no such file \(more in .*mongod.log\)"):
+            async with run(tmp_path / "data", str(broken)):
+                pass
+
+
+async def test_a_mongod_that_never_answers_is_given_up(tmp_path: Path) -> None:
+    """The start has a time limit, after which the process is gone."""
+    mute = executable(tmp_path / "mongod", f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 100\n")
+    with pytest.raises(EmbeddedError, match=r"not up within 0.3 s"):
+        async with run(tmp_path / "data", str(mute), start_timeout=0.3):
+            pass
+    assert not is_running(int((tmp_path / "pid").read_text()))
+
+
+async def test_one_that_does_not_stop_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopping has a time limit too."""
+    monkeypatch.setattr(mongod_process, "STOP_SECONDS", 0.2)
+    async with run(tmp_path, None) as uri:
+        async with connected(uri) as client:
+            pid = await pid_of(client)
+        os.kill(pid, signal.SIGSTOP)
+    assert not is_running(pid)
+
+
+# Never left behind
+
+
+def test_killed_server_leaves_nothing_and_the_next_is_up_at_once(tmp_path: Path) -> None:
+    """After kill -9 mongod is gone too, and a server started that moment is primary, with all data, within 3 s."""
+    killed = start_server(tmp_path)
+    old = first_line(killed)
+    killed.kill()
+    began = time.monotonic()
+    following = start_server(tmp_path)
+    try:
+        new = first_line(following)
+        took = time.monotonic() - began
+        print(f"primary {took:.3f} s after kill -9, imports included")
+        assert took < 3
+        assert not is_running(old["pid"])
+        assert is_running(new["pid"])
+        assert new["uri"] == old["uri"]
+    finally:
+        killed.communicate()
+        following.send_signal(signal.SIGTERM)
+        following.communicate(timeout=10)
+    assert not is_running(new["pid"])
+
+
+@pytest.mark.parametrize(
+    ("how", "signals"),
+    [("uvloop", [signal.SIGTERM]), ("asyncio", [signal.SIGINT]), ("asyncio", [signal.SIGTERM, signal.SIGKILL])],
+)
+def test_no_orphan_after_a_signal(tmp_path: Path, how: str, signals: list[signal.Signals]) -> None:
+    """Whichever way the server is told to end, and in the midst of ending, its mongod is gone."""
+    server = start_server(tmp_path, how)
+    pid = first_line(server)["pid"]
+    assert is_running(pid)
+    for number in signals:
+        server.send_signal(number)
+    server.communicate(timeout=10)
+    until(lambda: not is_running(pid))
+
+
+def test_no_orphan_after_a_crash_at_start(tmp_path: Path) -> None:
+    """A server that dies between starting mongod and having it leaves none."""
+    server = start_server(tmp_path, "crash")
+    pid = first_line(server)["pid"]
+    server.communicate(timeout=10)
+    assert server.returncode == -signal.SIGABRT
+    until(lambda: not is_running(pid))
+
+
+def test_a_mongod_whose_server_died_meanwhile_is_not_started(tmp_path: Path) -> None:
+    """A server that dies before the launcher has tied itself to it leaves none either."""
+    another = os.getpid() + 1
+    started = tmp_path / "started"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", mongod_process.LAUNCHER, str(another), "/usr/bin/touch", str(started)],
+        capture_output=True,
+        check=False,
+        timeout=10,
+    )
+    assert done.returncode != 0
+    assert not started.exists()
+
+
+def test_a_left_over_mongod_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mongod that somebody else runs on our data is neither killed nor raced with: the error names it."""
+    monkeypatch.setattr(mongod_process, "LEFT_OVER_SECONDS", 0.1)
+    (tmp_path / "mongodb").mkdir()
+    other = subprocess.Popen(
+        [find_mongod(None), "--dbpath", tmp_path / "mongodb", "--port", str(mongod_process._free_port())],
+        stdout=subprocess.DEVNULL,
+    )
+    lock = tmp_path / "mongodb" / "mongod.lock"
+    try:
+        until(lambda: lock.exists() and lock.read_text().strip() == str(other.pid))
+        with pytest.raises(EmbeddedError, match=rf"process {other.pid}\)"):
+            asyncio.run(enter_and_leave(tmp_path))
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_it_runs_under_uvloop_as_well(tmp_path: Path) -> None:
+    """The loop that the server uses finds it, runs it and stops it."""
+
+    async def main() -> int:
+        async with run(tmp_path, None) as uri, connected(uri) as client:
+            return await pid_of(client)
+
+    assert not is_running(uvloop.run(main()))
