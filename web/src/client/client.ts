@@ -1,0 +1,358 @@
+import { Backoff, DEFAULT_BACKOFF, type BackoffOptions } from "./backoff";
+import { Emitter } from "./emitter";
+import { detectEnvironment, type Environment, type Sign } from "./environment";
+import { RoomcastError } from "./errors";
+import { Link } from "./link";
+import { SessionStream, type Part } from "./stream";
+import type { Chat, DurableEvent, DurableName, Position, PositionPayload, RequestName, Requests } from "./types";
+
+export interface ClientOptions {
+  /** The server's origin, as `https://inbox.example`. */
+  url: string;
+  path?: string;
+  token: string;
+  backoff?: BackoffOptions;
+  /** A connection that is not made by then is given up, and the next one tried. */
+  connectTimeoutMs?: number;
+  ackTimeoutMs?: number;
+  /** How long a connection has, after sleep or a change of network, to prove that it still lives. */
+  probeTimeoutMs?: number;
+  transports?: ("websocket" | "polling")[];
+  environment?: Environment;
+  random?: () => number;
+}
+
+/** `retryAt`, in milliseconds as of `Date.now()`: when the next try begins; `null` while one is under way. */
+export type ClientState =
+  | { name: "connecting" }
+  | { name: "connected" }
+  | { name: "catching_up" }
+  | { name: "reconnecting"; retryAt: number | null }
+  | { name: "offline"; retryAt: number | null }
+  | { name: "unauthorized" }
+  | { name: "closed" };
+
+export interface ClientEvents {
+  state: ClientState;
+  /** A durable event, once, in ascending `seq` of its session. */
+  event: DurableEvent;
+  /** What was missed cannot be brought: load the lists of this session anew. Events go on from `position`. */
+  reset: { sessionId: string; position: Position };
+  /** A subscription has ended, because it is not, or no longer, allowed. */
+  lost: { sessionId: string; chatId: string | null; error: RoomcastError };
+}
+
+type Subscribed = Requests["subscribe"]["data"];
+
+interface Waiter {
+  stream: SessionStream;
+  part: Part;
+  resolve: (answer: Subscribed) => void;
+  reject: (error: RoomcastError) => void;
+}
+
+/** A connection that has lasted this long was a good one: the next loss starts with a short delay again. */
+const STABLE_MS = 5_000;
+/** A try that is younger than this is left to finish when the network comes back. */
+const FRESH_TRY_MS = 2_000;
+
+/** Not reasons to give a subscription up, but to ask again. */
+const PASSING = new Set(["timeout", "rate_limited", "unavailable", "internal"]);
+
+/** Follows sessions over connections that come and go. */
+export class RoomcastClient extends Emitter<ClientEvents> {
+  private readonly options: Required<ClientOptions>;
+  private readonly backoff: Backoff;
+  private readonly subscribeBackoff: Backoff;
+  private readonly streams = new Map<string, SessionStream>();
+  private waiters: Waiter[] = [];
+  private link: Link | null = null;
+  private retryTimer: ReturnType<typeof setTimeout> | null = null;
+  private stopWatching: (() => void) | null = null;
+  private retryAt: number | null = null;
+  private losses = 0;
+  private ended: "unauthorized" | "closed" | null = null;
+  private probing = false;
+  private current: ClientState = { name: "connecting" };
+
+  constructor(options: ClientOptions) {
+    super();
+    this.options = {
+      path: "/socket.io/",
+      backoff: DEFAULT_BACKOFF,
+      connectTimeoutMs: 10_000,
+      ackTimeoutMs: 10_000,
+      probeTimeoutMs: 3_000,
+      transports: ["websocket", "polling"],
+      environment: options.environment ?? detectEnvironment(),
+      random: Math.random,
+      ...options,
+    };
+    this.backoff = new Backoff(this.options.backoff, this.options.random);
+    this.subscribeBackoff = new Backoff({ delayMs: 1_000, delayMaxMs: 30_000, jitter: 0.5 }, this.options.random);
+  }
+
+  get state(): ClientState {
+    return this.current;
+  }
+
+  get token(): string {
+    return this.options.token;
+  }
+
+  connect(): void {
+    if (this.link || this.ended === "closed") return;
+    this.stopWatching ??= this.options.environment.watch((sign) => this.noticed(sign));
+    this.open();
+  }
+
+  /** For good. Whoever still waits for an answer is told. */
+  close(): void {
+    this.ended = "closed";
+    this.stopWatching?.();
+    this.clearRetry();
+    this.link?.end(new RoomcastError("disconnected", "closed"));
+    for (const waiter of this.waiters.splice(0)) waiter.reject(new RoomcastError("disconnected", "closed"));
+    this.refresh();
+  }
+
+  /** Does not wait for the next try's time. */
+  retryNow(): void {
+    if (this.retryTimer !== null) this.open();
+  }
+
+  /**
+   * Follows a session, or one chat of it, over all connections to come, from now on or from `position`.
+   * Settles when the server has answered for the first time, however long the connection takes.
+   */
+  subscribe(sessionId: string, chatId?: string, position?: Position): Promise<Subscribed> {
+    let stream = this.streams.get(sessionId);
+    if (!stream) this.streams.set(sessionId, (stream = new SessionStream(sessionId)));
+    const part = chatId ?? null;
+    stream.wanted.add(part);
+    if (position) stream.startFrom(position);
+    return new Promise((resolve, reject) => {
+      this.waiters.push({ stream, part, resolve, reject });
+      this.sync(stream);
+    });
+  }
+
+  unsubscribe(sessionId: string, chatId?: string): void {
+    const stream = this.streams.get(sessionId);
+    if (!stream?.wanted.delete(chatId ?? null)) return;
+    this.settle(stream, chatId ?? null, (waiter) => waiter.reject(new RoomcastError("aborted", "unsubscribed")));
+    this.sync(stream);
+  }
+
+  async markRead(sessionId: string, chatId: string, seq: number): Promise<Chat> {
+    return (await this.request("mark_read", { sessionId, chatId, seq })).chat;
+  }
+
+  /** Brings a new token. On a live connection the server decides about it; else the next connection uses it. */
+  async authenticate(token: string): Promise<void> {
+    if (this.link?.isUp) await this.request("authenticate", { token });
+    this.options.token = token;
+    if (this.ended === "unauthorized") {
+      this.ended = null;
+      this.open();
+    }
+  }
+
+  /** How far this session has been taken in. */
+  position(sessionId: string): Position | null {
+    return this.streams.get(sessionId)?.position ?? null;
+  }
+
+  private request<Name extends RequestName>(name: Name, payload: Requests[Name]["payload"]): Promise<Requests[Name]["data"]> {
+    return new Promise((resolve, reject) => {
+      if (!this.link) return reject(new RoomcastError("disconnected", "not connected"));
+      this.link.request(name, payload, (error, data) => (data ? resolve(data) : reject(error)));
+    });
+  }
+
+  private open(): void {
+    this.clearRetry();
+    const { url, path, token, transports, connectTimeoutMs, ackTimeoutMs } = this.options;
+    this.probing = false;
+    this.link = new Link(
+      { url, path, token, transports, connectTimeoutMs, ackTimeoutMs },
+      {
+        up: () => {
+          for (const stream of this.streams.values()) this.sync(stream);
+          this.refresh();
+        },
+        down: (error) => this.down(error),
+        durable: (name, payload) => this.durable(name, payload),
+        position: (payload) => this.moved(payload),
+      },
+    );
+    this.refresh();
+  }
+
+  private down(error: RoomcastError): void {
+    const upAt = this.link?.upAt ?? null;
+    this.link = null;
+    for (const stream of this.streams.values()) stream.connectionLost();
+    if (this.ended === "closed") return;
+    this.losses += 1;
+    if (error.code === "unauthorized") {
+      this.ended = "unauthorized";
+    } else {
+      if (upAt !== null && Date.now() - upAt >= STABLE_MS) this.backoff.reset();
+      const delay = this.backoff.next();
+      this.retryAt = Date.now() + delay;
+      this.retryTimer = setTimeout(() => this.open(), delay);
+    }
+    this.refresh();
+  }
+
+  private clearRetry(): void {
+    if (this.retryTimer !== null) clearTimeout(this.retryTimer);
+    this.retryTimer = null;
+    this.retryAt = null;
+  }
+
+  private noticed(sign: Sign): void {
+    if (sign === "online") this.backoff.reset();
+    if (this.link?.isUp) this.probe(this.link);
+    else if (sign === "offline") this.refresh();
+    else if (this.retryTimer !== null) this.open();
+    // A try begun before the sleep, or on a network that is gone, would only run into its deadline.
+    else if (this.link && Date.now() - this.link.openedAt > FRESH_TRY_MS) {
+      this.link.end(new RoomcastError("timeout", "overtaken"));
+      this.open();
+    }
+  }
+
+  /**
+   * Asks the connection for a sign of life: after sleep it may look open and lead nowhere, and the
+   * heartbeat would need most of a minute to find out. The present token again changes nothing.
+   */
+  private probe(link: Link): void {
+    if (this.probing) return;
+    this.probing = true;
+    link.request(
+      "authenticate",
+      { token: this.options.token },
+      (error) => {
+        if (link !== this.link) return;
+        this.probing = false;
+        if (error?.code === "timeout") {
+          link.end(error);
+          this.retryNow();
+        }
+      },
+      this.options.probeTimeoutMs,
+    );
+  }
+
+  /** Tells the server, one request after the other, what of this session is wanted and it does not know yet. */
+  private sync(stream: SessionStream): void {
+    const link = this.link;
+    if (!link?.isUp || stream.syncing) return;
+    const { sessionId } = stream;
+    const missing = stream.missing();
+    const [part] = missing;
+    if (part !== undefined) {
+      // A position starts the stream anew for all that it holds: so it goes with the last part, once.
+      const position = stream.restarting && missing.length === 1 ? stream.position : null;
+      stream.syncing = true;
+      link.request("subscribe", { ...address(sessionId, part), ...(position && { position }) }, (error, data) => {
+        if (link !== this.link) return;
+        stream.syncing = false;
+        if (data) this.subscribed(stream, part, data, position !== null);
+        else if (error) this.refused(link, stream, part, error);
+      });
+      return;
+    }
+    const [surplus] = stream.surplus();
+    if (surplus !== undefined) {
+      stream.syncing = true;
+      link.request("unsubscribe", address(sessionId, surplus), () => {
+        if (link !== this.link) return;
+        stream.syncing = false;
+        stream.held.delete(surplus);
+        this.sync(stream);
+      });
+      return;
+    }
+    if (stream.wanted.size === 0) this.streams.delete(sessionId);
+    this.refresh();
+  }
+
+  private subscribed(stream: SessionStream, part: Part, answer: Subscribed, restarted: boolean): void {
+    const { sessionId } = stream;
+    this.subscribeBackoff.reset();
+    stream.held.add(part);
+    if (restarted && answer.recovered) {
+      stream.recovered(answer.position);
+    } else if (restarted) {
+      stream.begin(answer.position);
+      this.emit("reset", { sessionId, position: answer.position });
+    } else if (!stream.position) {
+      stream.begin(answer.position);
+    }
+    this.settle(stream, part, (waiter) => waiter.resolve(answer));
+    this.sync(stream);
+  }
+
+  private refused(link: Link, stream: SessionStream, part: Part, error: RoomcastError): void {
+    if (error.code === "disconnected") return;
+    if (PASSING.has(error.code)) {
+      stream.syncing = true;
+      setTimeout(() => {
+        if (link !== this.link) return;
+        stream.syncing = false;
+        this.sync(stream);
+      }, this.subscribeBackoff.next());
+      return;
+    }
+    stream.wanted.delete(part);
+    // The part that was to carry the position may be the one that is gone: ask for the others again.
+    if (stream.restarting) stream.held.clear();
+    this.settle(stream, part, (waiter) => waiter.reject(error));
+    this.emit("lost", { sessionId: stream.sessionId, chatId: part, error });
+    this.sync(stream);
+  }
+
+  private settle(stream: SessionStream, part: Part, how: (waiter: Waiter) => void): void {
+    const mine = this.waiters.filter((waiter) => waiter.stream === stream && waiter.part === part);
+    this.waiters = this.waiters.filter((waiter) => !mine.includes(waiter));
+    mine.forEach(how);
+  }
+
+  private durable(event: DurableName, payload: unknown): void {
+    const durable = { event, ...(payload as object) } as DurableEvent;
+    const stream = this.streams.get(durable.sessionId);
+    if (!stream?.take(durable.seq)) return;
+    this.emit("event", durable);
+    if (this.current.name === "catching_up") this.refresh();
+  }
+
+  private moved({ sessionId, position }: PositionPayload): void {
+    this.streams.get(sessionId)?.advance(position);
+    if (this.current.name === "catching_up") this.refresh();
+  }
+
+  private refresh(): void {
+    const next = this.present();
+    const same = JSON.stringify(next) === JSON.stringify(this.current);
+    this.current = next;
+    if (!same) this.emit("state", next);
+  }
+
+  private present(): ClientState {
+    if (this.ended) return { name: this.ended };
+    if (this.link?.isUp) {
+      const upToDate = [...this.streams.values()].every((stream) => stream.upToDate);
+      return { name: upToDate ? "connected" : "catching_up" };
+    }
+    if (!this.options.environment.isOnline()) return { name: "offline", retryAt: this.retryAt };
+    if (this.losses === 0) return { name: "connecting" };
+    return { name: "reconnecting", retryAt: this.retryAt };
+  }
+}
+
+function address(sessionId: string, part: Part): { sessionId: string; chatId?: string } {
+  return part === null ? { sessionId } : { sessionId, chatId: part };
+}

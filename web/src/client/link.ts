@@ -1,0 +1,117 @@
+import { Manager, type Socket } from "socket.io-client";
+
+import { RoomcastError, type ErrorCode } from "./errors";
+import type { Answer, DurableName, PositionPayload, RequestName, Requests } from "./types";
+
+const DURABLE: readonly DurableName[] = ["new_message", "message_updated", "chat_updated"];
+
+export interface LinkOptions {
+  url: string;
+  path: string;
+  token: string;
+  transports: ("websocket" | "polling")[];
+  connectTimeoutMs: number;
+  ackTimeoutMs: number;
+}
+
+export interface LinkListener {
+  up(): void;
+  /** Called once, whether the link was ever up or not. */
+  down(error: RoomcastError): void;
+  durable(name: DurableName, payload: unknown): void;
+  position(payload: PositionPayload): void;
+}
+
+/**
+ * One connection, from its first packet to its end. It never comes back: the next try is the next Link,
+ * so nothing that was waiting on an old connection can leak into a new one.
+ */
+export class Link {
+  readonly openedAt = Date.now();
+  upAt: number | null = null;
+  private readonly socket: Socket;
+  private readonly deadline: ReturnType<typeof setTimeout>;
+  private ended = false;
+
+  constructor(
+    private readonly options: LinkOptions,
+    private readonly listener: LinkListener,
+  ) {
+    const manager = new Manager(options.url, {
+      path: options.path,
+      transports: options.transports,
+      // With both named, the second is tried at once where the first is refused.
+      tryAllTransports: true,
+      reconnection: false,
+      autoConnect: false,
+      forceNew: true,
+      timeout: options.connectTimeoutMs,
+    });
+    this.socket = manager.socket("/", { auth: { token: options.token } });
+    // The server may accept the transport and never answer the CONNECT packet: one deadline for all of it.
+    this.deadline = setTimeout(
+      () => this.end(new RoomcastError("timeout", "no connection in time")),
+      options.connectTimeoutMs,
+    );
+    this.socket.on("connect", () => {
+      clearTimeout(this.deadline);
+      this.upAt = Date.now();
+      listener.up();
+    });
+    this.socket.on("connect_error", (error) => this.end(refusal(error)));
+    this.socket.on("disconnect", (reason) => this.end(new RoomcastError("disconnected", reason)));
+    for (const name of DURABLE) this.socket.on(name, (payload: unknown) => listener.durable(name, payload));
+    this.socket.on("position", (payload: PositionPayload) => listener.position(payload));
+    this.socket.connect();
+  }
+
+  get isUp(): boolean {
+    return this.upAt !== null && !this.ended;
+  }
+
+  /**
+   * Sends, and calls back with the answer, in the same turn in which the answer is read. A promise would
+   * be a turn late, and events that follow the answer in the same payload would overtake it.
+   */
+  request<Name extends RequestName>(
+    name: Name,
+    payload: Requests[Name]["payload"],
+    done: (error: RoomcastError | null, data: Requests[Name]["data"] | null) => void,
+    timeoutMs = this.options.ackTimeoutMs,
+  ): void {
+    if (!this.isUp) {
+      done(new RoomcastError("disconnected", "not connected"), null);
+      return;
+    }
+    const answered = (error: Error | null, answer?: Answer<Requests[Name]["data"]>): void => {
+      if (error) {
+        // The library's two errors here have no code: an answer that is late, and a connection that ended first.
+        const code: ErrorCode = error.message === "operation has timed out" ? "timeout" : "disconnected";
+        done(new RoomcastError(code, `${name}: no answer`, { cause: error }), null);
+      } else if (answer?.ok) {
+        done(null, answer.data);
+      } else {
+        const { code, message } = answer?.error ?? { code: "internal", message: "an answer of no known form" };
+        done(new RoomcastError(code as ErrorCode, message), null);
+      }
+    };
+    this.socket.timeout(timeoutMs).emit(name, payload, answered);
+  }
+
+  end(error: RoomcastError): void {
+    if (this.ended) return;
+    this.ended = true;
+    clearTimeout(this.deadline);
+    this.socket.off();
+    this.socket.disconnect();
+    this.listener.down(error);
+  }
+}
+
+function refusal(error: Error): RoomcastError {
+  const code = (error as Error & { data?: { code?: unknown } }).data?.code;
+  // A refusal by the server carries `data`; a failure of the transport does not.
+  return new RoomcastError(typeof code === "string" ? (code as ErrorCode) : "unreachable", error.message, {
+    cause: error,
+  });
+}

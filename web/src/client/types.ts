@@ -1,0 +1,132 @@
+/** The objects and events of the wire contract, named as they are there. */
+
+export interface Position {
+  epoch: string;
+  seq: number;
+}
+
+export type MessageType =
+  | "text"
+  | "image"
+  | "video"
+  | "audio"
+  | "document"
+  | "sticker"
+  | "location"
+  | "contact"
+  | "reaction"
+  | "system"
+  | "unknown";
+
+export type MessageStatus = "received" | "pending" | "sent" | "delivered" | "read" | "played" | "failed";
+
+export interface Media {
+  url: string;
+  mimeType?: string | null;
+  fileName?: string | null;
+  size?: number | null;
+  width?: number | null;
+  height?: number | null;
+  durationSeconds?: number | null;
+}
+
+export interface Message {
+  messageId: string;
+  sessionId: string;
+  chatId: string;
+  seq: number;
+  updatedSeq: number;
+  fromMe: boolean;
+  sender: { id: string; name?: string | null };
+  type: MessageType;
+  text: string | null;
+  media: Media | null;
+  replyTo: { messageId: string; senderId: string | null; text: string | null } | null;
+  status: MessageStatus;
+  timestamp: string;
+  receivedAt: string;
+}
+
+export interface LastMessage {
+  messageId: string;
+  type: MessageType;
+  text: string | null;
+  fromMe: boolean;
+  senderName: string | null;
+  timestamp: string;
+}
+
+export interface Chat {
+  sessionId: string;
+  chatId: string;
+  name: string | null;
+  unreadCount: number;
+  lastMessage: LastMessage | null;
+  lastSeq: number;
+  readSeq: number;
+  updatedSeq: number;
+  updatedAt: string;
+}
+
+export interface Session {
+  sessionId: string;
+  position: Position;
+}
+
+interface Durable {
+  sessionId: string;
+  chatId: string;
+  seq: number;
+  chat: Chat;
+}
+
+/** What travels with each durable event, by the event's name. */
+export interface DurablePayloads {
+  new_message: Durable & { message: Message };
+  message_updated: Durable & { message: Message };
+  chat_updated: Durable;
+}
+
+export type DurableName = keyof DurablePayloads;
+
+/** A durable event as the client hands it on: the payload, and the event's name in `event`. */
+export type DurableEvent = { [Name in DurableName]: { event: Name } & DurablePayloads[Name] }[DurableName];
+
+export interface PositionPayload {
+  sessionId: string;
+  position: Position;
+}
+
+/** What the client sends, with the data that the answer to it brings. */
+export interface Requests {
+  subscribe: {
+    payload: { sessionId: string; chatId?: string; position?: Position };
+    data: { position: Position; recovered: boolean };
+  };
+  unsubscribe: { payload: { sessionId: string; chatId?: string }; data: Record<string, never> };
+  mark_read: { payload: { sessionId: string; chatId: string; seq: number }; data: { chat: Chat } };
+  authenticate: { payload: { token: string }; data: { exp: number } };
+}
+
+export type RequestName = keyof Requests;
+
+export type Answer<Data> =
+  | { ok: true; data: Data }
+  | { ok: false; error: { code: string; message: string; details?: unknown } };
+
+/** Lists as REST answers them. */
+export interface SessionPage {
+  data: Session[];
+}
+
+export interface ChatPage {
+  data: Chat[];
+  position: Position;
+  nextCursor: string | null;
+}
+
+export interface MessagePage {
+  data: Message[];
+  position: Position;
+  hasMore: boolean;
+}
