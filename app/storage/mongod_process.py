@@ -85,6 +85,7 @@ class Mongod:
                 self._log.replace(self._log.with_name("mongod.log.1"))
         except OSError as error:
             raise EmbeddedError(f"DATA_DIR cannot be used ({error}): make it the server's own") from error
+        await self._left_over_gone()  # which also frees the port
         remembered = port = _remembered(self._port_file)
         for attempts_left in (2, 1, 0):
             self.port = port if port and _is_free(port) else _free_port()

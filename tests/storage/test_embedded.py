@@ -208,9 +208,10 @@ def test_a_taken_port_does_not_keep_it_from_starting(tmp_path: Path) -> None:
     """Where somebody else has the remembered port, and says nothing on it, the set moves with all data, even after
     kill -9, and stays where it moved to."""
     server = start_server(tmp_path, "many")
-    first_line(server)
+    pid = first_line(server)["pid"]
     server.kill()
     server.communicate()
+    until(lambda: not is_running(pid))
 
     async def count(uris: set[str]) -> int:
         async with run(tmp_path, None) as uri, connected(uri) as client:
