@@ -33,6 +33,8 @@ LEFT_OVER_SECONDS: Final = 5.0
 """How long the mongod of a server that was killed may take to be gone."""
 LOG_LIMIT: Final = 10 * 1024 * 1024
 """Bytes above which the log is set aside at start; one old log is kept."""
+PORT_SECONDS: Final = 0.3
+"""How long the remembered port may be in use before another is taken."""
 POLL_SECONDS: Final = 0.01
 LONGEST_PAUSE: Final = 5.0
 
@@ -85,8 +87,12 @@ class Mongod:
                 self._log.replace(self._log.with_name("mongod.log.1"))
         except OSError as error:
             raise EmbeddedError(f"DATA_DIR cannot be used ({error}): make it the server's own") from error
-        await self._left_over_gone()  # which also frees the port
+        await self._left_over_gone()
         remembered = port = _remembered(self._port_file)
+        # A process that is being killed gives up its lock a moment before its port.
+        deadline = time.monotonic() + PORT_SECONDS
+        while remembered and not _is_free(remembered) and time.monotonic() < deadline:
+            await asyncio.sleep(POLL_SECONDS)
         for attempts_left in (2, 1, 0):
             self.port = port if port and _is_free(port) else _free_port()
             try:
