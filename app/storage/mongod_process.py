@@ -33,9 +33,9 @@ LEFT_OVER_SECONDS: Final = 5.0
 """How long the mongod of a server that was killed may take to be gone."""
 LOG_LIMIT: Final = 10 * 1024 * 1024
 """Bytes above which the log is set aside at start; one old log is kept."""
-PORT_SECONDS: Final = 0.3
-"""How long the remembered port may be in use before another is taken."""
 POLL_SECONDS: Final = 0.01
+PORT_LOOKS: Final = 30
+"""How often the remembered port may be found in use before another is taken."""
 LONGEST_PAUSE: Final = 5.0
 
 _ADDRESS_IN_USE: Final = 48  # mongod's own exit status
@@ -90,8 +90,9 @@ class Mongod:
         await self._left_over_gone()
         remembered = port = _remembered(self._port_file)
         # A process that is being killed gives up its lock a moment before its port.
-        deadline = time.monotonic() + PORT_SECONDS
-        while remembered and not _is_free(remembered) and time.monotonic() < deadline:
+        for _ in range(PORT_LOOKS):
+            if not remembered or _is_free(remembered):
+                break
             await asyncio.sleep(POLL_SECONDS)
         for attempts_left in (2, 1, 0):
             self.port = port if port and _is_free(port) else _free_port()
