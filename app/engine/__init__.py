@@ -1,0 +1,13 @@
+"""A fast and strict Socket.IO server (Engine.IO 4, Socket.IO 5) under python-socketio's API, on aiohttp.
+
+It imports nothing else of the application and could be published by itself. Start with `Server` and `Limits`.
+"""
+
+from .connection import Handshake
+from .limits import Limits
+from .rooms import EVERYONE
+from .server import EngineServer
+from .socketio import Server
+from .stats import Stats
+
+__all__ = ["EVERYONE", "EngineServer", "Handshake", "Limits", "Server", "Stats"]

@@ -1,0 +1,72 @@
+"""Many equal waits, one timer: what is added later is due later, so the order of insertion is the order of deadlines.
+
+Ten thousand connections with a heartbeat would need ten thousand timers otherwise. The clock is the loop's, which is
+monotonic: setting the wall clock changes nothing.
+"""
+
+import asyncio
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+T = TypeVar("T", bound=Hashable)
+
+
+class Deadlines(Generic[T]):
+    """Items that are due a fixed delay after they were added.
+
+    `callback(item, due)` is called for each, at most 25 ms early; `due` is its exact deadline in the loop's time, so
+    that a chain of waits does not drift when the loop is busy. An item is in it once; adding it again while it is in
+    keeps the old deadline's place and must not be done.
+    """
+
+    def __init__(self, delay: float, callback: Callable[[T, float], None]) -> None:
+        self.delay = delay
+        self._callback = callback
+        self._step = min(delay / 200, 0.05)
+        self._due: dict[T, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def __contains__(self, item: T) -> bool:
+        return item in self._due
+
+    def add(self, item: T, since: float | None = None) -> None:
+        """Start the item's wait, now or at a time that has just passed."""
+        loop = asyncio.get_running_loop()
+        self._due[item] = (loop.time() if since is None else since) + self.delay
+        if self._timer is None:
+            self._timer = loop.call_later(self.delay, self._tick, loop)
+
+    def discard(self, item: T) -> bool:
+        """End the item's wait; False if it was not waiting."""
+        return self._due.pop(item, None) is not None
+
+    def overdue(self, item: T) -> bool:
+        """Whether its time is up, though the timer may not have run yet."""
+        due = self._due.get(item)
+        return due is not None and due <= asyncio.get_running_loop().time()
+
+    def clear(self) -> None:
+        """Forget everything and stop the timer."""
+        self._due.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time() + self._step / 2
+        due = []
+        for item, at in self._due.items():
+            if at > now:
+                break
+            due.append((item, at))
+        for item, _ in due:
+            del self._due[item]
+        self._timer = None
+        for item, at in due:
+            self._callback(item, at)
+        if self._due and self._timer is None:
+            first = next(iter(self._due.values()))
+            self._timer = loop.call_at(max(first, now + self._step), self._tick, loop)

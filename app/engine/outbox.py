@@ -1,0 +1,256 @@
+"""What is sent in one turn of the loop goes out as one write per connection, in the order in which it was sent.
+
+The outbox is one log of the turn: events to rooms, events to single connections, acknowledgements. It is written out
+at the turn's end, or at once when somebody enters or leaves a room with something pending, so that who is in a room
+when it is written out is who was in it when the event was published.
+"""
+
+import asyncio
+import base64
+import logging
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Union
+
+from . import frames
+
+if TYPE_CHECKING:
+    from .connection import Connection
+    from .stats import Stats
+
+log = logging.getLogger(__name__)
+
+DEFLATE_THRESHOLD = 128
+"""Payloads shorter than this are never compressed: it gains nothing."""
+
+
+class Message:
+    """One Engine.IO packet, framed once for everybody, deflated and put in text for polling when first needed.
+
+    `payload` is what goes into the frame: for text with the packet's type in front (`4…`), for binary the bare bytes.
+    """
+
+    __slots__ = ("_deflated", "_text", "ephemeral", "opcode", "payload", "plain")
+
+    def __init__(self, payload: bytes, opcode: int = frames.TEXT, ephemeral: bool = False) -> None:
+        self.payload, self.opcode, self.ephemeral = payload, opcode, ephemeral
+        self.plain = frames.frame(payload, opcode)
+        self._deflated: bytes | None = None
+        self._text: str | None = None
+
+    @property
+    def deflated(self) -> bytes:
+        if self._deflated is None:
+            if len(self.payload) < DEFLATE_THRESHOLD:
+                self._deflated = self.plain
+            else:
+                self._deflated = frames.deflated_frame(self.payload, self.opcode)
+        return self._deflated
+
+    @property
+    def text(self) -> str:
+        """As in a polling payload (Engine.IO 4: binary is base64 behind a `b`)."""
+        if self._text is None:
+            if self.opcode == frames.TEXT:
+                self._text = self.payload.decode()
+            else:
+                self._text = "b" + base64.b64encode(self.payload).decode()
+        return self._text
+
+
+class Room(dict[str, "Connection"]):
+    """Members by their Socket.IO id. Compared by identity, so that a tuple of rooms names its recipients."""
+
+    __slots__ = ("pending",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pending = False
+
+    __eq__ = object.__eq__
+    __ne__ = object.__ne__
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+
+Target = Union["Connection", tuple[Room, ...]]
+
+
+class _Run:
+    """Consecutive messages for the same recipients."""
+
+    __slots__ = ("_deflated", "_plain", "ephemeral", "events", "messages", "target")
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.messages: list[Message] = []
+        self.events = 0
+        self.ephemeral = False
+        self._plain: bytes | None = None
+        self._deflated: bytes | None = None
+
+    def recipients(self) -> Iterable["Connection"]:
+        target = self.target
+        if type(target) is not tuple:
+            return (target,)  # type: ignore[return-value]
+        if len(target) == 1:
+            return target[0].values()
+        union: dict[str, Connection] = {}
+        for room in target:
+            union.update(room)
+        return union.values()
+
+    @property
+    def plain(self) -> bytes:
+        if self._plain is None:
+            self._plain = _join([m.plain for m in self.messages])
+        return self._plain
+
+    @property
+    def deflated(self) -> bytes:
+        if self._deflated is None:
+            self._deflated = _join([m.deflated for m in self.messages])
+        return self._deflated
+
+    def durable(self, deflate: bool) -> bytes:
+        """Without what is ephemeral; only slow connections need it, so it is not kept."""
+        return _join([m.deflated if deflate else m.plain for m in self.messages if not m.ephemeral])
+
+
+def _join(parts: list[bytes]) -> bytes:
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class Outbox:
+    """The log of what is sent in this turn. `turn` counts the turns in which something was."""
+
+    def __init__(self, stats: "Stats") -> None:
+        self.turn = 0
+        self._stats = stats
+        self._runs: list[_Run] = []
+        self._congested: deque[Connection] = deque()
+        self._scheduled = self._writing = self._reporting = False
+
+    def send(self, target: Target, messages: Sequence[Message]) -> None:
+        """Log one event or acknowledgement (a packet and its attachments) for its recipients."""
+        runs = self._runs
+        if runs and (runs[-1].target is target or runs[-1].target == target):
+            run = runs[-1]
+        else:
+            if not runs:
+                self._schedule()
+            run = _Run(target)
+            runs.append(run)
+            if type(target) is tuple:
+                for room in target:
+                    room.pending = True
+        run.messages.extend(messages)
+        run.events += 1
+        if messages[0].ephemeral:
+            run.ephemeral = True
+
+    def waiting(self, connection: "Connection", sids: Iterable[str]) -> int:
+        """Bytes of this turn that are not written out yet, for one connection."""
+        size = 0
+        for run in self._runs:
+            target = run.target
+            if target is connection or (type(target) is tuple and any(sid in room for room in target for sid in sids)):
+                size += len(run.plain) if len(run.messages) == 1 else sum(len(m.plain) for m in run.messages)
+        return size
+
+    def congested(self, connection: "Connection") -> None:
+        """Note that a connection has become congested; its user is told once all that was sent is handed over."""
+        self._congested.append(connection)
+        if not self._writing:
+            self._schedule()
+
+    def flush(self) -> None:
+        """Write out now, then report who has become congested. Safe to call from anywhere."""
+        if self._writing:  # no code of the user's runs in there: whoever asks is about to be written to anyway
+            return
+        self._write_out()
+        if self._reporting:
+            return
+        self._reporting = True
+        try:
+            while self._congested:
+                connection = self._congested.popleft()
+                self._write_out()
+                connection.report_congested()
+        finally:
+            self._reporting = False
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._end_of_turn)
+
+    def _end_of_turn(self) -> None:
+        self._scheduled = False
+        self.flush()
+        self.turn += 1
+
+    def _write_out(self) -> None:
+        while self._runs:
+            runs, self._runs = self._runs, []
+            self._writing = True
+            try:
+                for run in runs:
+                    if type(run.target) is tuple:
+                        for room in run.target:
+                            room.pending = False
+                if len(runs) == 1:
+                    self._write_run(runs[0])
+                else:
+                    self._write_runs(runs)
+            finally:
+                self._writing = False
+
+    def _write_run(self, run: _Run) -> None:
+        plain, deflated, ephemeral = run.plain, b"", run.ephemeral
+        count = size = 0
+        for connection in run.recipients():
+            write = connection.write
+            count += 1
+            if write is None:
+                connection.hold(run.messages)
+                continue
+            elif ephemeral and connection.waits:
+                data = run.durable(connection.deflate)
+                self._stats.ephemeral_dropped += 1
+            elif connection.deflate:
+                data = deflated = deflated or run.deflated
+            else:
+                data = plain
+            size += len(data)
+            write(data)
+        self._stats.events_sent += count * run.events
+        self._stats.bytes_sent += size
+
+    def _write_runs(self, runs: list[_Run]) -> None:
+        per: dict[Connection, list[bytes]] = {}
+        stats = self._stats
+        for run in runs:
+            plain, deflated, ephemeral, count = run.plain, b"", run.ephemeral, 0
+            for connection in run.recipients():
+                count += 1
+                if connection.write is None:
+                    connection.hold(run.messages)
+                    continue
+                elif ephemeral and connection.waits:
+                    data = run.durable(connection.deflate)
+                    stats.ephemeral_dropped += 1
+                elif connection.deflate:
+                    data = deflated = deflated or run.deflated
+                else:
+                    data = plain
+                if connection in per:
+                    per[connection].append(data)
+                else:
+                    per[connection] = [data]
+            stats.events_sent += count * run.events
+        for connection, parts in per.items():
+            write = connection.write
+            if write is not None:
+                data = _join(parts)
+                stats.bytes_sent += len(data)
+                write(data)

@@ -1,0 +1,115 @@
+"""The polling transport of a connection: packets wait here until a poll takes them."""
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .outbox import Message
+from .packets import ProtocolError
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+PING, PONG_PROBE, NOOP, CLOSE = Message(b"2"), Message(b"3probe"), Message(b"6"), Message(b"1")
+SEPARATOR = "\x1e"
+
+
+class Polling:
+    """What a connection needs only while it polls."""
+
+    __slots__ = ("_transport", "_waiter", "connection", "packets", "posting", "size")
+
+    def __init__(self, connection: "Connection") -> None:
+        self.connection = connection
+        self.packets: list[Message] = []
+        self.size = 0
+        self.posting = False  # a POST is being read
+        self._waiter: asyncio.Future[None] | None = None  # of the poll that waits
+        self._transport: asyncio.BaseTransport | None = None
+
+    @property
+    def polled(self) -> bool:
+        """Whether a poll waits."""
+        return self._waiter is not None
+
+    def hold(self, messages: Sequence[Message]) -> None:
+        """Keep packets for the next poll, or wake the one that waits."""
+        connection = self.connection
+        before = self.size
+        for message in messages:
+            if message.ephemeral and connection.waits:
+                connection.server.stats.ephemeral_dropped += 1
+                continue
+            self.packets.append(message)
+            self.size += len(message.plain)
+        connection.waits = self.size > connection.server.limits.high_water
+        if not connection.grew(before, self.size):
+            connection.close("slow reader")
+        elif self._waiter is not None:
+            self._wake()
+        elif self not in connection.server.unpolled:
+            connection.server.unpolled.add(self)
+
+    def _wake(self) -> None:
+        assert self._waiter is not None
+        if self._transport is None or self._transport.is_closing():
+            self.connection.close("transport close")  # the poll was aborted: what it would take would be lost
+        elif not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def release(self, last: Message) -> None:
+        """Answer the poll that waits, if any, with this packet alone."""
+        if self._waiter is not None:
+            self.packets, self.size = [last], 0
+            if not self._waiter.done():
+                self._waiter.set_result(None)
+
+    def take(self) -> list[Message]:
+        """All that waits; nothing waits any more."""
+        packets, self.packets, self.size = self.packets, [], 0
+        self.connection.server.unpolled.discard(self)
+        if self.connection.polling is self:
+            self.connection.relieved()
+        return packets
+
+    async def poll(self, transport: asyncio.BaseTransport | None) -> str | None:
+        """The body that answers a polling GET; None if it must not be there, and has ended the connection."""
+        connection = self.connection
+        if self._waiter is not None:
+            connection.close("transport error")
+            return None
+        if connection.upgrade_probed:
+            return NOOP.text  # what waits goes to the websocket
+        if not self.packets:
+            self._waiter, self._transport = asyncio.get_running_loop().create_future(), transport
+            try:
+                await self._waiter
+            except asyncio.CancelledError:
+                connection.close("transport close")
+                raise
+            finally:
+                self._waiter = self._transport = None
+        packets = self.take()
+        return SEPARATOR.join([packet.text for packet in packets]) if packets else NOOP.text
+
+    @staticmethod
+    def parse(body: bytes) -> list[str | bytes]:
+        """The packets of a polling POST. Raises ProtocolError if one is malformed: then none of them counts."""
+        try:
+            parts = body.decode().split(SEPARATOR)
+        except UnicodeDecodeError as error:
+            raise ProtocolError("not UTF-8") from error
+        packets: list[str | bytes] = []
+        for part in parts:
+            if part[:1] == "b":
+                try:
+                    packets.append(base64.b64decode(part[1:], validate=True))
+                except (binascii.Error, ValueError) as error:
+                    raise ProtocolError("bad base64") from error
+            elif part[:1] == "4" or part in ("1", "3"):
+                packets.append(part)
+            else:
+                raise ProtocolError("bad Engine.IO packet")
+        return packets

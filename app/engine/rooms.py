@@ -1,0 +1,261 @@
+"""Who is where: a socketio manager on plain dicts, in which each client lists its own rooms.
+
+python-socketio's own walks every room of a namespace whenever somebody leaves; here entering, leaving and
+disconnecting cost what the client's own rooms cost. Room names are any hashable value. A list (or set) where one name
+is expected means several; a tuple is one name.
+
+It overrides what `socketio.AsyncManager` 5.18 has without documenting it (`pre_connect`, `basic_enter_room`, … all of
+its methods, in fact); tests/engine/test_library_pins.py says when that changes.
+"""
+
+import enum
+import logging
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from socketio import AsyncManager
+
+from . import packets
+from .outbox import Message, Outbox, Room, Target
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+log = logging.getLogger(__name__)
+
+
+class _Everyone(enum.Enum):
+    EVERYONE = "everyone"
+
+
+EVERYONE = _Everyone.EVERYONE
+"""`to=EVERYONE`: all clients of the namespace. Without it an emit without a room is an error."""
+
+
+class Membership(enum.IntEnum):
+    CONNECTING = 0
+    CONNECTED = 1
+    LEAVING = 2
+
+
+class Client:
+    """One connection in one namespace."""
+
+    __slots__ = ("_last_id", "callbacks", "connection", "held", "namespace", "rooms", "sid", "state")
+
+    def __init__(self, sid: str, namespace: str, connection: "Connection") -> None:
+        self.sid, self.namespace, self.connection = sid, namespace, connection
+        self.state = Membership.CONNECTING
+        self.rooms: list[Hashable] = []
+        self.callbacks: dict[int, Callable[..., Any]] | None = None
+        self.held: list[Sequence[Message]] | None = None  # sent to it alone before it was let in
+        self._last_id = 0
+
+    def expect(self, callback: Callable[..., Any], limit: int) -> int:
+        """The id of an event that this client is to acknowledge."""
+        if self.callbacks is None:
+            self.callbacks = {}
+        elif len(self.callbacks) >= limit:
+            del self.callbacks[next(iter(self.callbacks))]
+        self._last_id += 1
+        self.callbacks[self._last_id] = callback
+        return self._last_id
+
+
+class Rooms(AsyncManager):  # type: ignore[misc]
+    """Clients by namespace and id, rooms by namespace and name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clients: dict[str, dict[str, Client]] = {}
+        # rooms[namespace][None]: all who have been let in, as in the parent.
+        self.rooms: dict[str, dict[Hashable, Room]] = {}
+
+    @property
+    def _outbox(self) -> Outbox:
+        return self.server.eio.outbox  # type: ignore[no-any-return]
+
+    def client(self, sid: Hashable, namespace: str) -> Client | None:
+        clients = self.clients.get(namespace)
+        return clients.get(sid) if clients and isinstance(sid, str) else None
+
+    # looking up
+
+    def find(self, namespace: str, names: Iterable[Hashable]) -> tuple[Room, ...]:
+        """The rooms of these names that anybody is in, each once."""
+        rooms = self.rooms.get(namespace)
+        if rooms is None:
+            return ()
+        found = tuple([rooms[name] for name in names if name in rooms])
+        return found if len(found) < 2 else tuple(dict.fromkeys(found))
+
+    def get_namespaces(self) -> Iterable[str]:
+        return list(self.clients)
+
+    def get_participants(self, namespace: str, room: Any) -> Iterator[tuple[str, str]]:
+        for sid, connection in self._members(namespace, room).items():
+            yield sid, connection.sid
+
+    def _members(self, namespace: str, room: Any) -> dict[str, "Connection"]:
+        members: dict[str, Connection] = {}
+        for name in room if isinstance(room, list | set | frozenset) else (room,):
+            client = self.client(name, namespace)
+            if client is not None:
+                if client.state == Membership.CONNECTED:
+                    members[client.sid] = client.connection
+            else:
+                members.update(self.rooms.get(namespace, {}).get(None if name is EVERYONE else name, {}))
+        return members
+
+    def get_rooms(self, sid: str, namespace: str) -> list[Hashable]:
+        client = self.client(sid, namespace)
+        return [sid, *client.rooms] if client is not None else []
+
+    def is_connected(self, sid: str, namespace: str) -> bool:
+        client = self.client(sid, namespace)
+        return client is not None and client.state == Membership.CONNECTED and not client.connection.closed
+
+    def sid_from_eio_sid(self, eio_sid: str, namespace: str) -> str | None:
+        connection = self.server.eio.sockets.get(eio_sid)
+        client = connection.clients.get(namespace) if connection is not None else None
+        return client.sid if client is not None else None
+
+    def eio_sid_from_sid(self, sid: str, namespace: str) -> str | None:
+        client = self.client(sid, namespace)
+        return client.connection.sid if client is not None else None
+
+    # coming and going
+
+    def begin(self, connection: "Connection", namespace: str) -> Client:
+        """A client that its connect handler has still to let in: it can be given rooms, and is in none of them yet."""
+        client = Client(self.server.eio.generate_id(), namespace, connection)
+        connection.clients[namespace] = client
+        self.clients.setdefault(namespace, {})[client.sid] = client
+        return client
+
+    def let_in(self, client: Client) -> None:
+        """It may be sent to from now on."""
+        client.state = Membership.CONNECTED
+        for name in (None, *client.rooms):
+            self._room(client.namespace, name)[client.sid] = client.connection
+
+    def basic_disconnect(self, sid: str, namespace: str, **_kwargs: Any) -> None:
+        client = self.client(sid, namespace)
+        if client is None:
+            return
+        for name in list(client.rooms):
+            self.basic_leave_room(sid, namespace, name)
+        self._drop(client, None)
+        client.callbacks = client.held = None
+        clients = self.clients[namespace]
+        del clients[sid]
+        if not clients:
+            del self.clients[namespace]
+        client.connection.clients.pop(namespace, None)
+
+    def basic_enter_room(self, sid: str, namespace: str, room: Hashable, eio_sid: str | None = None) -> None:
+        client = self.client(sid, namespace)
+        if client is None:
+            raise ValueError("sid is not connected to requested namespace")
+        if room is None or room == sid:
+            return
+        if client.state == Membership.CONNECTING:
+            if room not in client.rooms:
+                client.rooms.append(room)
+            return
+        entered = self._room(namespace, room)
+        if sid not in entered:
+            entered[sid] = client.connection
+            client.rooms.append(room)
+
+    def basic_leave_room(self, sid: str, namespace: str, room: Hashable) -> None:
+        client = self.client(sid, namespace)
+        if client is None or room is None:
+            return
+        if client.state == Membership.CONNECTING:
+            if room in client.rooms:
+                client.rooms.remove(room)
+        elif self._drop(client, room):
+            client.rooms.remove(room)
+
+    def basic_close_room(self, room: Hashable, namespace: str) -> None:
+        for sid in list(self.rooms.get(namespace, {}).get(room, ())):
+            self.basic_leave_room(sid, namespace, room)
+
+    def _room(self, namespace: str, name: Hashable) -> Room:
+        """The room, to be entered: what is pending for it is for those who are in it now."""
+        rooms = self.rooms.setdefault(namespace, {})
+        room = rooms.get(name)
+        if room is None:
+            room = rooms[name] = Room()
+        elif room.pending:
+            self._outbox.flush()
+            # A flush reports congestion, whereupon anybody may have left, and the room be gone.
+            if name not in self.rooms.get(namespace, {}):
+                return self._room(namespace, name)
+            room = self.rooms[namespace][name]
+        return room
+
+    def _drop(self, client: Client, name: Hashable) -> bool:
+        room = self.rooms.get(client.namespace, {}).get(name)
+        if room is None or client.sid not in room:
+            return False
+        if room.pending:
+            self._outbox.flush()
+            if client.sid not in room:
+                return False
+        del room[client.sid]
+        if not room:
+            rooms = self.rooms[client.namespace]
+            del rooms[name]
+            if not rooms:
+                del self.rooms[client.namespace]
+        return True
+
+    # sending
+
+    def send_to(self, client: Client, messages: Sequence[Message]) -> None:
+        """To this one alone: held until it is let in, dropped once it leaves."""
+        if client.state == Membership.CONNECTED:
+            client.connection.send(messages)
+        elif client.state == Membership.CONNECTING:
+            if client.held is None:
+                client.held = []
+            client.held.append(messages)
+
+    async def emit(
+        self,
+        event: str,
+        data: Any,
+        namespace: str,
+        room: Any = None,
+        skip_sid: Any = None,
+        callback: Callable[..., Any] | None = None,
+        to: Any = None,
+        **_kwargs: Any,
+    ) -> None:
+        room = room if to is None else to
+        args = list(data) if isinstance(data, tuple) else [] if data is None else [data]
+        skip = set(skip_sid if isinstance(skip_sid, list | tuple) else (skip_sid,)) - {None}
+        alone = self.client(room, namespace) if isinstance(room, str) else None
+        if callback is None:
+            messages = packets.encode(packets.EVENT, namespace, None, [event, *args])
+            if alone is not None:
+                if alone.sid not in skip:
+                    self.send_to(alone, messages)
+                return
+            if not skip and not isinstance(room, list | set | frozenset):
+                target: Target = self.find(namespace, (None if room is EVERYONE else room,))
+                if target:
+                    self._outbox.send(target, messages)
+                return
+            for sid, connection in self._members(namespace, room).items():
+                if sid not in skip:
+                    connection.send(messages)
+            return
+        recipients = [alone.sid] if alone is not None else list(self._members(namespace, room))
+        for sid in recipients:
+            client = self.client(sid, namespace)
+            if client is not None and sid not in skip:
+                ident = client.expect(callback, self.server.eio.limits.max_callbacks)
+                self.send_to(client, packets.encode(packets.EVENT, namespace, ident, [event, *args]))
