@@ -111,6 +111,10 @@ class IncomingMessage:
         return self.type != "unknown" or self.text is not None or self.media is not None
 
 
+Key = tuple[str, str]
+"""(chatId, messageId): what a message is known by in its session."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """The present state of a stored message."""
@@ -154,6 +158,8 @@ class Chat:
     session_id: str
     chat_id: str
     name: str | None
+    name_given: bool
+    """Whether `name` is a chatName that somebody gave; then no sender's name takes its place. Not on the wire."""
     unread_count: int
     last_message: LastMessage | None
     last_seq: int
@@ -174,6 +180,7 @@ class Alias:
 class StoreMessages:
     """Store these messages, in this order. `aliases` are learned before the first of them is named."""
 
+    received_at: datetime
     messages: Sequence[IncomingMessage] = ()
     aliases: Sequence[Alias] = ()
     size: int = 0

@@ -1,0 +1,185 @@
+"""The one place where the parts are put together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import structlog
+from aiohttp import web
+
+from app import __version__, engine
+from app.auth import Tokens
+from app.errors import Unavailable
+from app.http import access, page, problems
+from app.http.api import Api
+from app.http.health import Health
+from app.http.page import Page
+from app.http.webhook import Webhook
+from app.metrics import Metrics
+from app.services.ingest import Ingest
+from app.services.publisher import Publisher
+from app.services.streams import Streams
+from app.settings import SECRET_BYTES, Settings
+from app.sockets.namespace import InboxNamespace
+from app.storage import embedded
+from app.storage.mongo import TRANSACTION_LIFETIME_SECONDS, Store, connect
+
+log = structlog.get_logger(__name__)
+
+SOCKET_PATH: Final = "/socket.io/"
+START_SECONDS: Final = 30
+"""How long the server waits at start for a database that is not there yet."""
+
+STORE: Final = web.AppKey("store", Store)
+ENGINE: Final = web.AppKey("engine", engine.Server)
+METRICS: Final = web.AppKey("metrics", Metrics)
+PUBLISHER: Final = web.AppKey("publisher", Publisher)
+STREAMS: Final = web.AppKey("streams", Streams)
+INGEST: Final = web.AppKey("ingest", Ingest)
+
+
+class Draining:
+    """Whether the server is stopping."""
+
+    def __init__(self) -> None:
+        self.on = False
+
+    def __call__(self) -> bool:
+        return self.on
+
+
+@contextlib.asynccontextmanager
+async def create_app(settings: Settings) -> AsyncIterator[web.Application]:
+    """The application, with its database ready; the database is let go at the end.
+
+    Raises EmbeddedError, SetupError, Unavailable: the database cannot be had. Their messages say what to do.
+    """
+    tokens = Tokens(auth_secret(settings))
+    async with open_store(settings) as store:
+        yield assemble(settings, tokens, store)
+
+
+def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Application:
+    """The application over a store that is ready."""
+    metrics, draining = Metrics(), Draining()
+    origins = access.Origins(settings.allowed_origins, settings.host)
+    addresses = access.Addresses(settings.trusted_proxies)
+    sio = engine.Server(
+        limits=engine.Limits(
+            max_connections=settings.max_connections,
+            max_unauthenticated_per_address=settings.max_unauthenticated_per_address,
+        ),
+        ping_interval=settings.ping_interval,
+        ping_timeout=settings.ping_timeout,
+        deflate=settings.compression,
+        origin_allowed=origins.allows,
+        client_address=addresses.of,
+    )
+    publisher = Publisher(store, sio, metrics)
+    streams = Streams(store, publisher, sio, metrics, recovery_max_events=settings.recovery_max_events)
+    ingest = Ingest(
+        store,
+        publisher,
+        metrics,
+        max_commands=settings.queue_max_commands,
+        max_bytes=settings.queue_max_bytes,
+        deadline=settings.write_deadline,
+    )
+    sio.on_congested = streams.congested
+    sio.register_namespace(InboxNamespace(tokens, streams, ingest, metrics))
+    metrics.watch_engine(sio.stats)
+
+    app = web.Application(
+        middlewares=[problems.middleware(metrics), access.middleware(origins, SOCKET_PATH)],
+        handler_args={"keepalive_timeout": 75},
+    )
+    app[STORE], app[ENGINE], app[METRICS] = store, sio, metrics
+    app[PUBLISHER], app[STREAMS], app[INGEST] = publisher, streams, ingest
+
+    async def services(app: web.Application) -> AsyncIterator[None]:
+        publisher.start()
+        streams.start()
+        yield
+        await streams.close()
+        await publisher.close()
+
+    async def drain(app: web.Application) -> None:
+        """Finish what was taken, then let the clients go; they come back by themselves."""
+        draining.on = True
+        await ingest.close()
+        await sio.shutdown()
+
+    app.cleanup_ctx.append(services)
+    sio.attach(app, SOCKET_PATH.strip("/"))
+    app.on_shutdown.insert(0, drain)
+    app.on_response_prepare.append(page.set_cache_headers)
+    Webhook(tokens, ingest, metrics).add_routes(app.router)
+    Api(tokens, store).add_routes(app.router)
+    Health(store, metrics, addresses, draining=draining, metrics_public=settings.metrics_public).add_routes(app.router)
+    Page(page_config(settings)).add_routes(app.router)
+    return app
+
+
+def page_config(settings: Settings) -> dict[str, Any]:
+    return {
+        "version": __version__,
+        "socketPath": SOCKET_PATH,
+        "reconnectDelayMs": settings.reconnect_delay_ms,
+        "reconnectDelayMaxMs": settings.reconnect_delay_max_ms,
+        "reconnectJitter": settings.reconnect_jitter,
+    }
+
+
+@contextlib.asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[Store]:
+    """The database: the one of MONGODB_URI, else a private one that ends with us."""
+    async with contextlib.AsyncExitStack() as stack:
+        uri = settings.mongodb_uri
+        if uri is None:
+            uri = await stack.enter_async_context(embedded.run(settings.data_dir, settings.mongod_binary))
+        store = connect(uri, settings.mongodb_database, settings.mongodb_timeout)
+        stack.callback(store.close)
+        await _prepare(store, settings.event_retention_days)
+        yield store
+
+
+async def _prepare(store: Store, retention_days: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            await store.prepare(retention_days)
+            break
+        except Unavailable:
+            if time.monotonic() > deadline:
+                raise
+            log.warning("database_not_there_yet", hint="Is MONGODB_URI right, and the database running?")
+            await asyncio.sleep(1)
+    lifetime = await store.transaction_lifetime()
+    if lifetime is not None and lifetime > TRANSACTION_LIFETIME_SECONDS:
+        log.warning(
+            "transaction_lifetime_is_long",
+            seconds=lifetime,
+            hint=f"Start mongod with --setParameter transactionLifetimeLimitSeconds={TRANSACTION_LIFETIME_SECONDS}: "
+            "a server that is killed while it writes can block its session for that long.",
+        )
+
+
+def auth_secret(settings: Settings) -> str:
+    """AUTH_SECRET, else the one that is kept in DATA_DIR, made when it is first needed."""
+    if settings.auth_secret:
+        if len(settings.auth_secret.encode()) < SECRET_BYTES:
+            log.warning("auth_secret_is_short", hint=f"Use {SECRET_BYTES} characters or more (RFC 7518, 3.2).")
+        return settings.auth_secret
+    path = settings.data_dir / "auth_secret"
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(file, "w") as out:
+            out.write(secrets.token_urlsafe(48))
+    return path.read_text().strip()

@@ -1,0 +1,143 @@
+"""The command line: `python -m app serve | token | config`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+
+import click
+import structlog
+import uvloop
+from aiohttp import web
+
+from app import __version__, logs, settings
+from app.application import auth_secret, create_app
+from app.auth import SCOPES, Tokens
+from app.errors import Unavailable
+from app.settings import Settings, SettingsError
+from app.storage.embedded import EmbeddedError
+from app.storage.mongo import SetupError
+
+log = structlog.get_logger(__name__)
+
+DAY = 86_400
+WELCOME_SESSION = "shop"
+SHUTDOWN_SECONDS = 4
+SEND_BUFFER_BYTES = 256 * 1024
+"""What the kernel takes for a client that does not read."""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="roomcast")
+def main() -> None:
+    """Pushes chat messages to the people who answer them."""
+
+
+@main.command()
+def serve() -> None:
+    """Run the server until SIGTERM or SIGINT."""
+    effective = _load()
+    logs.configure(effective.log_level, effective.log_format)
+    try:
+        uvloop.run(_serve(effective))
+    except (EmbeddedError, SetupError, Unavailable, OSError) as error:
+        words = error.detail if isinstance(error, Unavailable) else str(error)
+        click.echo(f"roomcast: {words}", err=True)
+        sys.exit(1)
+
+
+@main.command()
+@click.option("--sub", default="agent", show_default=True, help="Whose token it is.")
+@click.option("--name", help="The person's name.")
+@click.option("--session", "sessions", multiple=True, help="A session it allows; again for more. All unless given.")
+@click.option("--scope", "scopes", multiple=True, type=click.Choice(SCOPES), help="What it allows. All unless given.")
+@click.option(
+    "--days", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True, help="How long it is good."
+)
+def token(sub: str, name: str | None, sessions: tuple[str, ...], scopes: tuple[str, ...], days: float) -> None:
+    """Mint a token and print it, alone."""
+    tokens = Tokens(auth_secret(_load()))
+    click.echo(
+        tokens.mint(sub, name=name, sessions=sessions or ["*"], scopes=scopes or SCOPES, lifetime=days * DAY),
+    )
+
+
+@main.command()
+def config() -> None:
+    """Print the effective settings, secrets hidden."""
+    for name, value in _load().render().items():
+        click.echo(f"{name}={value}")
+
+
+def _load() -> Settings:
+    try:
+        return settings.load()
+    except SettingsError as error:
+        click.echo(f"roomcast: these settings cannot be accepted:\n{error}", err=True)
+        sys.exit(2)
+
+
+async def _serve(effective: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    listening = _listen(effective.host, effective.port)
+    async with create_app(effective) as app:
+        # An aborted poll must show at once, so handlers end with their clients.
+        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_SECONDS)
+        await runner.setup()
+        try:
+            await web.SockSite(runner, listening, backlog=1024).start()
+            port = listening.getsockname()[1]
+            log.info("listening", host=effective.host, port=port)
+            if effective.mongodb_uri is None:
+                _welcome(effective, port)
+            await stop.wait()
+            log.info("stopping")
+        finally:
+            await runner.cleanup()
+    log.info("stopped")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """The listening socket, bound before anything else is started. Raises OSError with what to do."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        words = f"cannot listen on {host}:{port}: {error.strerror}. Set PORT to another port."
+        raise OSError(words) from error
+    return listening
+
+
+def _welcome(effective: Settings, port: int) -> None:
+    """What a person needs next, on standard output."""
+    tokens = Tokens(auth_secret(effective))
+    agent = tokens.mint("agent", sessions=["*"], scopes=["read", "write"], lifetime=DAY)
+    bot = tokens.mint("bot", sessions=[WELCOME_SESSION], scopes=["ingest"], lifetime=DAY)
+    host = "127.0.0.1" if effective.host in ("0.0.0.0", "127.0.0.1") else effective.host  # noqa: S104
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    click.echo(f"""
+Roomcast {__version__} is running. Open the page (the link signs you in for a day):
+
+  {address}/#token={agent}
+
+In another terminal, make a message appear:
+
+  curl -X POST {address}/webhook/{WELCOME_SESSION} \\
+    -H 'Authorization: Bearer {bot}' \\
+    -H 'Content-Type: application/json' \\
+    -d '{{"chatId": "85291234567@s.whatsapp.net", "sender": {{"id": "85291234567@s.whatsapp.net", "name": "Alice"}}, "text": "Is the blue one still there?"}}'
+
+Data and database: {effective.data_dir.absolute()} (a private MongoDB). Stop with Ctrl-C.
+""")  # noqa: E501  a line to paste
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()

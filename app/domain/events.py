@@ -1,0 +1,137 @@
+"""Durable events, and how sessions, messages and chats look on the wire.
+
+What is rendered here is stored in the log and sent as it stands there: an event that is caught up is the same,
+byte for byte, as it was live.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from app.domain.models import Chat, LastMessage, Media, Message, Position, ReplyTo, Sender
+
+NEW_MESSAGE: Final = "new_message"
+MESSAGE_UPDATED: Final = "message_updated"
+CHAT_UPDATED: Final = "chat_updated"
+POSITION: Final = "position"
+
+Wire = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry of a session's log. `data` is the payload as it goes on the wire."""
+
+    session_id: str
+    chat_id: str
+    seq: int
+    event: str
+    data: Wire
+    at: datetime
+
+    @property
+    def size(self) -> int:
+        """Bytes on the wire, about, and rather too many than too few."""
+        message = self.data.get("message")
+        return 1024 + (3 * len(message["text"] or "") if message else 0)
+
+
+def format_time(value: datetime) -> str:
+    """ISO 8601 in UTC with milliseconds."""
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
+
+
+def to_milliseconds(value: datetime) -> datetime:
+    """Cut to what MongoDB keeps, so that a value is the same before and after it was stored."""
+    return value.replace(microsecond=value.microsecond // 1000 * 1000)
+
+
+def now() -> datetime:
+    return to_milliseconds(datetime.now(UTC))
+
+
+def render_position(position: Position) -> Wire:
+    return {"epoch": position.epoch, "seq": position.seq}
+
+
+def render_message(message: Message) -> Wire:
+    return {
+        "messageId": message.message_id,
+        "sessionId": message.session_id,
+        "chatId": message.chat_id,
+        "seq": message.seq,
+        "updatedSeq": message.updated_seq,
+        "fromMe": message.from_me,
+        "sender": render_sender(message.sender),
+        "type": message.type,
+        "text": message.text,
+        "media": message.media and render_media(message.media),
+        "replyTo": message.reply_to and render_reply_to(message.reply_to),
+        "status": message.status,
+        "timestamp": format_time(message.timestamp),
+        "receivedAt": format_time(message.received_at),
+    }
+
+
+def render_sender(sender: Sender) -> Wire:
+    return {"id": sender.id, "name": sender.name}
+
+
+def render_media(media: Media) -> Wire:
+    return {
+        "url": media.url,
+        "mimeType": media.mime_type,
+        "fileName": media.file_name,
+        "size": media.size,
+        "width": media.width,
+        "height": media.height,
+        "durationSeconds": media.duration_seconds,
+    }
+
+
+def render_reply_to(reply_to: ReplyTo) -> Wire:
+    return {"messageId": reply_to.message_id, "senderId": reply_to.sender_id, "text": reply_to.text}
+
+
+def render_last_message(last: LastMessage) -> Wire:
+    return {
+        "messageId": last.message_id,
+        "type": last.type,
+        "text": last.text,
+        "fromMe": last.from_me,
+        "senderName": last.sender_name,
+        "timestamp": format_time(last.timestamp),
+    }
+
+
+def render_chat(chat: Chat) -> Wire:
+    return {
+        "sessionId": chat.session_id,
+        "chatId": chat.chat_id,
+        "name": chat.name,
+        "unreadCount": chat.unread_count,
+        "lastMessage": chat.last_message and render_last_message(chat.last_message),
+        "lastSeq": chat.last_seq,
+        "readSeq": chat.read_seq,
+        "updatedSeq": chat.updated_seq,
+        "updatedAt": format_time(chat.updated_at),
+    }
+
+
+def message_event(name: str, seq: int, message: Message, chat: Chat, at: datetime) -> Event:
+    """`new_message` or `message_updated`: message and chat as they are after it."""
+    data = {
+        "sessionId": chat.session_id,
+        "chatId": chat.chat_id,
+        "seq": seq,
+        "message": render_message(message),
+        "chat": render_chat(chat),
+    }
+    return Event(chat.session_id, chat.chat_id, seq, name, data, at)
+
+
+def chat_event(seq: int, chat: Chat, at: datetime) -> Event:
+    data = {"sessionId": chat.session_id, "chatId": chat.chat_id, "seq": seq, "chat": render_chat(chat)}
+    return Event(chat.session_id, chat.chat_id, seq, CHAT_UPDATED, data, at)

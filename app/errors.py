@@ -1,0 +1,71 @@
+"""Every error that the outside can see: its code, its HTTP status and its words, in one table.
+
+HTTP answers them as RFC 9457 problems (`app.http.problems`), Socket.IO in the acknowledgement
+(`app.sockets.namespace`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    status: int
+    title: str
+
+
+KINDS: Final[dict[str, Kind]] = {
+    "malformed": Kind(400, "The request cannot be read"),
+    "unauthorized": Kind(401, "A valid token is needed"),
+    "forbidden": Kind(403, "Not allowed"),
+    "not_found": Kind(404, "Not found"),
+    "method_not_allowed": Kind(405, "The method is not allowed here"),
+    "too_large": Kind(413, "The request is too large"),
+    "unsupported_media_type": Kind(415, "The content type is not supported"),
+    "invalid": Kind(422, "The content is not valid"),
+    "rate_limited": Kind(429, "Too many requests"),
+    "internal": Kind(500, "Something went wrong here"),
+    "unavailable": Kind(503, "Not available for the moment"),
+    # Socket.IO only
+    "unknown_event": Kind(404, "There is no such event"),
+    "too_many_subscriptions": Kind(429, "Too many subscriptions"),
+}
+"""code -> HTTP status and title. `forbidden` is said over Socket.IO alone; over HTTP it looks like `not_found`."""
+
+RETRY_AFTER_SECONDS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with what was sent. `pointer` is a JSON pointer (RFC 6901) as a URI fragment."""
+
+    pointer: str
+    detail: str
+
+    def render(self) -> dict[str, str]:
+        return {"pointer": self.pointer, "detail": self.detail}
+
+
+class AppError(Exception):
+    """An error with a code of KINDS. `detail` says to the caller what is wrong and what to do; it carries no secret."""
+
+    def __init__(self, code: str, detail: str, faults: Sequence[Fault] = ()) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code, self.detail, self.faults = code, detail, tuple(faults)
+
+    def render(self) -> dict[str, Any]:
+        """The `error` of a Socket.IO acknowledgement."""
+        error: dict[str, Any] = {"code": self.code, "message": self.detail}
+        if self.faults:
+            error["details"] = [fault.render() for fault in self.faults]
+        return error
+
+
+class Unavailable(AppError):
+    """The database, or room in a queue, is missing for now. To try again is safe where there is a messageId."""
+
+    def __init__(self, detail: str = "The database does not answer. Try again.") -> None:
+        super().__init__("unavailable", detail)

@@ -1,0 +1,99 @@
+"""Errors over HTTP: RFC 9457 problems, those of the framework included."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Final
+
+import orjson
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from app.errors import KINDS, RETRY_AFTER_SECONDS, AppError
+from app.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+
+REQUEST_ID: Final = "X-Request-Id"
+
+_CODES: Final = {
+    400: "malformed",
+    401: "unauthorized",
+    403: "not_found",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "malformed",
+    413: "too_large",
+    415: "unsupported_media_type",
+    422: "invalid",
+    429: "rate_limited",
+    503: "unavailable",
+}
+
+
+def problem(error: AppError) -> web.Response:
+    """The answer to a request that failed."""
+    code = "not_found" if error.code == "forbidden" else error.code
+    kind = KINDS[code]
+    body = {
+        "type": f"urn:roomcast:problem:{code}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": error.detail if code == error.code else KINDS["not_found"].title + ".",
+        "code": code,
+        "errors": [fault.render() for fault in error.faults],
+    }
+    headers = {"Cache-Control": "no-store"}
+    if kind.status in (429, 503):
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if kind.status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="roomcast"'
+    return web.Response(
+        status=kind.status, body=orjson.dumps(body), content_type="application/problem+json", headers=headers
+    )
+
+
+def middleware(metrics: Metrics) -> Middleware:
+    """Gives each request an id, turns each error into a problem, counts and logs."""
+
+    @web.middleware
+    async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+        request_id = secrets.token_hex(8)
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                response = await handler(request)
+            except AppError as error:
+                response = _refused(request, metrics, error)
+            except web.HTTPException as error:
+                response = _framework(request, metrics, error)
+            except ConnectionResetError:
+                raise
+            except Exception:
+                log.exception("request_failed", method=request.method, path=request.path)
+                response = _refused(request, metrics, AppError("internal", f"See the log for request {request_id}."))
+        if not response.prepared:
+            response.headers[REQUEST_ID] = request_id
+            metrics.requests.labels(str(response.status)).inc()
+        return response
+
+    return problems
+
+
+def _refused(request: web.Request, metrics: Metrics, error: AppError) -> web.Response:
+    response = problem(error)
+    metrics.refused.labels(error.code).inc()
+    log.info("refused", method=request.method, path=request.path, code=error.code, status=response.status)
+    return response
+
+
+def _framework(request: web.Request, metrics: Metrics, error: web.HTTPException) -> web.StreamResponse:
+    if error.status < 400:
+        return error
+    code = _CODES.get(error.status, "malformed" if error.status < 500 else "internal")
+    words = "There is nothing at this address." if code == "not_found" else f"{error.reason}."
+    response = _refused(request, metrics, AppError(code, words))
+    if "Allow" in error.headers:
+        response.headers["Allow"] = error.headers["Allow"]
+    return response

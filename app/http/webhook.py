@@ -1,0 +1,118 @@
+"""Where messages come in: our own form, and each provider's.
+
+The answer is sent only after the commit. A body of ours is taken whole or refused whole; a provider's body is never
+refused for what is in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import datetime
+
+import orjson
+from aiohttp import web
+
+from app import json, schemas
+from app.auth import Tokens
+from app.domain.events import now
+from app.domain.models import IncomingMessage, StoreMessages
+from app.errors import AppError
+from app.http.access import allowed, bearer
+from app.metrics import Metrics
+from app.services.ingest import BATCH_BYTES, BATCH_COMMANDS, Ingest
+from app.sources import SOURCES, Parsed
+
+MAX_BODY = 1024 * 1024
+MAX_PROVIDER_BODY = 16 * 1024 * 1024
+BODY_SECONDS = 30
+"""How long a client may take to send a body."""
+
+
+class Webhook:
+    def __init__(self, tokens: Tokens, ingest: Ingest, metrics: Metrics) -> None:
+        self._tokens, self._ingest, self._metrics = tokens, ingest, metrics
+
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        router.add_post("/webhook/{session_id}", self.own)
+        router.add_post("/webhook/{session_id}/{source}", self.provider)
+
+    async def own(self, request: web.Request) -> web.Response:
+        session_id = self._session_id(request)
+        received_at = now()
+        body = await read_json_body(request, MAX_BODY)
+        messages = schemas.load_messages(json.loads(body), session_id, received_at)
+        return await self._store(session_id, [StoreMessages(received_at, messages, size=len(body))])
+
+    async def provider(self, request: web.Request) -> web.Response:
+        name = request.match_info["source"]
+        session_id = self._session_id(request)
+        if name not in SOURCES:
+            raise AppError("not_found", f"No such source; there are: {', '.join(SOURCES)}.")
+        received_at = now()
+        body = await read_json_body(request, MAX_PROVIDER_BODY)
+        loop = asyncio.get_running_loop()
+        if len(body) > BATCH_BYTES:  # long enough to be felt by everybody else
+            parsed = await loop.run_in_executor(None, _parse, name, body, session_id, received_at)
+        else:
+            parsed = _parse(name, body, session_id, received_at)
+        for kind, count in parsed.skipped.items():
+            self._metrics.skipped.labels(name, kind).inc(count)
+        return await self._store(session_id, list(_commands(parsed, received_at)))
+
+    async def _store(self, session_id: str, commands: list[StoreMessages]) -> web.Response:
+        results = await self._ingest.store(session_id, commands)
+        data = [{"messageId": one.message_id, "seq": one.seq, "duplicate": one.duplicate} for one in results]
+        body = orjson.dumps({"ok": True, "data": {"results": data}})
+        return web.Response(body=body, content_type="application/json")
+
+    def _session_id(self, request: web.Request) -> str:
+        principal = bearer(request, self._tokens)
+        session_id = request.match_info["session_id"]
+        allowed(principal, "ingest", session_id)
+        schemas.check_session_id(session_id)
+        return session_id
+
+
+async def read_json_body(request: web.Request, limit: int) -> bytes:
+    """The body, which must say that it is JSON. Raises AppError: 415, 413 over `limit` bytes, 400 when it stalls."""
+    if request.content_type != "application/json" or (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
+        raise AppError("unsupported_media_type", "Send the body as Content-Type: application/json.")
+    too_large = AppError("too_large", f"A body may have {limit} bytes.")
+    if (request.content_length or 0) > limit:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > limit:
+                    raise too_large
+    except (TimeoutError, web.RequestPayloadError) as error:
+        raise AppError("malformed", "The body did not come whole.") from error
+    return bytes(body)
+
+
+def _parse(name: str, body: bytes, session_id: str, received_at: datetime) -> Parsed:
+    return SOURCES[name](json.loads_provider(body), session_id, received_at)
+
+
+def _commands(parsed: Parsed, received_at: datetime) -> Iterator[StoreMessages]:
+    """A provider's body in parts that fit a transaction; what it tells of people goes with the first."""
+    aliases = parsed.aliases
+    part: list[IncomingMessage] = []
+    size = 0
+    for message in parsed.messages:
+        weight = _weight(message)
+        if part and (len(part) >= BATCH_COMMANDS or size + weight > BATCH_BYTES):
+            yield StoreMessages(received_at, part, aliases, size)
+            part, aliases, size = [], [], 0
+        part.append(message)
+        size += weight
+    if part or aliases:
+        yield StoreMessages(received_at, part, aliases, size)
+
+
+def _weight(message: IncomingMessage) -> int:
+    quoted = message.reply_to.text if message.reply_to else None
+    return 512 + 2 * (len(message.text or "") + len(quoted or ""))

@@ -1,0 +1,121 @@
+"""What is counted, for Prometheus. One object, one registry, made by the application and handed down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from app.domain.ledger import Outcome
+
+
+class EngineStats(Protocol):
+    """What is read of the engine's counters; the engine itself knows no metrics library."""
+
+    connections: int
+    websockets: int
+    unauthenticated: int
+    congested: int
+    opened: dict[str, int]
+    refused: dict[str, int]
+    closed: dict[str, int]
+    events_sent: int
+    bytes_sent: int
+    packets_received: int
+    ephemeral_dropped: int
+    rate_limited: int
+    malformed: int
+    handler_errors: int
+
+
+class _EngineCollector(Collector):
+    def __init__(self, stats: EngineStats) -> None:
+        self._stats = stats
+
+    def collect(self) -> Iterator[Metric]:
+        stats = self._stats
+        connections = GaugeMetricFamily("roomcast_connections", "Client connections", labels=["transport"])
+        connections.add_metric(["websocket"], stats.websockets)
+        connections.add_metric(["polling"], stats.connections - stats.websockets)
+        yield connections
+        for name, words in (
+            ("unauthenticated", "Connections not let in yet"),
+            ("congested", "Connections for which bytes wait"),
+        ):
+            yield GaugeMetricFamily(f"roomcast_connections_{name}", words, getattr(stats, name))
+        for name, words in (
+            ("events_sent", "Events sent to connections; one to a thousand counts a thousand"),
+            ("bytes_sent", "Bytes of them and of answers"),
+            ("packets_received", "Socket.IO packets from clients"),
+            ("ephemeral_dropped", "Ephemeral events left out because bytes waited"),
+            ("rate_limited", "Events refused because they were too many"),
+            ("malformed", "Connections closed because of what they sent"),
+            ("handler_errors", "Exceptions in handlers"),
+        ):
+            yield CounterMetricFamily(f"roomcast_engine_{name}", words, getattr(stats, name))
+        for name, label, words in (
+            ("opened", "transport", "Connections so far"),
+            ("refused", "reason", "Handshakes and connections refused"),
+            ("closed", "reason", "Connections that ended"),
+        ):
+            family = CounterMetricFamily(f"roomcast_engine_{name}", words, labels=[label])
+            for value, count in getattr(stats, name).items():
+                family.add_metric([value], count)
+            yield family
+
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Metrics:
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        r = self.registry
+        self.streams = Gauge("roomcast_streams", "Streams of connections, by state", ["state"], registry=r)
+        self.messages_stored = Counter("roomcast_messages_stored", "Messages stored", registry=r)
+        self.events_stored = Counter("roomcast_events_stored", "Durable events stored, by name", ["event"], registry=r)
+        self.duplicates = Counter("roomcast_duplicates", "Messages that were stored already", registry=r)
+        self.events_published = Counter(
+            "roomcast_events_published", "Durable events sent to the rooms of this process", registry=r
+        )
+        self.events_caught_up = Counter(
+            "roomcast_events_caught_up", "Durable events sent to connections that were catching up", registry=r
+        )
+        self.skipped = Counter(
+            "roomcast_source_skipped",
+            "Parts of providers' payloads that are no message",
+            ["source", "kind"],
+            registry=r,
+        )
+        self.queue_depth = Gauge("roomcast_queue_depth", "Commands waiting to be written", registry=r)
+        self.commit_seconds = Histogram(
+            "roomcast_commit_seconds", "Time of a transaction", buckets=_SECONDS, registry=r
+        )
+        self.conflicts = Counter("roomcast_conflicts", "Transactions tried again", registry=r)
+        self.receipt_to_push = Histogram(
+            "roomcast_receipt_to_push_seconds",
+            "From the receipt of a message to its push to this process's rooms",
+            buckets=_SECONDS,
+            registry=r,
+        )
+        self.refused = Counter("roomcast_refused", "What was refused, by reason", ["reason"], registry=r)
+        self.requests = Counter("roomcast_http_requests", "HTTP requests, by status", ["status"], registry=r)
+
+    def stored(self, outcome: Outcome) -> None:
+        """Count what a commit brought."""
+        self.messages_stored.inc(len(outcome.new_messages))
+        for event in outcome.events:
+            self.events_stored.labels(event.event).inc()
+        for result in outcome.results:
+            if isinstance(result, list):
+                self.duplicates.inc(sum(one.duplicate for one in result))
+
+    def watch_engine(self, stats: EngineStats) -> None:
+        """Show the engine's own figures too."""
+        self.registry.register(_EngineCollector(stats))
+
+    def render(self) -> bytes:
+        return generate_latest(self.registry)

@@ -1,0 +1,216 @@
+"""The writer queues: every change of a session is a command in that session's queue.
+
+- The queues are bounded in number and in bytes, over all sessions; a command that finds no room is refused at once.
+- A session's writer takes what has gathered while its last batch was being written (no timer), in one transaction.
+- Conflicting writers (another process) try again with jitter until the deadline; after that, and when the database
+  does not answer, the senders are told to repeat. One sender's bad luck does not fail the others of its batch.
+- What was accepted is answered only after the commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from app.domain.ledger import Outcome, Result
+from app.domain.models import Chat, Command, MarkRead, MessageResult, StoreMessages
+from app.errors import AppError, Unavailable
+from app.metrics import Metrics
+from app.services.publisher import Publisher
+from app.storage.mongo import Store
+from app.storage.writer import Conflict, Writer
+
+log = structlog.get_logger(__name__)
+
+BATCH_COMMANDS = 500
+BATCH_BYTES = 256 * 1024
+PARALLEL_WRITES = 8
+IDLE_WRITERS = 64
+"""Writers kept for sessions that are quiet; each holds one of the database's sessions."""
+ABANDONED_AFTER_SECONDS = 0.5
+"""A conflict that lasts longer is no other writer at work but one that was killed: see Store.end_abandoned."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    command: Command
+    result: asyncio.Future[Result]
+    since: float
+
+
+class _Queue:
+    __slots__ = ("task", "waiting", "writer")
+
+    def __init__(self) -> None:
+        self.waiting: deque[_Waiting] = deque()
+        self.writer: Writer | None = None
+        self.task: asyncio.Task[None] | None = None
+
+
+class Ingest:
+    def __init__(
+        self,
+        store: Store,
+        publisher: Publisher,
+        metrics: Metrics,
+        *,
+        max_commands: int,
+        max_bytes: int,
+        deadline: float,
+    ) -> None:
+        self._store, self._publisher, self._metrics = store, publisher, metrics
+        self._max_commands, self._max_bytes, self._deadline = max_commands, max_bytes, deadline
+        self._queues: dict[str, _Queue] = {}
+        self._parallel = asyncio.Semaphore(PARALLEL_WRITES)
+        self._commands = 0
+        self._bytes = 0
+        self._looked_for_abandoned = 0.0
+        self._closed = False
+
+    async def store(self, session_id: str, commands: Sequence[StoreMessages]) -> list[MessageResult]:
+        """Store messages; the answer for each, in order. Raises Unavailable: repeat it all."""
+        results: list[MessageResult] = []
+        for part in await self._submit(session_id, commands):
+            assert isinstance(part, list)
+            results += part
+        return results
+
+    async def mark_read(self, session_id: str, chat_id: str, seq: int) -> Chat | None:
+        """The chat after it; None where nothing is stored of it. Raises Unavailable."""
+        (chat,) = await self._submit(session_id, [MarkRead(chat_id, seq)])
+        assert not isinstance(chat, list)
+        return chat
+
+    async def close(self) -> None:
+        """Take nothing more; write what was taken."""
+        self._closed = True
+        tasks = [queue.task for queue in self._queues.values() if queue.task]
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for queue in self._queues.values():
+            if queue.writer:
+                await queue.writer.end()
+        self._queues.clear()
+
+    async def _submit(self, session_id: str, commands: Sequence[Command]) -> list[Result]:
+        size = sum(command.size for command in commands)
+        if self._closed:
+            raise Unavailable("The server is stopping. Try again.")
+        if self._commands + len(commands) > self._max_commands or self._bytes + size > self._max_bytes:
+            self._metrics.refused.labels("queue_full").inc()
+            raise Unavailable("The queue is full. Try again.")
+        loop = asyncio.get_running_loop()
+        queue = self._queues.get(session_id)
+        if queue is None:
+            queue = self._queues[session_id] = _Queue()
+        waiting = [_Waiting(command, loop.create_future(), time.monotonic()) for command in commands]
+        queue.waiting.extend(waiting)
+        self._count(len(waiting), size)
+        if queue.task is None:
+            queue.task = asyncio.create_task(self._work(session_id, queue))
+        results = await asyncio.gather(*(one.result for one in waiting), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return [result for result in results if not isinstance(result, BaseException)]
+
+    def _count(self, commands: int, size: int) -> None:
+        self._commands += commands
+        self._bytes += size
+        self._metrics.queue_depth.set(self._commands)
+
+    async def _work(self, session_id: str, queue: _Queue) -> None:
+        """Write the session's batches until nothing waits."""
+        try:
+            while queue.waiting:
+                async with self._parallel:
+                    await self._write(session_id, queue, _take_batch(queue.waiting))
+        finally:
+            queue.task = None
+        # To the end of the line: what has been quiet for longest is given up first.
+        self._queues[session_id] = self._queues.pop(session_id)
+        await self._give_up_idle()
+
+    async def _give_up_idle(self) -> None:
+        excess = len(self._queues) - IDLE_WRITERS
+        for session_id in list(self._queues)[: max(0, excess)]:
+            queue = self._queues[session_id]
+            if queue.task is None and not queue.waiting:
+                del self._queues[session_id]
+                if queue.writer:
+                    await queue.writer.end()
+
+    async def _write(self, session_id: str, queue: _Queue, batch: list[_Waiting]) -> None:
+        try:
+            outcome = await self._attempt_until(session_id, queue, batch)
+        except AppError as error:
+            _fail(batch, error)
+        except Exception as error:
+            if len(batch) == 1:
+                log.exception("write_failed", session_id=session_id)
+                _fail(batch, error)
+            else:
+                for one in batch:
+                    await self._write(session_id, queue, [one])
+                return  # each was counted on its own
+        else:
+            pushed = time.monotonic()
+            for one, result in zip(batch, outcome.results, strict=True):
+                self._metrics.receipt_to_push.observe(pushed - one.since)
+                if not one.result.done():
+                    one.result.set_result(result)
+            self._metrics.stored(outcome)
+        self._count(-len(batch), -sum(one.command.size for one in batch))
+
+    async def _attempt_until(self, session_id: str, queue: _Queue, batch: list[_Waiting]) -> Outcome:
+        """Apply the batch, and again after a conflict, until the oldest command's time is over."""
+        commands = [one.command for one in batch]
+        begun = time.monotonic()
+        deadline = min(one.since for one in batch) + self._deadline
+        for attempt in range(1_000_000):
+            now = time.monotonic()
+            if now >= deadline:
+                break
+            if queue.writer is None:
+                queue.writer = await self._store.writer(session_id)
+            try:
+                with self._publisher.committing(session_id):
+                    with self._metrics.commit_seconds.time():
+                        outcome = await queue.writer.apply(commands)
+                    self._publisher.publish(session_id, outcome.events)
+                return outcome
+            except Conflict:
+                self._metrics.conflicts.inc()
+                if now - begun > ABANDONED_AFTER_SECONDS:
+                    await self._end_abandoned()
+            await asyncio.sleep(random.uniform(0, min(0.1, 0.002 * 2 ** min(attempt, 10))))  # noqa: S311
+        raise Unavailable("The database is busy. Try again.")
+
+    async def _end_abandoned(self) -> None:
+        now = time.monotonic()
+        if now - self._looked_for_abandoned < ABANDONED_AFTER_SECONDS:
+            return
+        self._looked_for_abandoned = now
+        if ended := await self._store.end_abandoned():
+            log.warning("abandoned_transactions_ended", count=ended)
+
+
+def _take_batch(waiting: deque[_Waiting]) -> list[_Waiting]:
+    """What goes into one transaction: at least one command, else within the limits of a batch."""
+    batch = [waiting.popleft()]
+    size = batch[0].command.size
+    while waiting and len(batch) < BATCH_COMMANDS and size + waiting[0].command.size <= BATCH_BYTES:
+        size += waiting[0].command.size
+        batch.append(waiting.popleft())
+    return batch
+
+
+def _fail(batch: list[_Waiting], error: Exception) -> None:
+    for one in batch:
+        if not one.result.done():
+            one.result.set_exception(error)

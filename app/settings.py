@@ -1,0 +1,219 @@
+"""Every setting, read once from the environment, validated together.
+
+`SETTINGS` is the one table: the README's table, `python -m app config` and the reading itself come from it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import marshmallow
+from environs import Env, EnvValidationError
+
+SECRET_BYTES: Final = 32
+"""A shorter AUTH_SECRET is weaker than HS256 itself (RFC 7518, 3.2)."""
+
+
+class SettingsError(Exception):
+    """The message lists every setting that could not be accepted, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """`kind` is the name of environs' method that reads it."""
+
+    name: str
+    kind: str
+    default: Any
+    words: str
+    secret: bool = False
+    least: float | None = None
+    most: float | None = None
+
+
+SETTINGS: Final = (
+    Setting("HOST", "str", None, "Address to listen on. 127.0.0.1, or every address where PORT is set."),
+    Setting("PORT", "int", None, "Port to listen on. 8080 unless set.", least=0, most=65535),
+    Setting(
+        "AUTH_SECRET",
+        "str",
+        None,
+        "Signs the tokens (HS256); 32 characters or more. Made and kept in DATA_DIR; with MONGODB_URI it must be set.",
+        secret=True,
+    ),
+    Setting("MONGODB_URI", "str", None, "A replica set. Unless set, the server runs a private mongod.", secret=True),
+    Setting("MONGODB_DATABASE", "str", "roomcast", "Name of the database."),
+    Setting("MONGODB_TIMEOUT", "float", 5.0, "Seconds that a call to the database may take.", least=0.5, most=60),
+    Setting(
+        "MONGOD_BINARY", "str", None, "The mongod to run; else the one on PATH, else that of the extra `embedded`."
+    ),
+    Setting("DATA_DIR", "str", "data", "Where the private mongod's data and the made secret lie."),
+    Setting(
+        "ALLOWED_ORIGINS",
+        "list",
+        (),
+        "Origins of pages that may use Socket.IO and REST, by commas. The server's own unless set.",
+    ),
+    Setting(
+        "TRUSTED_PROXIES", "list", (), "Addresses or networks of reverse proxies whose X-Forwarded-For is believed."
+    ),
+    Setting("EVENT_RETENTION_DAYS", "int", 30, "How long events can be caught up.", least=1, most=3650),
+    Setting(
+        "RECOVERY_MAX_EVENTS", "int", 10_000, "A client that missed more loads its lists anew.", least=0, most=1_000_000
+    ),
+    Setting("PING_INTERVAL", "float", 25.0, "Seconds between heartbeats.", least=0.1, most=300),
+    Setting("PING_TIMEOUT", "float", 20.0, "Seconds to answer a heartbeat.", least=0.1, most=300),
+    Setting("COMPRESSION", "bool", True, "Offer permessage-deflate."),
+    Setting(
+        "MAX_CONNECTIONS", "int", 10_000, "Client connections in all; more are answered 503.", least=1, most=1_000_000
+    ),
+    Setting(
+        "MAX_UNAUTHENTICATED_PER_ADDRESS",
+        "int",
+        50,
+        "Connections of one address that are not yet let in.",
+        least=1,
+        most=1_000_000,
+    ),
+    Setting(
+        "QUEUE_MAX_COMMANDS",
+        "int",
+        10_000,
+        "Posted bodies that may wait for the database; more: 503.",
+        least=1,
+        most=1_000_000,
+    ),
+    Setting("QUEUE_MAX_BYTES", "int", 67_108_864, "Their bytes; more: 503.", least=1_048_576, most=17_179_869_184),
+    Setting("WRITE_DEADLINE", "float", 10.0, "Seconds until a posted message is given up with 503.", least=1, most=60),
+    Setting(
+        "RECONNECT_DELAY_MS", "int", 500, "The page's first delay before it connects again.", least=50, most=60_000
+    ),
+    Setting("RECONNECT_DELAY_MAX_MS", "int", 5_000, "The page's longest such delay.", least=50, most=600_000),
+    Setting("RECONNECT_JITTER", "float", 0.5, "The part of such a delay that is left to chance.", least=0, most=1),
+    Setting("METRICS_PUBLIC", "bool", False, "Answer /metrics to everybody, not to loopback alone."),
+    Setting("LOG_LEVEL", "str", "info", "debug, info, warning or error."),
+    Setting("LOG_FORMAT", "str", "auto", "json, console, or auto: console on a terminal."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The effective settings. Field names are those of the environment, in lower case."""
+
+    host: str
+    port: int
+    auth_secret: str | None
+    mongodb_uri: str | None
+    mongodb_database: str
+    mongodb_timeout: float
+    mongod_binary: str | None
+    data_dir: Path
+    allowed_origins: tuple[str, ...]
+    trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+    event_retention_days: int
+    recovery_max_events: int
+    ping_interval: float
+    ping_timeout: float
+    compression: bool
+    max_connections: int
+    max_unauthenticated_per_address: int
+    queue_max_commands: int
+    queue_max_bytes: int
+    write_deadline: float
+    reconnect_delay_ms: int
+    reconnect_delay_max_ms: int
+    reconnect_jitter: float
+    metrics_public: bool
+    log_level: str
+    log_format: str
+
+    def render(self) -> dict[str, str]:
+        """For people: by the name in the environment, secrets hidden."""
+        secrets = {setting.name for setting in SETTINGS if setting.secret}
+        shown: dict[str, str] = {}
+        for field in fields(self):
+            name, value = field.name.upper(), getattr(self, field.name)
+            if value is None:
+                shown[name] = ""
+            elif name in secrets:
+                shown[name] = "(set)"
+            elif isinstance(value, tuple):
+                shown[name] = ",".join(map(str, value))
+            elif isinstance(value, bool):
+                shown[name] = str(value).lower()
+            else:
+                shown[name] = str(value)
+        return shown
+
+
+def load() -> Settings:
+    """The settings of the environment. Raises SettingsError with all that is wrong."""
+    values, faults = _read()
+    _check(values, faults)
+    if faults:
+        raise SettingsError("\n".join(f"{name}: {', '.join(words)}" for name, words in sorted(faults.items())))
+    port_given = values["port"] is not None
+    values["port"] = values["port"] if port_given else 8080
+    values["host"] = values["host"] or ("0.0.0.0" if port_given else "127.0.0.1")  # noqa: S104  a platform sets PORT
+    values["data_dir"] = Path(values["data_dir"])
+    return Settings(**values)
+
+
+def _read() -> tuple[dict[str, Any], dict[str, list[str]]]:
+    env = Env(eager=False)
+    values: dict[str, Any] = {}
+    for setting in SETTINGS:
+        arguments: dict[str, Any] = {}
+        if setting.least is not None:
+            arguments["validate"] = marshmallow.validate.Range(setting.least, setting.most)
+        if os.environ.get(setting.name, "").strip() == "":
+            value = setting.default  # set to nothing is not set
+        else:
+            value = getattr(env, setting.kind)(setting.name, **arguments)
+        values[setting.name.lower()] = value
+    try:
+        env.seal()
+    except EnvValidationError as error:
+        return values, _words(error)
+    return values, {}
+
+
+def _check(values: dict[str, Any], faults: dict[str, list[str]]) -> None:
+    """What concerns more than one value's own form; `values` gets the final types."""
+
+    def fault(name: str, words: str) -> None:
+        faults.setdefault(name, []).append(words)
+
+    origins, proxies = [], []
+    for origin in values["allowed_origins"] or []:
+        parts = urlsplit(origin.strip().rstrip("/"))
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query:
+            fault("ALLOWED_ORIGINS", "Each must be like https://example.com or http://localhost:5173.")
+        origins.append(origin.strip().rstrip("/").lower())
+    for proxy in values["trusted_proxies"] or []:
+        try:
+            proxies.append(ipaddress.ip_network(proxy.strip(), strict=False))
+        except ValueError:
+            fault("TRUSTED_PROXIES", "Each must be an IP address or network, such as 10.0.0.0/8.")
+    values["allowed_origins"], values["trusted_proxies"] = tuple(origins), tuple(proxies)
+    if values["log_level"] not in ("debug", "info", "warning", "error"):
+        fault("LOG_LEVEL", "Must be debug, info, warning or error.")
+    if values["log_format"] not in ("json", "console", "auto"):
+        fault("LOG_FORMAT", "Must be json, console or auto.")
+    if values["mongodb_uri"] and not values["auth_secret"]:
+        fault("AUTH_SECRET", "Must be set where MONGODB_URI is, to be the same for all servers and restarts.")
+    least, most = values["reconnect_delay_ms"], values["reconnect_delay_max_ms"]
+    if least is not None and most is not None and "RECONNECT_DELAY_MAX_MS" not in faults and most < least:
+        fault("RECONNECT_DELAY_MAX_MS", "Must not be below RECONNECT_DELAY_MS.")
+
+
+def _words(error: EnvValidationError) -> dict[str, list[str]]:
+    messages = error.error_messages
+    if isinstance(messages, list):
+        return {"settings": messages}
+    return {name: list(map(str, words)) for name, words in messages.items()}

@@ -1,0 +1,100 @@
+"""What clients may say over Socket.IO: each event's payload is validated, a service is called, the answer is returned.
+
+Every answer is `{"ok": true, "data": …}` or `{"ok": false, "error": {"code", "message", "details"?}}`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import socketio
+import structlog
+from marshmallow import Schema
+from socketio.exceptions import ConnectionRefusedError as Refused
+
+from app import schemas
+from app.auth import Tokens
+from app.domain.events import render_chat
+from app.errors import AppError, Fault
+from app.metrics import Metrics
+from app.services.ingest import Ingest
+from app.services.streams import Streams
+
+log = structlog.get_logger(__name__)
+
+Self = TypeVar("Self", bound="InboxNamespace")
+Payload = dict[str, Any]
+Command = Callable[[Self, str, Payload], Awaitable[Payload]]
+
+
+def command(schema: type[Schema]) -> Callable[[Command[Self]], Callable[..., Awaitable[Payload]]]:
+    """A handler that takes one payload of this schema and returns the answer's data."""
+    loader = schema()
+
+    def declare(handle: Command[Self]) -> Callable[..., Awaitable[Payload]]:
+        @functools.wraps(handle)
+        async def handler(self: Self, sid: str, *args: object) -> Payload:
+            try:
+                if len(args) != 1:
+                    raise AppError("invalid", "Send one object.", [Fault("#", f"{len(args)} arguments.")])
+                return {"ok": True, "data": await handle(self, sid, schemas.load(loader, args[0]))}
+            except AppError as error:
+                self.metrics.refused.labels(error.code).inc()
+                log.info("event_refused", event_name=handle.__name__, connection_id=sid, code=error.code)
+                return {"ok": False, "error": error.render()}
+
+        return handler
+
+    return declare
+
+
+class InboxNamespace(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketio has no types
+    def __init__(self, tokens: Tokens, streams: Streams, ingest: Ingest, metrics: Metrics) -> None:
+        super().__init__("/")
+        self.tokens, self.streams, self.ingest, self.metrics = tokens, streams, ingest, metrics
+
+    async def on_connect(self, sid: str, environ: object, auth: object = None) -> None:
+        try:
+            principal = self.tokens.verify(auth.get("token") if isinstance(auth, dict) else None)
+        except AppError as error:
+            self.metrics.refused.labels(error.code).inc()
+            log.info("connection_refused", connection_id=sid, code=error.code)
+            raise Refused(error.code, {"code": error.code}) from error
+        self.streams.connect(sid, principal)
+        log.debug("connected", connection_id=sid)
+
+    async def on_disconnect(self, sid: str, reason: str | None = None) -> None:
+        self.streams.disconnect(sid)
+        log.debug("disconnected", connection_id=sid, reason=reason)
+
+    @command(schemas.SubscribeSchema)
+    async def on_subscribe(self, sid: str, payload: Payload) -> Payload:
+        position = schemas.load_position(payload.get("position"))
+        return await self.streams.subscribe(sid, payload["sessionId"], payload.get("chatId"), position)
+
+    @command(schemas.UnsubscribeSchema)
+    async def on_unsubscribe(self, sid: str, payload: Payload) -> Payload:
+        self.streams.unsubscribe(sid, payload["sessionId"], payload.get("chatId"))
+        return {}
+
+    @command(schemas.MarkReadSchema)
+    async def on_mark_read(self, sid: str, payload: Payload) -> Payload:
+        session_id = payload["sessionId"]
+        refused = AppError("forbidden", "The token does not allow this, or there is no such chat.")
+        if not self.streams.principal(sid).may("write", session_id):
+            raise refused
+        chat = await self.ingest.mark_read(session_id, payload["chatId"], payload["seq"])
+        if chat is None:
+            raise refused
+        return {"chat": render_chat(chat)}
+
+    @command(schemas.AuthenticateSchema)
+    async def on_authenticate(self, sid: str, payload: Payload) -> Payload:
+        try:
+            principal = self.tokens.verify(payload["token"])
+        except AppError as error:
+            raise AppError("forbidden", "The token is not valid.") from error
+        self.streams.authenticate(sid, principal)
+        return {"exp": principal.exp}

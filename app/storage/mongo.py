@@ -1,0 +1,309 @@
+"""The store: MongoDB through motor, which is imported here and nowhere else.
+
+What is read here was acknowledged by a majority. What changes a session is written by a `Writer`
+(`app.storage.writer`). Every call ends within the store's time-out, and raises Unavailable when the database cannot
+serve it now.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Collection
+from typing import Any, Final
+
+import pymongo
+from bson.codec_options import CodecOptions
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
+from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo.errors import (
+    CollectionInvalid,
+    ConnectionFailure,
+    DuplicateKeyError,
+    ExecutionTimeout,
+    InvalidURI,
+    OperationFailure,
+    PyMongoError,
+    WaitQueueTimeoutError,
+)
+from pymongo.read_concern import ReadConcern
+from pymongo.read_preferences import ReadPreference
+
+from app.domain.events import Event
+from app.domain.models import Chat, Message, Position
+from app.errors import Unavailable
+from app.storage.documents import MAJORITY, Document, load_chat, load_event, load_message
+from app.storage.writer import Writer
+
+SCHEMA_VERSION: Final = 1
+TRANSACTION_LIFETIME_SECONDS: Final = 5
+"""An abandoned transaction holds its session for at most this long, where the server is set up as we advise."""
+
+_ABANDONED_MICROSECONDS = 1_000_000
+_APP_NAME = "roomcast"
+
+
+class SetupError(Exception):
+    """The database cannot be used as it is set up. The message says what to do."""
+
+
+class Store:
+    """Reads, and the writers. Made by `connect`."""
+
+    def __init__(self, client: AsyncIOMotorClient[Document], database: str, timeout: float) -> None:
+        self._client, self._timeout = client, timeout
+        options: CodecOptions[Document] = CodecOptions(tz_aware=True)
+        self._db = client.get_database(
+            database,
+            codec_options=options,
+            read_concern=ReadConcern("majority"),
+            write_concern=MAJORITY,
+            read_preference=ReadPreference.PRIMARY,
+        )
+        self.meta: AsyncIOMotorCollection[Document] = self._db["meta"]
+        self.sessions: AsyncIOMotorCollection[Document] = self._db["sessions"]
+        self.events: AsyncIOMotorCollection[Document] = self._db["events"]
+        self.messages: AsyncIOMotorCollection[Document] = self._db["messages"]
+        self.chats: AsyncIOMotorCollection[Document] = self._db["chats"]
+        self.aliases: AsyncIOMotorCollection[Document] = self._db["aliases"]
+        self.epoch = ""
+
+    async def prepare(self, retention_days: int) -> None:
+        """Make collections, indexes and the epoch where they are missing. To repeat it is harmless."""
+        async with self.bounded():
+            hello = await self._client.admin.command("hello")
+            if "setName" not in hello:
+                raise SetupError(
+                    "MONGODB_URI names a server that is no replica set, and transactions need one. "
+                    "Start mongod with --replSet rs0 and run rs.initiate() once; one member is enough."
+                )
+            for collection in (self.meta, self.sessions, self.events, self.messages, self.chats, self.aliases):
+                with contextlib.suppress(CollectionInvalid):
+                    await self._db.create_collection(collection.name)
+            await self.events.create_indexes(
+                [
+                    IndexModel([("sessionId", ASCENDING), ("seq", ASCENDING)], unique=True),
+                    IndexModel([("sessionId", ASCENDING), ("chatId", ASCENDING), ("seq", ASCENDING)]),
+                ]
+            )
+            await self._set_retention(retention_days)
+            await self.messages.create_indexes(
+                [
+                    IndexModel(
+                        [("sessionId", ASCENDING), ("chatId", ASCENDING), ("messageId", ASCENDING)], unique=True
+                    ),
+                    IndexModel([("sessionId", ASCENDING), ("chatId", ASCENDING), ("seq", ASCENDING)], unique=True),
+                ]
+            )
+            await self.chats.create_indexes(
+                [
+                    IndexModel([("sessionId", ASCENDING), ("chatId", ASCENDING)], unique=True),
+                    IndexModel([("sessionId", ASCENDING), ("lastSeq", DESCENDING)]),
+                ]
+            )
+            await self.aliases.create_indexes(
+                [
+                    IndexModel([("sessionId", ASCENDING), ("lid", ASCENDING)], unique=True),
+                    IndexModel([("sessionId", ASCENDING), ("address", ASCENDING)]),
+                ]
+            )
+            version = await self._put_once("schema", SCHEMA_VERSION)
+            if version != SCHEMA_VERSION:
+                raise SetupError(f"The database has schema {version}, this version of Roomcast needs {SCHEMA_VERSION}.")
+            self.epoch = await self._put_once("epoch", secrets.token_urlsafe(9))
+
+    async def _put_once(self, name: str, value: Any) -> Any:
+        try:
+            await self.meta.update_one({"_id": name}, {"$setOnInsert": {"value": value}}, upsert=True)
+        except DuplicateKeyError:
+            pass  # another server was first
+        document = await self.meta.find_one({"_id": name})
+        assert document is not None
+        return document["value"]
+
+    async def _set_retention(self, days: int) -> None:
+        seconds = days * 86_400
+        try:
+            await self.events.create_index([("at", ASCENDING)], expireAfterSeconds=seconds)
+        except OperationFailure as error:
+            if error.code != 85:  # IndexOptionsConflict: it is there with another time
+                raise
+            await self._db.command(
+                "collMod", self.events.name, index={"keyPattern": {"at": 1}, "expireAfterSeconds": seconds}
+            )
+
+    async def transaction_lifetime(self) -> int | None:
+        """The server's transactionLifetimeLimitSeconds, or None where we may not ask."""
+        try:
+            async with self.bounded():
+                answer = await self._client.admin.command("getParameter", 1, transactionLifetimeLimitSeconds=1)
+        except Unavailable:
+            raise
+        except PyMongoError:
+            return None
+        return int(answer["transactionLifetimeLimitSeconds"])
+
+    async def ping(self) -> None:
+        """Whether a primary answers. Raises Unavailable."""
+        async with self.bounded(2):
+            await self._client.admin.command("ping", read_preference=ReadPreference.PRIMARY)
+
+    def close(self) -> None:
+        self._client.close()
+
+    # reading
+
+    async def seq(self, session_id: str) -> int:
+        """The session's last number; 0 where nothing is stored."""
+        async with self.bounded():
+            document = await self.sessions.find_one({"_id": session_id}, {"seq": 1})
+        return document["seq"] if document else 0
+
+    async def seqs(self, session_ids: Collection[str] | None = None) -> dict[str, int]:
+        """The last numbers of these sessions, or of all that are stored. What is not stored is left out."""
+        query: Document = {} if session_ids is None else {"_id": {"$in": list(session_ids)}}
+        async with self.bounded():
+            return {d["_id"]: d["seq"] async for d in self.sessions.find(query, {"seq": 1}).sort("_id", ASCENDING)}
+
+    def position(self, seq: int) -> Position:
+        return Position(self.epoch, seq)
+
+    async def read_chats(self, session_id: str, before: int | None, limit: int) -> list[Chat]:
+        """Chats by falling lastSeq, those below `before` if it is given."""
+        query: Document = {"sessionId": session_id}
+        if before is not None:
+            query["lastSeq"] = {"$lt": before}
+        async with self.bounded():
+            cursor = self.chats.find(query).sort("lastSeq", DESCENDING).limit(limit)
+            return [load_chat(document) async for document in cursor]
+
+    async def read_messages(
+        self, session_id: str, chat_id: str, *, before: int | None = None, after: int | None = None, limit: int
+    ) -> list[Message]:
+        """In ascending seq: the first `limit` messages after `after`, else the last `limit` before `before`."""
+        query: Document = {"sessionId": session_id, "chatId": chat_id}
+        if after is not None:
+            query["seq"] = {"$gt": after}
+        elif before is not None:
+            query["seq"] = {"$lt": before}
+        order = ASCENDING if after is not None else DESCENDING
+        async with self.bounded():
+            found = [
+                load_message(document) async for document in self.messages.find(query).sort("seq", order).limit(limit)
+            ]
+        return found if after is not None else found[::-1]
+
+    async def read_events(
+        self, session_id: str, after: int, upto: int, limit: int, chat_ids: Collection[str] | None = None
+    ) -> list[Event]:
+        """The log in ascending seq, from `after` (without) to `upto` (with), at most `limit`; of all chats or some."""
+        query: Document = {"sessionId": session_id, "seq": {"$gt": after, "$lte": upto}}
+        if chat_ids is not None:
+            query["chatId"] = {"$in": list(chat_ids)}
+        async with self.bounded():
+            cursor = self.events.find(query, batch_size=limit).sort("seq", ASCENDING).limit(limit)
+            return [load_event(document) async for document in cursor]
+
+    async def count_events(self, session_id: str, after: int, upto: int) -> int:
+        """How many events of the log after `after` and up to `upto` are still kept."""
+        query = {"sessionId": session_id, "seq": {"$gt": after, "$lte": upto}}
+        async with self.bounded():
+            return await self.events.count_documents(query, hint=[("sessionId", ASCENDING), ("seq", ASCENDING)])
+
+    async def watch(self) -> AsyncIterator[tuple[str, int] | None]:
+        """(sessionId, seq) of each commit from now on, whoever made it; None when watching has begun, and every second.
+
+        Ends by raising Unavailable when the stream breaks; what was committed meanwhile must then be asked for.
+        """
+        pipeline = [{"$project": {"documentKey": 1, "fullDocument.seq": 1, "updateDescription.updatedFields.seq": 1}}]
+        try:
+            async with self.sessions.watch(pipeline, max_await_time_ms=1000) as stream:
+                while True:
+                    async with asyncio.timeout(self._timeout):
+                        change = await stream.try_next()
+                    if change is None:
+                        yield None
+                        continue
+                    fields = change.get("fullDocument") or change.get("updateDescription", {}).get("updatedFields", {})
+                    if "seq" in fields:
+                        yield change["documentKey"]["_id"], fields["seq"]
+        except (PyMongoError, TimeoutError) as error:
+            raise Unavailable(f"The change stream broke: {type(error).__name__}") from error
+
+    # writing
+
+    async def writer(self, session_id: str) -> Writer:
+        async with self.bounded():
+            return Writer(self, session_id, await self._client.start_session())
+
+    async def end_abandoned(self) -> int:
+        """End transactions of ours that nobody has touched for a second: their server was killed or is frozen.
+
+        They would hold their sessions until the database gives them up. Answers how many there were. Only
+        transactions of the database user that we are; no privilege is needed for one's own.
+        """
+        pipeline: list[Document] = [
+            {"$currentOp": {"allUsers": False, "idleSessions": True}},
+            {
+                "$match": {
+                    "type": "idleSession",
+                    "appName": _APP_NAME,
+                    "transaction.timeInactiveMicros": {"$gt": _ABANDONED_MICROSECONDS},
+                }
+            },
+            {"$project": {"lsid.id": 1}},
+        ]
+        async with self.bounded():
+            admin = self._client.get_database("admin", read_concern=ReadConcern("local"))
+            found = [{"id": d["lsid"]["id"]} async for d in admin.aggregate(pipeline)]
+            if found:
+                await admin.command("killSessions", found)
+        return len(found)
+
+    @contextlib.asynccontextmanager
+    async def bounded(self, timeout: float | None = None) -> AsyncIterator[None]:
+        """The time limit of each call, and one error for all that means: not now."""
+        limit = timeout or self._timeout
+        try:
+            # The outer one is for calls that still wait for one of motor's threads.
+            async with asyncio.timeout(limit + 1):
+                with pymongo.timeout(limit):
+                    yield
+        except (ConnectionFailure, ExecutionTimeout, WaitQueueTimeoutError, TimeoutError) as error:
+            raise Unavailable from error
+        except PyMongoError as error:
+            if error.timeout or (isinstance(error, OperationFailure) and error.code in _PASSING):
+                raise Unavailable from error
+            raise
+
+
+_PASSING: Final = frozenset(
+    {
+        91,  # ShutdownInProgress
+        133,  # FailedToSatisfyReadPreference
+        189,  # PrimarySteppedDown
+        10107,  # NotWritablePrimary
+        11600,  # InterruptedAtShutdown
+        11602,  # InterruptedDueToReplStateChange
+        13435,  # NotPrimaryNoSecondaryOk
+        13436,  # NotPrimaryOrSecondary
+    }
+)
+
+
+def connect(uri: str, database: str, timeout: float) -> Store:
+    """A store on `uri`; nothing is asked of the database yet. Raises SetupError for a URI that cannot be."""
+    try:
+        client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
+            uri,
+            appname=_APP_NAME,
+            serverSelectionTimeoutMS=int(timeout * 1000),
+            connectTimeoutMS=3000,
+            socketTimeoutMS=int(timeout * 2000),
+            maxPoolSize=32,
+            tz_aware=True,
+        )
+    except (InvalidURI, ValueError, TypeError, PyMongoError) as error:
+        raise SetupError(f"MONGODB_URI cannot be used: {error}") from error
+    return Store(client, database, timeout)

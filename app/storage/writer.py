@@ -1,0 +1,174 @@
+"""Writing a session: one transaction for a batch of commands.
+
+The transaction takes the next numbers by one `$inc` on the session's document and so holds that document until the
+commit; whoever else writes to the session aborts and tries again. So numbers become visible in order and without a
+hole. Commits are acknowledged by a majority and in the journal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pymongo import InsertOne, ReplaceOne
+from pymongo.errors import AutoReconnect, BulkWriteError, DuplicateKeyError, PyMongoError
+from pymongo.read_concern import ReadConcern
+
+from app.domain import ledger
+from app.domain.events import now
+from app.domain.ledger import Aliases, Known, Outcome
+from app.domain.models import Alias, Chat, Command, Key, Message, StoreMessages
+from app.errors import Unavailable
+from app.storage.documents import MAJORITY, Document, dump_chat, dump_event, dump_message, load_chat, load_message
+
+if TYPE_CHECKING:
+    from app.storage.mongo import Store
+
+
+class Conflict(Exception):
+    """Somebody else is writing to the session, or the database has changed its primary. Try again."""
+
+
+class Writer:
+    """Writes one session. It keeps one ClientSession, so that its next transaction ends one that it left behind."""
+
+    def __init__(self, store: Store, session_id: str, client_session: Any) -> None:
+        self._store, self._session_id, self._client_session = store, session_id, client_session
+
+    async def apply(self, commands: Sequence[Command]) -> Outcome:
+        """One attempt to apply the commands in one transaction: all of it or nothing.
+
+        Raises Conflict (nothing was written; try again), Unavailable (it may or may not have been written).
+        """
+        committing = False
+        try:
+            async with self._store.bounded():
+                async with self._client_session.start_transaction(
+                    read_concern=ReadConcern("snapshot"), write_concern=MAJORITY
+                ):
+                    outcome = ledger.apply(self._session_id, await self._known(commands), commands, now())
+                    await self._write(outcome)
+                    committing = True
+                return outcome
+        except Unavailable as error:
+            cause = error.__cause__
+            if isinstance(cause, PyMongoError) and not cause.timeout and not committing and _is_transient(cause):
+                raise Conflict from error
+            raise
+        except PyMongoError as error:
+            if error.has_error_label("UnknownTransactionCommitResult"):
+                raise Unavailable("The database did not say whether it stored this. Repeat it.") from error
+            if _is_transient(error):
+                raise Conflict from error
+            raise
+
+    async def end(self) -> None:
+        with contextlib.suppress(PyMongoError):
+            await self._client_session.end_session()
+
+    async def _known(self, commands: Sequence[Command]) -> Known:
+        store, in_session = self._store, self._client_session
+        document = await store.sessions.find_one({"_id": self._session_id}, session=in_session)
+        seq, has_aliases = (document["seq"], document.get("hasAliases", False)) if document else (0, False)
+        aliases = Aliases(await self._aliases(commands) if has_aliases else ())
+        # Those of the batch itself are learned by the ledger, in their order; here they only widen what is read.
+        widened = Aliases()
+        for alias in [*aliases, *(a for c in commands if isinstance(c, StoreMessages) for a in c.aliases)]:
+            widened.learn(alias)
+        keys: set[Key] = set()
+        marks: dict[str, int] = {}
+        for command in commands:
+            if isinstance(command, StoreMessages):
+                for message in command.messages:
+                    keys.update((name, message.message_id) for name in widened.all_names(message.chat_id))
+            else:
+                marks[command.chat_id] = min(command.seq, marks.get(command.chat_id, command.seq))
+        if seq == 0:
+            return Known(0, aliases, {}, {}, {})
+        chats = await self._chats({chat_id for chat_id, _ in keys} | marks.keys())
+        messages = await self._messages(keys)
+        unread = {
+            chat_id: await self._unread(chat_id, mark)
+            for chat_id, mark in marks.items()
+            if chat_id in chats and chats[chat_id].read_seq < mark < chats[chat_id].last_seq
+        }
+        return Known(seq, aliases, chats, messages, unread)
+
+    async def _aliases(self, commands: Sequence[Command]) -> list[Alias]:
+        names: set[str] = set()
+        for command in commands:
+            if isinstance(command, StoreMessages):
+                for message in command.messages:
+                    names.update((message.chat_id, message.sender.id))
+                for alias in command.aliases:
+                    names.update((alias.lid, alias.address))
+        if not names:
+            return []
+        wanted = list(names)
+        query = {"sessionId": self._session_id, "$or": [{"lid": {"$in": wanted}}, {"address": {"$in": wanted}}]}
+        found = [d async for d in self._store.aliases.find(query, session=self._client_session)]
+        return [Alias(d["lid"], d["address"]) for d in found]
+
+    async def _chats(self, chat_ids: Collection[str]) -> dict[str, Chat]:
+        query = {"sessionId": self._session_id, "chatId": {"$in": list(chat_ids)}}
+        cursor = self._store.chats.find(query, session=self._client_session)
+        return {document["chatId"]: load_chat(document) async for document in cursor}
+
+    async def _messages(self, keys: Iterable[Key]) -> dict[Key, Message]:
+        by_chat: dict[str, list[str]] = {}
+        for chat_id, message_id in keys:
+            by_chat.setdefault(chat_id, []).append(message_id)
+        if not by_chat:
+            return {}
+        wanted = [{"chatId": chat_id, "messageId": {"$in": ids}} for chat_id, ids in by_chat.items()]
+        query = {"sessionId": self._session_id, "$or": wanted}
+        cursor = self._store.messages.find(query, session=self._client_session)
+        return {(d["chatId"], d["messageId"]): load_message(d) async for d in cursor}
+
+    async def _unread(self, chat_id: str, mark: int) -> list[int]:
+        query = {"sessionId": self._session_id, "chatId": chat_id, "seq": {"$gt": mark}, "fromMe": False}
+        cursor = self._store.messages.find(query, {"seq": 1}, session=self._client_session)
+        return [document["seq"] async for document in cursor]
+
+    async def _write(self, outcome: Outcome) -> None:
+        store, in_session, session_id = self._store, self._client_session, self._session_id
+        if not outcome.events and not outcome.new_aliases:
+            return
+        change: Document = {"$inc": {"seq": len(outcome.events)}}
+        if outcome.new_aliases:
+            change["$set"] = {"hasAliases": True}
+        await store.sessions.update_one({"_id": session_id}, change, upsert=True, session=in_session)
+        for alias in outcome.new_aliases:
+            await store.aliases.update_one(
+                {"sessionId": session_id, "lid": alias.lid},
+                {"$set": {"address": alias.address}},
+                upsert=True,
+                session=in_session,
+            )
+        if not outcome.events:
+            return
+        await store.events.insert_many([dump_event(event) for event in outcome.events], session=in_session)
+        writes: list[Any] = [InsertOne(dump_message(m)) for m in outcome.new_messages.values()]
+        writes += [
+            ReplaceOne({"sessionId": session_id, "chatId": m.chat_id, "messageId": m.message_id}, dump_message(m))
+            for m in outcome.changed_messages.values()
+        ]
+        if writes:
+            await store.messages.bulk_write(writes, session=in_session)
+        await store.chats.bulk_write(
+            [
+                ReplaceOne({"sessionId": session_id, "chatId": chat.chat_id}, dump_chat(chat), upsert=True)
+                for chat in outcome.chats.values()
+            ],
+            session=in_session,
+        )
+
+
+def _is_transient(error: PyMongoError) -> bool:
+    if error.has_error_label("TransientTransactionError") or isinstance(error, DuplicateKeyError | AutoReconnect):
+        return True  # a duplicate key: another server made the same document between our look and our write
+    if isinstance(error, BulkWriteError):
+        faults = error.details.get("writeErrors", [])
+        return any(fault.get("code") in (11000, 112) for fault in faults)
+    return False
