@@ -1,0 +1,75 @@
+import { computed, signal } from "@preact/signals";
+
+import type { Chat } from "../client";
+
+/** The chats of one session, the one with the newest message first. */
+export class ChatList {
+  readonly ordered = signal<readonly Chat[]>([]);
+  readonly unread = computed(() => this.ordered.value.reduce((sum, chat) => sum + chat.unreadCount, 0));
+  private readonly byId = new Map<string, Chat>();
+
+  get(chatId: string): Chat | undefined {
+    return this.byId.get(chatId);
+  }
+
+  /** Takes in states of chats, from a list or an event alike: of two, the one that was changed last counts. */
+  put(...chats: Chat[]): void {
+    const newer = chats.filter((chat) => {
+      const known = this.byId.get(chat.chatId);
+      return !known || chat.updatedSeq >= known.updatedSeq;
+    });
+    if (newer.length === 0) return;
+    for (const chat of newer) this.byId.set(chat.chatId, chat);
+    const [only] = newer;
+    this.ordered.value =
+      only && newer.length === 1 ? replaced(this.ordered.value, only) : [...this.byId.values()].sort(byLastSeq);
+  }
+}
+
+/** Highest `lastSeq` first, as the server orders them. */
+function byLastSeq(a: Chat, b: Chat): number {
+  return b.lastSeq - a.lastSeq || (a.chatId < b.chatId ? -1 : 1);
+}
+
+/** A list of thousands is not sorted anew because one of them has moved. */
+function replaced(ordered: readonly Chat[], chat: Chat): Chat[] {
+  const rest = ordered.filter((other) => other.chatId !== chat.chatId);
+  let low = 0;
+  let high = rest.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    const other = rest[middle];
+    if (other && byLastSeq(other, chat) < 0) low = middle + 1;
+    else high = middle;
+  }
+  rest.splice(low, 0, chat);
+  return rest;
+}
+
+/**
+ * The chats of several sessions as one list. Within a session the order is by `seq` and stays; between
+ * sessions, whose numbers have nothing to do with each other, the time of the last message decides.
+ */
+export function merged(lists: readonly (readonly Chat[])[]): readonly Chat[] {
+  const [only, ...others] = lists;
+  if (!only || others.length === 0) return only ?? [];
+  const heads = lists.map((list) => ({ list, index: 0 }));
+  const result: Chat[] = [];
+  for (;;) {
+    let best: { head: (typeof heads)[number]; chat: Chat; time: string } | null = null;
+    for (const head of heads) {
+      const chat = head.list[head.index];
+      if (!chat) continue;
+      const time = timeOf(chat);
+      if (!best || time > best.time) best = { head, chat, time };
+    }
+    if (!best) return result;
+    result.push(best.chat);
+    best.head.index += 1;
+  }
+}
+
+/** All times of the contract are in UTC and of one form, so that they can be compared as they are. */
+function timeOf(chat: Chat): string {
+  return chat.lastMessage?.timestamp ?? chat.updatedAt;
+}

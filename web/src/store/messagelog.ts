@@ -1,0 +1,73 @@
+import { signal } from "@preact/signals";
+
+import type { Message } from "../client";
+
+/** A chat that is read at its end holds this many messages at most; then the oldest are let go of. */
+const MOST = 1_000;
+const KEPT = 400;
+
+/** What is loaded of one chat: its newest messages, ascending by `seq`, without a hole from the first to the last. */
+export class MessageLog {
+  readonly messages = signal<readonly Message[]>([]);
+  /** Whether the server has older ones. */
+  readonly hasMore = signal(true);
+  readonly loaded = signal(false);
+  readonly loading = signal(false);
+  /** The end of the chat is what is looked at (or nothing of it): messages from above may be let go of. */
+  following = true;
+  /** While a page is on its way: news of messages that are not loaded. The page may have been read before them. */
+  private early: Message[] = [];
+
+  /** Takes in the message of an event. */
+  apply(message: Message): void {
+    const messages = this.messages.value;
+    const [first] = messages;
+    const inside = this.loaded.value && (!first || !this.hasMore.value || message.seq >= first.seq);
+    if (inside) {
+      this.messages.value = withMessage(messages, message);
+      this.trim();
+    } else if (this.loading.value) {
+      this.early.push(message);
+    }
+  }
+
+  /** Takes in the newest page, or the one before the first message. */
+  addPage(page: readonly Message[], hasMore: boolean): void {
+    const known = new Map(page.map((message) => [message.messageId, message]));
+    for (const message of this.messages.value) newest(known, message);
+    const [first] = page;
+    for (const message of this.early) if (!hasMore || !first || message.seq >= first.seq) newest(known, message);
+    this.early = [];
+    this.messages.value = [...known.values()].sort((a, b) => a.seq - b.seq);
+    this.hasMore.value = hasMore;
+    this.loaded.value = true;
+  }
+
+  private trim(): void {
+    // A page that is on its way has to join on to the first message.
+    if (!this.following || this.loading.value || this.messages.value.length <= MOST) return;
+    this.messages.value = this.messages.value.slice(-KEPT);
+    this.hasMore.value = true;
+  }
+}
+
+function newest(known: Map<string, Message>, message: Message): void {
+  const other = known.get(message.messageId);
+  if (!other || message.updatedSeq >= other.updatedSeq) known.set(message.messageId, message);
+}
+
+/** With this message at its place, in place of an older state of it. */
+function withMessage(messages: readonly Message[], message: Message): readonly Message[] {
+  let low = 0;
+  let high = messages.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    const other = messages[middle];
+    if (other && other.seq < message.seq) low = middle + 1;
+    else high = middle;
+  }
+  const there = messages[low];
+  const known = there?.seq === message.seq;
+  if (known && there.updatedSeq > message.updatedSeq) return messages;
+  return messages.toSpliced(low, known ? 1 : 0, message);
+}

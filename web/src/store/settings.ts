@@ -1,0 +1,34 @@
+import { DEFAULT_BACKOFF, type BackoffOptions } from "../client";
+
+export interface Settings {
+  backoff: BackoffOptions;
+  socketPath: string;
+  version: string;
+}
+
+/** What the server has to say to the page, out of the page's `meta` tag; sane where it says nothing. */
+export function readSettings(json: string | null | undefined): Settings {
+  let given: Record<string, unknown> = {};
+  try {
+    given = Object(JSON.parse(json || "{}")) as Record<string, unknown>;
+  } catch {
+    // Served by something that did not fill it in.
+  }
+  const amount = (name: string, otherwise: number, most = Infinity): number => {
+    const value = given[name];
+    return typeof value === "number" && value >= 0 && value <= most ? value : otherwise;
+  };
+  const word = (name: string, otherwise: string): string => {
+    const value = given[name];
+    return typeof value === "string" ? value : otherwise;
+  };
+  return {
+    backoff: {
+      delayMs: amount("reconnectDelayMs", DEFAULT_BACKOFF.delayMs),
+      delayMaxMs: amount("reconnectDelayMaxMs", DEFAULT_BACKOFF.delayMaxMs),
+      jitter: amount("reconnectJitter", DEFAULT_BACKOFF.jitter, 1),
+    },
+    socketPath: word("socketPath", "/socket.io/"),
+    version: word("version", ""),
+  };
+}

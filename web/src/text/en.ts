@@ -1,0 +1,78 @@
+/** Every text of the page, in English. The other languages have the same keys: the compiler and a test see to it. */
+export const en = {
+  appName: "Roomcast",
+  chats: "Chats",
+  chatsLoading: "Loading chats…",
+  chatsEmpty: "No chats yet",
+  chatsEmptyHint: "New messages appear here by themselves.",
+  chooseChat: "Choose a chat",
+  chooseChatHint: "↑ ↓ to move, Enter to open, Esc to go back",
+  back: "Back to the chats",
+  messagesOf: "Messages of {name}",
+  messagesLoading: "Loading messages…",
+  messagesEmpty: "No messages in this chat yet",
+  olderLoading: "Loading older messages…",
+  beginning: "Beginning of the chat",
+  unread: { one: "{count} unread message", other: "{count} unread messages" },
+  newBelow: { one: "{count} new message", other: "{count} new messages" },
+  toNewest: "To the newest message",
+  you: "You",
+  lastFrom: "{name}: {text}",
+  announce: "{name}: {text}",
+  privateNumber: "Private number …{end}",
+  group: "Group …{end}",
+  session: "Account {name}",
+  signOut: "Sign out",
+
+  stateConnecting: "Connecting…",
+  stateConnected: "Connected",
+  stateCatchingUp: "Catching up…",
+  stateReconnecting: "Connection lost. Reconnecting…",
+  stateReconnectingIn: "Connection lost. Next try in {seconds} s",
+  stateOffline: "No network. Waiting for it to come back",
+  stateUnauthorized: "Signed out",
+  stateClosed: "Closed",
+  tryNow: "Try now",
+
+  signInTitle: "Sign in",
+  signInEnded: "You have been signed out",
+  signInEndedHint: "The sign-in is no longer valid. It may have run out.",
+  signInHint: "Open the link that the server printed when it started. A new one is made with:",
+  signInPaste: "Or paste a token or link here",
+  signInButton: "Sign in",
+  signInBad: "This is no token.",
+
+  today: "Today",
+  yesterday: "Yesterday",
+
+  typeText: "Message",
+  typeImage: "Picture",
+  typeVideo: "Video",
+  typeAudio: "Audio",
+  typeDocument: "Document",
+  typeSticker: "Sticker",
+  typeLocation: "Location",
+  typeContact: "Contact",
+  typeReaction: "Reaction",
+  typeSystem: "Notice",
+  typeUnknown: "Message of a kind that cannot be shown",
+  reacted: "Reacted with {text}",
+  reactionRemoved: "Took a reaction back",
+  openMedia: "Open {name}",
+  imageMissing: "The picture cannot be loaded",
+  quoted: "In reply to",
+  quotedUnknown: "An earlier message",
+
+  statusPending: "Being sent",
+  statusSent: "Sent",
+  statusDelivered: "Delivered",
+  statusRead: "Read",
+  statusPlayed: "Played",
+  statusFailed: "Not sent",
+} as const satisfies Record<string, Text>;
+
+/** A text with `{places}`, or one for each plural form that English has; other languages use those they need. */
+export type Text = string | { one: string; other: string };
+
+export type TextKey = keyof typeof en;
+export type Texts = Record<TextKey, Text>;

@@ -1,0 +1,83 @@
+import type { Language } from "./language";
+
+const DAY_MS = 86_400_000;
+
+export function startOfDay(time: number): number {
+  return new Date(time).setHours(0, 0, 0, 0);
+}
+
+/** Dates, times and sizes in words. The formatters are made once: making one costs more than using it a thousand times. */
+export class Formats {
+  private readonly clock: Intl.DateTimeFormat;
+  private readonly weekday: Intl.DateTimeFormat;
+  private readonly shortDate: Intl.DateTimeFormat;
+  private readonly longDay: Intl.DateTimeFormat;
+  private readonly longDate: Intl.DateTimeFormat;
+  private readonly full: Intl.DateTimeFormat;
+  private readonly locale: string;
+
+  constructor(private readonly language: Language) {
+    this.locale = language.locale;
+    const format = (options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat =>
+      new Intl.DateTimeFormat(this.locale, options);
+    this.clock = format({ hour: "2-digit", minute: "2-digit" });
+    this.weekday = format({ weekday: "short" });
+    this.shortDate = format({ year: "2-digit", month: "2-digit", day: "2-digit" });
+    this.longDay = format({ weekday: "long", month: "long", day: "numeric" });
+    this.longDate = format({ year: "numeric", month: "long", day: "numeric" });
+    this.full = format({ dateStyle: "full", timeStyle: "medium" });
+  }
+
+  time(timestamp: string): string {
+    return this.clock.format(Date.parse(timestamp));
+  }
+
+  /** Everything about a moment, for those who ask. */
+  moment(timestamp: string): string {
+    return this.full.format(Date.parse(timestamp));
+  }
+
+  /** As short as a list needs it: a time today, then a day, then a date. `today` is the start of the present day. */
+  brief(timestamp: string, today: number): string {
+    const time = Date.parse(timestamp);
+    const days = daysBefore(time, today);
+    if (days === 0) return this.clock.format(time);
+    if (days === 1) return this.language.t("yesterday");
+    return days > 1 && days < 7 ? this.weekday.format(time) : this.shortDate.format(time);
+  }
+
+  /** The line between two days. */
+  day(timestamp: string, today: number): string {
+    const time = Date.parse(timestamp);
+    const days = daysBefore(time, today);
+    if (days === 0) return this.language.t("today");
+    if (days === 1) return this.language.t("yesterday");
+    const sameYear = new Date(time).getFullYear() === new Date(today).getFullYear();
+    return (sameYear ? this.longDay : this.longDate).format(time);
+  }
+
+  size(bytes: number): string {
+    const units = ["byte", "kilobyte", "megabyte", "gigabyte"] as const;
+    const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, bytes)) / 3));
+    const value = bytes / 1000 ** power;
+    return new Intl.NumberFormat(this.locale, {
+      style: "unit",
+      unit: units[power] ?? "byte",
+      unitDisplay: power === 0 ? "long" : "short",
+      maximumFractionDigits: value < 10 && power > 0 ? 1 : 0,
+    }).format(value);
+  }
+
+  duration(seconds: number): string {
+    const whole = Math.round(seconds);
+    const parts = [Math.floor(whole / 60) % 60, whole % 60];
+    const hours = Math.floor(whole / 3600);
+    const rest = parts.map((part) => String(part).padStart(2, "0"));
+    return hours > 0 ? `${hours}:${rest.join(":")}` : `${parts[0]}:${rest[1]}`;
+  }
+}
+
+/** Whole days by the calendar, also across a change of the clocks. */
+function daysBefore(time: number, today: number): number {
+  return Math.round((today - startOfDay(time)) / DAY_MS);
+}

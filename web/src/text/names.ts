@@ -1,0 +1,61 @@
+import type { Chat, Message } from "../client";
+import type { Translate } from "./language";
+
+/** Country calling codes with two digits; +1 and +7 have one, all others three. */
+const TWO_DIGITS = new Set(
+  ("20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 65 66 " +
+    "81 82 84 86 90 91 92 93 94 95 98").split(" "),
+);
+
+/** `85291234567` → `+852 9123 4567`. */
+export function readablePhone(digits: string): string {
+  const length = /^[17]/.test(digits) ? 1 : TWO_DIGITS.has(digits.slice(0, 2)) ? 2 : 3;
+  return `+${digits.slice(0, length)} ${grouped(digits.slice(length))}`;
+}
+
+function grouped(digits: string): string {
+  const patterns: Record<number, number[]> = { 8: [4, 4], 10: [3, 3, 4], 11: [3, 4, 4], 7: [3, 4] };
+  const pattern = patterns[digits.length] ?? Array<number>(Math.ceil(digits.length / 3)).fill(3);
+  let from = 0;
+  return pattern.map((length) => digits.slice(from, (from += length))).join(" ");
+}
+
+/** An address in a form that a person can read. */
+export function readableId(id: string, t: Translate): string {
+  const [, user = "", domain = ""] = /^([^@]+)@(.+)$/.exec(id) ?? [];
+  if (domain === "s.whatsapp.net" && /^\d{7,15}$/.test(user)) return readablePhone(user);
+  if (domain === "lid") return t("privateNumber", { end: user.slice(-4) });
+  if (domain === "g.us") return t("group", { end: user.slice(-4) });
+  return id;
+}
+
+export function chatName(chat: Pick<Chat, "chatId" | "name">, t: Translate): string {
+  return chat.name || readableId(chat.chatId, t);
+}
+
+export function senderName(message: Message, t: Translate): string {
+  return message.fromMe ? t("you") : message.sender.name || readableId(message.sender.id, t);
+}
+
+/** Whether more than one other person may write in this chat. */
+export function isGroup(chatId: string): boolean {
+  return chatId.endsWith("@g.us");
+}
+
+/** The letters of an avatar: of the first and last word; digits and signs say nothing. */
+export function initials(name: string): string {
+  const words = name.match(/\p{L}[\p{L}\p{M}]*/gu) ?? [];
+  const [first] = words[0] ?? "";
+  if (!first) return "#";
+  // One character of these scripts is a word of its own.
+  if (/\p{Script=Han}|\p{Script=Hangul}|\p{Script=Hiragana}|\p{Script=Katakana}/u.test(first)) return first;
+  const [last = ""] = words.length > 1 ? (words.at(-1) ?? "") : "";
+  return (first + last).toLocaleUpperCase();
+}
+
+/** A hue that belongs to an address, the same on every screen. */
+export function hueOf(id: string): number {
+  let hash = 0;
+  for (let index = 0; index < id.length; index += 1) hash = (hash * 31 + id.charCodeAt(index)) | 0;
+  return (hash >>> 0) % 360;
+}

@@ -1,0 +1,30 @@
+import type { LastMessage, Message, MessageType } from "../client";
+import type { TextKey } from "./en";
+import type { Translate } from "./language";
+
+const TYPE_TEXT: Record<MessageType, TextKey> = {
+  text: "typeText",
+  image: "typeImage",
+  video: "typeVideo",
+  audio: "typeAudio",
+  document: "typeDocument",
+  sticker: "typeSticker",
+  location: "typeLocation",
+  contact: "typeContact",
+  reaction: "typeReaction",
+  system: "typeSystem",
+  unknown: "typeUnknown",
+};
+
+/** The kind of a message in words. A newer server may have kinds that this page has not heard of. */
+export function kindOf(type: MessageType, t: Translate): string {
+  return t(TYPE_TEXT[type] ?? "typeUnknown");
+}
+
+/** A message in one line. */
+export function summary(message: Pick<Message | LastMessage, "type" | "text">, t: Translate): string {
+  const { type, text } = message;
+  if (type === "reaction") return text ? t("reacted", { text }) : t("reactionRemoved");
+  if (type === "text" || type === "system") return text || kindOf(type, t);
+  return text ? `${kindOf(type, t)} · ${text}` : kindOf(type, t);
+}

@@ -1,0 +1,84 @@
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+
+import type { Chat } from "../client";
+import { goTo } from "../store/route";
+import { ChatRow } from "./ChatRow";
+import { usePage } from "./context";
+import { VirtualList } from "./VirtualList";
+
+const ROW_HEIGHT = 64;
+/** Rows that Page Up and Page Down skip. */
+const PAGE = 8;
+
+const keyOf = ({ sessionId, chatId }: Pick<Chat, "sessionId" | "chatId">): string => `${sessionId}/${chatId}`;
+
+export function ChatList(): JSX.Element {
+  const { inbox, t } = usePage();
+  const chats = inbox.chats.value;
+  const opened = inbox.opened.value;
+  const openKey = opened && keyOf(opened);
+  // What the arrow keys have come to; Enter opens it.
+  const [active, setActive] = useState<string | null>(null);
+  const rowId = (key: string): string => `chat-${key}`;
+
+  if (chats.length === 0) {
+    return (
+      <div class="empty" role="status">
+        <p>{t(inbox.ready.value ? "chatsEmpty" : "chatsLoading")}</p>
+        {inbox.ready.value && <p class="hint">{t("chatsEmptyHint")}</p>}
+      </div>
+    );
+  }
+
+  const move = (event: KeyboardEvent): void => {
+    const at = chats.findIndex((chat) => keyOf(chat) === (active ?? openKey));
+    const steps: Record<string, number> = { ArrowDown: 1, ArrowUp: -1, PageDown: PAGE, PageUp: -PAGE };
+    const step = steps[event.key];
+    let to: number | null = null;
+    if (step !== undefined) to = Math.max(0, Math.min(chats.length - 1, at < 0 ? 0 : at + step));
+    else if (event.key === "Home") to = 0;
+    else if (event.key === "End") to = chats.length - 1;
+    else if ((event.key === "Enter" || event.key === " ") && chats[at]) goTo(chats[at]);
+    else return;
+    event.preventDefault();
+    const chat = to === null ? undefined : chats[to];
+    if (chat) setActive(keyOf(chat));
+  };
+
+  return (
+    <VirtualList
+      items={chats}
+      keyOf={keyOf}
+      estimate={ROW_HEIGHT}
+      anchor="start"
+      revealed={active}
+      onNearMore={() => inbox.loadMoreChats()}
+      scroller={{
+        class: "chat-list",
+        role: "listbox",
+        "aria-label": t("chats"),
+        tabIndex: 0,
+        id: "chats",
+        onKeyDown: move,
+        onBlur: () => setActive(null),
+        onFocus: () => setActive((now) => now ?? openKey),
+        ...(active && { "aria-activedescendant": rowId(active) }),
+      }}
+      row={(chat, index) => {
+        const key = keyOf(chat);
+        return (
+          <ChatRow
+            id={rowId(key)}
+            chat={chat}
+            open={key === openKey}
+            active={key === active}
+            count={chats.length}
+            place={index + 1}
+            onOpen={() => goTo(chat)}
+          />
+        );
+      }}
+    />
+  );
+}

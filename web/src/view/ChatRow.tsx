@@ -1,0 +1,68 @@
+import type { JSX } from "preact";
+
+import type { Chat } from "../client";
+import { today } from "../store/surroundings";
+import { chatName, isGroup } from "../text/names";
+import { summary } from "../text/summary";
+import { Avatar } from "./Avatar";
+import { usePage } from "./context";
+
+interface Props {
+  id: string;
+  chat: Chat;
+  open: boolean;
+  active: boolean;
+  count: number;
+  place: number;
+  onOpen: () => void;
+}
+
+export function ChatRow({ id, chat, open, active, count, place, onOpen }: Props): JSX.Element {
+  const { inbox, t, formats } = usePage();
+  const { lastMessage, unreadCount } = chat;
+  const unread = unreadCount > 0;
+  const classes = ["chat-row", open && "is-open", active && "is-active", unread && "is-unread"].filter(Boolean);
+  return (
+    <div
+      id={id}
+      class={classes.join(" ")}
+      role="option"
+      aria-selected={open}
+      aria-setsize={count}
+      aria-posinset={place}
+      data-testid="chat"
+      data-session-id={chat.sessionId}
+      data-chat-id={chat.chatId}
+      onClick={onOpen}
+    >
+      <Avatar id={chat.chatId} name={chat.name} />
+      <span class="chat-name" dir="auto">
+        {chatName(chat, t)}
+      </span>
+      {lastMessage && (
+        <time class="chat-time" dateTime={lastMessage.timestamp}>
+          {formats.brief(lastMessage.timestamp, today.value)}
+        </time>
+      )}
+      <span class="chat-last" dir="auto">
+        {lastMessage && lastLine(chat, t)}
+      </span>
+      <span class="chat-end">
+        {inbox.severalSessions.value && <span class="chat-session">{chat.sessionId}</span>}
+        {unread && (
+          <span class="badge" data-testid="unread">
+            <span aria-hidden="true">{unreadCount > 999 ? "999+" : unreadCount}</span>
+            <span class="for-ears">{t("unread", { count: unreadCount })}</span>
+          </span>
+        )}
+      </span>
+    </div>
+  );
+}
+
+function lastLine({ chatId, lastMessage }: Chat, t: ReturnType<typeof usePage>["t"]): string {
+  if (!lastMessage) return "";
+  const text = summary(lastMessage, t);
+  const name = lastMessage.fromMe ? t("you") : isGroup(chatId) ? lastMessage.senderName : null;
+  return name ? t("lastFrom", { name, text }) : text;
+}

@@ -1,0 +1,196 @@
+import { Component, createRef, type ComponentChild, type ComponentChildren, type HTMLAttributes, type JSX } from "preact";
+
+import { Heights } from "./heights";
+
+interface Props<Item> {
+  items: readonly Item[];
+  keyOf: (item: Item) => string;
+  /** A row's height, as long as it has not been seen. */
+  estimate: number;
+  /**
+   * What stays in place when rows come, go or grow. `start`: the scroll position, as in a list that is
+   * read from its top. `end`: the end where the end was seen, else the row at the upper edge, as in a chat.
+   */
+  anchor: "start" | "end";
+  row: (item: Item, index: number) => ComponentChild;
+  /** Brings this row into view whenever it changes. */
+  revealed?: string | null;
+  /** Close to where more would have to be: the end of a list, the beginning of a chat. */
+  onNearMore?: () => void;
+  onFollow?: (following: boolean) => void;
+  /** What scrolls along above the rows. */
+  before?: ComponentChildren;
+  scroller?: HTMLAttributes<HTMLDivElement>;
+}
+
+const OVERSCAN = 400;
+const NEAR = 1_200;
+/** So close to the end counts as the end: nobody aims at pixels. */
+const AT_END = 32;
+
+/** A long list of which only the rows in view are in the document. */
+export class VirtualList<Item> extends Component<Props<Item>> {
+  private readonly scroller = createRef<HTMLDivElement>();
+  private readonly spacer = createRef<HTMLDivElement>();
+  private readonly slice = createRef<HTMLDivElement>();
+  private readonly above = createRef<HTMLDivElement>();
+  private readonly heights = new Heights(this.props.estimate);
+  private items: readonly Item[] | null = null;
+  private first = 0;
+  private last = 0;
+  private top = 0;
+  private width = 0;
+  private following = this.props.anchor === "end";
+  /** The row at the upper edge and how much of it lies above. */
+  private held: { key: string; delta: number } | null = null;
+  private observer: ResizeObserver | null = null;
+
+  override componentDidMount(): void {
+    // Before it paints, the browser tells of rows that have grown (a picture that came) and of the window.
+    this.observer = new ResizeObserver(() => this.place());
+    this.componentDidUpdate({});
+  }
+
+  override componentDidUpdate(previous: { revealed?: string | null }): void {
+    this.place();
+    this.observer?.disconnect();
+    for (const element of [this.scroller.current, this.above.current, ...this.rows()]) {
+      if (element) this.observer?.observe(element);
+    }
+    const { revealed } = this.props;
+    if (revealed && revealed !== previous.revealed) this.reveal(revealed);
+  }
+
+  override componentWillUnmount(): void {
+    this.observer?.disconnect();
+  }
+
+  scrollToEnd(): void {
+    this.follow(true);
+    this.place();
+  }
+
+  render({ items, keyOf, row, before, scroller }: Props<Item>): JSX.Element {
+    if (items !== this.items) {
+      this.items = items;
+      this.heights.setKeys(items.map(keyOf));
+    }
+    this.choose();
+    return (
+      <div {...scroller} ref={this.scroller} class={`scroller ${scroller?.class ?? ""}`} onScroll={this.scrolled}>
+        <div ref={this.above} role="presentation">
+          {before}
+        </div>
+        <div ref={this.spacer} class="spacer" role="presentation">
+          <div ref={this.slice} class="slice" role="presentation">
+            {items.slice(this.first, this.last).map((item, index) => (
+              <div key={keyOf(item)} class="row" role="presentation">
+                {row(item, this.first + index)}
+              </div>
+            ))}
+          </div>
+        </div>
+      </div>
+    );
+  }
+
+  /** Which rows to have in the document, with the place kept that is to be kept. Tells whether they are others than before. */
+  private choose(): boolean {
+    const height = this.scroller.current?.clientHeight ?? 800;
+    const offset = this.wantedTop() - this.headHeight();
+    const first = this.heights.indexAt(offset - OVERSCAN);
+    const last = Math.min(this.props.items.length, this.heights.indexAt(offset + height + OVERSCAN) + 1);
+    const changed = first !== this.first || last !== this.last;
+    this.first = first;
+    this.last = last;
+    return changed;
+  }
+
+  private wantedTop(): number {
+    const scroller = this.scroller.current;
+    const most = Math.max(0, this.headHeight() + this.heights.total - (scroller?.clientHeight ?? 800));
+    if (this.props.anchor === "start") return Math.min(most, this.top);
+    if (this.following) return most;
+    const index = this.held ? this.heights.indexOf(this.held.key) : -1;
+    if (index < 0 || !this.held) return Math.min(most, this.top);
+    return Math.min(most, this.headHeight() + this.heights.offset(index) + this.held.delta);
+  }
+
+  private headHeight(): number {
+    return this.above.current?.offsetHeight ?? 0;
+  }
+
+  private rows(): HTMLElement[] {
+    return [...(this.slice.current?.children ?? [])] as HTMLElement[];
+  }
+
+  /** Measures what is there and puts everything where it belongs, in one go and before it is painted. */
+  private place = (): void => {
+    const [scroller, spacer, slice] = [this.scroller.current, this.spacer.current, this.slice.current];
+    // A list that is hidden has no sizes to learn from.
+    if (!scroller || !spacer || !slice || scroller.clientHeight === 0) return;
+    if (scroller.clientWidth !== this.width) {
+      if (this.width > 0) this.heights.forget();
+      this.width = scroller.clientWidth;
+    }
+    this.rows().forEach((element, index) => {
+      const key = this.heights.keyAt(this.first + index);
+      if (key !== undefined) this.heights.measure(key, element.getBoundingClientRect().height);
+    });
+    spacer.style.height = `${this.heights.total}px`;
+    slice.style.transform = `translateY(${this.heights.offset(this.first)}px)`;
+    const wanted = this.wantedTop();
+    if (Math.abs(scroller.scrollTop - wanted) >= 1) scroller.scrollTop = wanted;
+    this.top = scroller.scrollTop;
+    this.hold();
+    if (this.choose()) this.forceUpdate();
+    this.askForMore();
+  };
+
+  private scrolled = (): void => {
+    const scroller = this.scroller.current;
+    // Our own scrolling comes back as an event, too.
+    if (!scroller || Math.abs(scroller.scrollTop - this.top) < 1) return;
+    this.top = scroller.scrollTop;
+    const atEnd = scroller.scrollHeight - scroller.clientHeight - this.top <= AT_END;
+    this.held = null;
+    if (this.props.anchor === "end") this.follow(atEnd);
+    this.hold();
+    if (this.choose()) this.forceUpdate();
+    this.askForMore();
+  };
+
+  /** Keeps hold of the row at the upper edge. As long as it is there, it stays the one. */
+  private hold(): void {
+    if (this.held && this.heights.indexOf(this.held.key) >= 0) return;
+    const offset = this.top - this.headHeight();
+    const index = this.heights.indexAt(offset);
+    const key = this.heights.keyAt(index);
+    this.held = key === undefined ? null : { key, delta: offset - this.heights.offset(index) };
+  }
+
+  private follow(following: boolean): void {
+    if (this.following === following) return;
+    this.following = following;
+    this.props.onFollow?.(following);
+  }
+
+  private askForMore(): void {
+    const scroller = this.scroller.current;
+    if (!scroller || this.props.items.length === 0) return;
+    const left =
+      this.props.anchor === "end" ? this.top : this.heights.total - this.top - scroller.clientHeight;
+    if (left < NEAR) this.props.onNearMore?.();
+  }
+
+  private reveal(key: string): void {
+    const scroller = this.scroller.current;
+    const index = this.heights.indexOf(key);
+    if (!scroller || index < 0) return;
+    const start = this.heights.offset(index);
+    const end = this.heights.offset(index + 1);
+    if (start < scroller.scrollTop) scroller.scrollTop = start;
+    else if (end > scroller.scrollTop + scroller.clientHeight) scroller.scrollTop = end - scroller.clientHeight;
+    this.scrolled();
+  }
+}
