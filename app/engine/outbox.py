@@ -78,12 +78,13 @@ Target = Union["Connection", tuple[Room, ...]]
 class _Run:
     """Consecutive messages for the same recipients."""
 
-    __slots__ = ("_deflated", "_plain", "ephemeral", "events", "messages", "target")
+    __slots__ = ("_deflated", "_plain", "ephemeral", "events", "messages", "size", "target")
 
     def __init__(self, target: Target) -> None:
         self.target = target
         self.messages: list[Message] = []
         self.events = 0
+        self.size = 0
         self.ephemeral = False
         self._plain: bytes | None = None
         self._deflated: bytes | None = None
@@ -144,6 +145,7 @@ class Outbox:
                 for room in target:
                     room.pending = True
         run.messages.extend(messages)
+        run.size += sum([len(message.plain) for message in messages])
         run.events += 1
         if messages[0].ephemeral:
             run.ephemeral = True
@@ -154,7 +156,7 @@ class Outbox:
         for run in self._runs:
             target = run.target
             if target is connection or (type(target) is tuple and any(sid in room for room in target for sid in sids)):
-                size += len(run.plain) if len(run.messages) == 1 else sum(len(m.plain) for m in run.messages)
+                size += run.size
         return size
 
     def congested(self, connection: "Connection") -> None:
