@@ -1,0 +1,18 @@
+"""The providers whose own payloads are taken, by the name in the webhook's path: one module each, pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final
+
+from app.sources.baileys import parse as parse_baileys
+from app.sources.parsed import Parsed
+
+__all__ = ["SOURCES", "Parsed", "Source"]
+
+Source = Callable[[object, str, datetime], Parsed]
+"""Takes decoded JSON of any kind, the sessionId and the time of receipt (aware), and never raises."""
+
+SOURCES: Final[Mapping[str, Source]] = MappingProxyType({"baileys": parse_baileys})
