@@ -123,13 +123,13 @@ class Connection:
         except ProtocolError as error:
             self.malformed(str(error))
 
-    def malformed(self, why: str) -> None:
+    def malformed(self, why: str, code: int = frames.PROTOCOL_ERROR) -> None:
         """The client does not keep the protocol: close it, with at most a log line a second for its address."""
         server = self.server
         server.stats.malformed += 1
         if server.may_log(self.handshake.address):
             log.warning("closing %s from %s: %s", self.sid, self.handshake.address, why)
-        self.close("parse error", frames.PROTOCOL_ERROR)
+        self.close("parse error", code)
 
     def enqueue(self, size: int, job: Job, *args: Any) -> None:
         """Run the job after all that were given before it, one at a time."""
@@ -273,11 +273,7 @@ class Connection:
 
     def websocket_failed(self, websocket: WebSocket, code: int, reason: str) -> None:
         if websocket is self.websocket:
-            if code == frames.PROTOCOL_ERROR:
-                self.malformed(reason)
-            else:
-                self.server.stats.malformed += 1
-                self.close("parse error", code)
+            self.malformed(reason, code)
         else:
             self.websocket_lost(websocket, None)
 

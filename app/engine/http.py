@@ -80,7 +80,10 @@ async def handle(server: "EngineServer", request: web.Request) -> web.StreamResp
         return _error(3, "Bad request", headers=headers)  # it has been upgraded
     if request.method == "GET":
         text = await polling.poll(request.transport)
-        return _error(3, "Bad request", headers=headers) if text is None else _text(text, headers)
+        if text is None:
+            return _error(3, "Bad request", headers=headers)
+        polling.answered(request.transport, len(text))
+        return _text(text, headers)
     if request.method == "POST":
         return await _post(server, request, connection, polling, headers)
     return _error(3, "Bad request", headers=headers)

@@ -9,7 +9,7 @@ import asyncio
 import base64
 import logging
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Union
 
 from . import frames
@@ -89,7 +89,7 @@ class _Run:
         self._plain: bytes | None = None
         self._deflated: bytes | None = None
 
-    def recipients(self) -> Iterable["Connection"]:
+    def recipients(self) -> Collection["Connection"]:
         target = self.target
         if type(target) is not tuple:
             return (target,)  # type: ignore[return-value]
@@ -208,33 +208,37 @@ class Outbox:
                 self._writing = False
 
     def _write_run(self, run: _Run) -> None:
-        plain, deflated, ephemeral = run.plain, b"", run.ephemeral
-        count = size = 0
-        for connection in run.recipients():
+        plain, deflated, ephemeral, stats = run.plain, b"", run.ephemeral, self._stats
+        recipients = run.recipients()
+        as_plain = len(recipients)  # counted by exception: this is the loop that a broadcast spends its time in
+        for connection in recipients:
             write = connection.write
-            count += 1
             if write is None:
+                as_plain -= 1
                 connection.hold(run.messages)
-                continue
             elif ephemeral and connection.waits:
+                as_plain -= 1
+                stats.ephemeral_dropped += 1
                 data = run.durable(connection.deflate)
-                self._stats.ephemeral_dropped += 1
+                stats.bytes_sent += len(data)
+                if data:
+                    write(data)
             elif connection.deflate:
-                data = deflated = deflated or run.deflated
+                as_plain -= 1
+                deflated = deflated or run.deflated
+                stats.bytes_sent += len(deflated)
+                write(deflated)
             else:
-                data = plain
-            size += len(data)
-            write(data)
-        self._stats.events_sent += count * run.events
-        self._stats.bytes_sent += size
+                write(plain)
+        stats.events_sent += len(recipients) * run.events
+        stats.bytes_sent += as_plain * len(plain)
 
     def _write_runs(self, runs: list[_Run]) -> None:
         per: dict[Connection, list[bytes]] = {}
         stats = self._stats
         for run in runs:
-            plain, deflated, ephemeral, count = run.plain, b"", run.ephemeral, 0
-            for connection in run.recipients():
-                count += 1
+            plain, deflated, ephemeral, recipients = run.plain, b"", run.ephemeral, run.recipients()
+            for connection in recipients:
                 if connection.write is None:
                     connection.hold(run.messages)
                     continue
@@ -249,10 +253,11 @@ class Outbox:
                     per[connection].append(data)
                 else:
                     per[connection] = [data]
-            stats.events_sent += count * run.events
+            stats.events_sent += len(recipients) * run.events
         for connection, parts in per.items():
             write = connection.write
             if write is not None:
                 data = _join(parts)
                 stats.bytes_sent += len(data)
-                write(data)
+                if data:
+                    write(data)

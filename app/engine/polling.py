@@ -4,16 +4,40 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from .outbox import Message
 from .packets import ProtocolError
+from .websocket import reset, unsent
 
 if TYPE_CHECKING:
     from .connection import Connection
 
 PING, PONG_PROBE, NOOP, CLOSE = Message(b"2"), Message(b"3probe"), Message(b"6"), Message(b"1")
 SEPARATOR = "\x1e"
+_LARGE_ANSWER = 16_384
+
+
+class Answer:
+    """A large answer to a poll, on its way through the HTTP server."""
+
+    __slots__ = ("_connection", "_left", "_transport")
+
+    def __init__(self, connection: "Connection", transport: asyncio.BaseTransport) -> None:
+        self._connection, self._transport = connection, cast(asyncio.WriteTransport, transport)
+        self._left: int | None = None
+
+    def check(self, _due: float) -> None:
+        """Bytes have waited for a while: drop the connection if the client takes none."""
+        if self._transport.is_closing():
+            return
+        left = self._transport.get_write_buffer_size() + unsent(self._transport)
+        if self._left is not None and left >= self._left > 0:
+            reset(self._transport)
+            self._connection.close("slow reader")
+        elif left > 0:
+            self._left = left
+            self._connection.server.answers.add(self)
 
 
 class Polling:
@@ -73,6 +97,11 @@ class Polling:
         if self.connection.polling is self:
             self.connection.relieved()
         return packets
+
+    def answered(self, transport: asyncio.BaseTransport | None, size: int) -> None:
+        """An answer of this size goes out: see to it that the client reads it, if the kernel may not take it whole."""
+        if transport is not None and size > _LARGE_ANSWER:
+            self.connection.server.answers.add(Answer(self.connection, transport))
 
     async def poll(self, transport: asyncio.BaseTransport | None) -> str | None:
         """The body that answers a polling GET; None if it must not be there, and has ended the connection."""

@@ -69,7 +69,7 @@ class Rooms(AsyncManager):  # type: ignore[misc]
         super().__init__()
         self.clients: dict[str, dict[str, Client]] = {}
         # rooms[namespace][None]: all who have been let in, as in the parent.
-        self.rooms: dict[str, dict[Hashable, Room]] = {}
+        self.rooms: dict[str, dict[Hashable, Room]]
 
     @property
     def _outbox(self) -> Outbox:
@@ -139,13 +139,18 @@ class Rooms(AsyncManager):  # type: ignore[misc]
         for name in (None, *client.rooms):
             self._room(client.namespace, name)[client.sid] = client.connection
 
+    def withdraw(self, client: Client) -> None:
+        """It is sent nothing any more, though its `disconnect` handler may still ask where it was."""
+        client.state = Membership.LEAVING
+        for name in (None, *client.rooms):
+            self._drop(client, name)
+
     def basic_disconnect(self, sid: str, namespace: str, **_kwargs: Any) -> None:
         client = self.client(sid, namespace)
         if client is None:
             return
         for name in list(client.rooms):
             self.basic_leave_room(sid, namespace, name)
-        self._drop(client, None)
         client.callbacks = client.held = None
         clients = self.clients[namespace]
         del clients[sid]
@@ -159,8 +164,8 @@ class Rooms(AsyncManager):  # type: ignore[misc]
             raise ValueError("sid is not connected to requested namespace")
         if room is None or room == sid:
             return
-        if client.state == Membership.CONNECTING:
-            if room not in client.rooms:
+        if client.state != Membership.CONNECTED:
+            if client.state == Membership.CONNECTING and room not in client.rooms:
                 client.rooms.append(room)
             return
         entered = self._room(namespace, room)
@@ -172,10 +177,10 @@ class Rooms(AsyncManager):  # type: ignore[misc]
         client = self.client(sid, namespace)
         if client is None or room is None:
             return
-        if client.state == Membership.CONNECTING:
-            if room in client.rooms:
+        if client.state == Membership.CONNECTED:
+            if self._drop(client, room):
                 client.rooms.remove(room)
-        elif self._drop(client, room):
+        elif room in client.rooms:
             client.rooms.remove(room)
 
     def basic_close_room(self, room: Hashable, namespace: str) -> None:

@@ -19,7 +19,7 @@ from .connection import Connection, Handshake
 from .deadlines import Deadlines
 from .limits import Limits
 from .outbox import Outbox
-from .polling import Polling
+from .polling import Answer, Polling
 from .stats import Stats, Throttle
 from .websocket import WebSocket, reset
 
@@ -73,6 +73,7 @@ class EngineServer:
         self.unconnected = Deadlines[Connection](limits.connect_timeout, lambda c, _: c.close("connect timeout"))
         self.upgrades = Deadlines[WebSocket](limits.upgrade_timeout, lambda ws, _: ws.close(frames.POLICY))
         self.stalled = Deadlines[WebSocket](limits.stall_timeout, WebSocket.check_stalled)
+        self.answers = Deadlines[Answer](limits.stall_timeout / 2, Answer.check)
         self.unpolled = Deadlines[Polling](limits.stall_timeout, lambda p, _: p.connection.close("slow reader"))
         self.closing = Deadlines[WebSocket](limits.close_timeout, lambda ws, _: reset(ws.transport))
         self._open_packet = (
@@ -246,3 +247,4 @@ class EngineServer:
         for websockets in (self.upgrades, self.stalled, self.closing):
             websockets.clear()
         self.unpolled.clear()
+        self.answers.clear()

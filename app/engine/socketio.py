@@ -8,6 +8,7 @@ The Admin UI (`instrument`) works, with these restrictions: events sent with `pu
 traffic counters stay at 0, and it may emit to everybody, though only in its own namespace.
 """
 
+import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Hashable, Iterable
@@ -15,32 +16,18 @@ from typing import Any
 
 import socketio
 from aiohttp import web
-from socketio.exceptions import ConnectionRefusedError as Refused
 
 from . import frames, packets
 from .connection import Connection, Handshake
+from .dispatch import Dispatcher, WrongArguments, takes
 from .limits import Limits
-from .packets import Packet, Partial, ProtocolError
-from .rooms import EVERYONE, Client, Membership, Rooms
+from .rooms import EVERYONE, Membership, Rooms
 from .server import EngineServer
 from .stats import Stats
 
 log = logging.getLogger(__name__)
 
 _OPTIONS = {"logger", "engineio_logger", "namespaces"}
-
-UNKNOWN_EVENT = ("unknown_event", "There is no such event.")
-INVALID = ("invalid", "Wrong number of arguments.")
-INTERNAL = ("internal", "Something went wrong on the server.")
-RATE_LIMITED = ("rate_limited", "Too many events.")
-
-
-class _WrongArguments(Exception):
-    """The handler does not take as many arguments as the client has sent."""
-
-
-def _error(what: tuple[str, str]) -> dict[str, Any]:
-    return {"ok": False, "error": {"code": what[0], "message": what[1]}}
 
 
 class Server(socketio.AsyncServer):  # type: ignore[misc]
@@ -96,6 +83,14 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         )
         self.on_congested = on_congested
         self.eio.report_congested = self._report_congested
+        self._dispatcher = Dispatcher(
+            self.eio,
+            self.manager,
+            trigger=lambda *args: self._trigger_event(*args),  # looked up each time: the Admin UI replaces it
+            not_handled=self.not_handled,
+            known=self._known,
+            connect_data=lambda sid, namespace: self.connect_data(sid, namespace),
+        )
         self._broadcasting: set[str] = set()  # namespaces in which an emit without a room is for everybody
 
     @property
@@ -187,7 +182,32 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         client = self.manager.client(sid, namespace or "/")
         if client is not None and client.state == Membership.CONNECTED:
             client.connection.send(packets.encode(packets.DISCONNECT, client.namespace))
-            await self._leave(client, self.reason.SERVER_DISCONNECT)
+            await self._dispatcher.leave(client, self.reason.SERVER_DISCONNECT)
+
+    async def get_session(self, sid: str, namespace: str | None = None) -> dict[str, Any]:
+        """The client's session, in `disconnect` handlers too. KeyError if the client is gone."""
+        sessions = self._sessions(sid, namespace)
+        return sessions.setdefault(namespace or "/", {})  # type: ignore[no-any-return]
+
+    async def save_session(self, sid: str, session: dict[str, Any], namespace: str | None = None) -> None:
+        """Replace the client's session. KeyError if the client is gone."""
+        self._sessions(sid, namespace)[namespace or "/"] = session
+
+    def _sessions(self, sid: str, namespace: str | None) -> dict[str, Any]:
+        client = self.manager.client(sid, namespace or "/")
+        if client is None:
+            raise KeyError(sid)
+        connection = client.connection
+        if connection.session is None:
+            connection.session = {}
+        return connection.session
+
+    def transport(self, sid: str, namespace: str | None = None) -> str:
+        """`polling` or `websocket`. KeyError if the client is gone."""
+        client = self.manager.client(sid, namespace or "/")
+        if client is None:
+            raise KeyError(sid)
+        return "websocket" if client.connection.upgraded else "polling"
 
     def get_environ(self, sid: str, namespace: str | None = None) -> Handshake | None:
         client = self.manager.client(sid, namespace or "/")
@@ -228,200 +248,45 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
                     log.exception("on_congested failed")
 
     def _handle_eio_message(self, connection: Connection, data: str | bytes) -> None:
-        """One Engine.IO message, at once. What is malformed ends the connection here, not in the queue."""
-        partial: Partial | None = connection.partial
-        self.stats.bytes_received += len(data)
-        if isinstance(data, bytes):
-            if partial is None:
-                raise ProtocolError("attachment out of place")
-            packet = partial.add(data, self.limits)
-            if packet is None:
-                return
-            connection.partial = None
-        elif partial is not None:
-            raise ProtocolError("attachment missing")
-        else:
-            packet = packets.decode(data, self.limits)
-            if packet.kind in (packets.BINARY_EVENT, packets.BINARY_ACK):
-                partial = Partial(packet)
-                if packet.attachments:
-                    connection.partial = partial
-                    return
-                packet = partial.whole()
-        self.stats.packets_received += 1
-        self._receive(connection, packet)
-
-    def _receive(self, connection: Connection, packet: Packet) -> None:
-        kind = packet.kind
-        client = connection.clients.get(packet.namespace)
-        if kind in (packets.ACK, packets.BINARY_ACK):
-            # Not queued: the handler that waits for it may be the one that holds the queue up.
-            callback = (
-                client.callbacks.pop(packet.ident, None) if client and client.callbacks and packet.ident else None
-            )
-            if callback is not None:
-                self.eio.start_task(self._call_back(callback, packet.data))
-            elif not self._may(connection):
-                self._over_rate(connection)
-            return
-        limits = self.limits
-        if (
-            not self._may(connection)
-            or connection.queued >= limits.max_waiting_events
-            or connection.waiting_bytes + packet.size > limits.max_waiting_event_bytes
-        ):
-            self._over_rate(connection)
-            if connection.closed:
-                return
-            if kind in (packets.EVENT, packets.BINARY_EVENT):
-                self.stats.rate_limited += 1
-                if client is not None:
-                    self._answer(client, packet.ident, _error(RATE_LIMITED))
-                return
-        if kind == packets.CONNECT:
-            connection.enqueue(packet.size, self._connect, connection, packet.namespace, packet.data)
-        elif kind == packets.DISCONNECT:
-            connection.enqueue(0, self._disconnect, connection, packet.namespace)
-        else:
-            connection.enqueue(packet.size, self._event, connection, packet)
-
-    def _may(self, connection: Connection) -> bool:
-        """Take one packet off the client's allowance."""
-        now = self.eio.now()
-        limits = self.limits
-        tokens = min(limits.event_burst, connection.tokens + (now - connection.refilled) * limits.event_rate) - 1
-        connection.tokens, connection.refilled = tokens, now
-        return tokens >= 0
-
-    def _over_rate(self, connection: Connection) -> None:
-        """It was too much; when that goes on, close."""
-        if connection.tokens < -self.limits.event_burst:
-            connection.close("rate limited", frames.POLICY)
-
-    async def _call_back(self, callback: Callable[..., Any], args: list[Any]) -> None:
-        try:
-            result = callback(*args)
-            if inspect.isawaitable(result):
-                await result
-        except Exception:
-            self.stats.handler_errors += 1
-            log.exception("an acknowledgement's callback failed")
-
-    # One client's packets, in order
-
-    async def _connect(self, connection: Connection, namespace: str, auth: dict[str, Any] | None) -> None:
-        if connection.closed:
-            return
-        known = namespace in self.handlers or namespace in self.namespace_handlers or namespace in self.namespaces
-        if not known and "*" not in self.handlers and "*" not in self.namespace_handlers and self.namespaces != "*":
-            self._refuse(connection, namespace, {"message": "Invalid namespace"}, "namespace")
-            return
-        if namespace in connection.clients:
-            connection.malformed("connected twice")
-            return
-        if len(connection.clients) >= self.limits.max_namespaces:
-            self._refuse(connection, namespace, {"message": "Too many namespaces"}, "namespaces")
-            return
-        client = self.manager.begin(connection, namespace)
-        refused: dict[str, Any] | None = None
-        try:
-            accepted = await self._trigger_event("connect", namespace, client.sid, connection.handshake, auth)
-            if accepted is False:
-                refused = Refused().error_args
-        except (Refused, ConnectionRefusedError) as error:  # python-socketio's own, or Python's
-            refused = Refused(*error.args).error_args
-        except Exception:
-            self.stats.handler_errors += 1
-            log.exception("a connect handler failed")
-            refused = {"message": "internal"}
-        if refused is not None:
-            self.manager.basic_disconnect(client.sid, namespace)
-            self._refuse(connection, namespace, refused, "connect")
-            return
-        if not connection.closed:
-            self.eio.admit(connection)
-            answer = {"sid": client.sid, **self.connect_data(client.sid, namespace)}
-            connection.send(packets.encode(packets.CONNECT, namespace, None, answer))
-        held, client.held = client.held, None
-        self.manager.let_in(client)
-        for messages in held or ():
-            connection.send(messages)
-
-    def _refuse(self, connection: Connection, namespace: str, error: dict[str, Any], reason: str) -> None:
-        self.stats.refuse(reason)
-        connection.send(packets.encode(packets.CONNECT_ERROR, namespace, None, error))
-
-    async def _event(self, connection: Connection, packet: Packet) -> None:
-        client = connection.clients.get(packet.namespace)
-        if client is None or client.state != Membership.CONNECTED:
-            return  # it was refused, or sent away while this was on its way
-        try:
-            answer = await self._trigger_event(packet.data[0], packet.namespace, client.sid, *packet.data[1:])
-            if answer is self.not_handled:
-                answer = _error(UNKNOWN_EVENT)
-        except _WrongArguments:
-            answer = _error(INVALID)
-        except Exception:
-            self.stats.handler_errors += 1
-            log.exception("the handler of %r failed", packet.data[0])
-            answer = _error(INTERNAL)
-        self._answer(client, packet.ident, answer)
-
-    def _answer(self, client: Client, ident: int | None, answer: Any) -> None:
-        """Acknowledge, in this turn and before anything that is sent after it."""
-        if ident is None or client.state != Membership.CONNECTED:
-            return
-        args = [] if answer is None else list(answer) if isinstance(answer, tuple) else [answer]
-        try:
-            messages = packets.encode(packets.ACK, client.namespace, ident, args)
-        except (TypeError, ValueError):
-            self.stats.handler_errors += 1
-            log.exception("an answer is not JSON")
-            messages = packets.encode(packets.ACK, client.namespace, ident, [_error(INTERNAL)])
-        client.connection.send(messages)
-
-    async def _disconnect(self, connection: Connection, namespace: str) -> None:
-        client = connection.clients.get(namespace)
-        if client is not None:
-            await self._leave(client, self.reason.CLIENT_DISCONNECT)
+        self._dispatcher.message(connection, data)
 
     async def _handle_eio_disconnect(self, connection: Connection, reason: str) -> None:
-        connection.partial = None
-        for client in list(connection.clients.values()):
-            await self._leave(client, reason)
-
-    async def _leave(self, client: Client, reason: str) -> None:
-        """Run the client's `disconnect` handler, once, and forget it whatever the handler does."""
-        if client.state != Membership.CONNECTED:
-            return
-        client.state = Membership.LEAVING
-        try:
-            await self._trigger_event("disconnect", client.namespace, client.sid, reason)
-        except Exception:
-            self.stats.handler_errors += 1
-            log.exception("a disconnect handler failed")
-        finally:
-            self.manager.basic_disconnect(client.sid, client.namespace)
-            if not client.connection.clients:
-                self.eio.expel(client.connection)
+        await self._dispatcher.disconnected(connection, reason)
 
     # Finding handlers
 
+    def _known(self, namespace: str) -> bool:
+        return (
+            self.namespaces == "*"
+            or namespace in self.namespaces
+            or not {namespace, "*"}.isdisjoint(self.handlers)
+            or not {namespace, "*"}.isdisjoint(self.namespace_handlers)
+        )
+
     async def _trigger_event(self, event: str, namespace: str, *args: Any) -> Any:
-        """Run the event's handler. `not_handled` if there is none, _WrongArguments if it takes others."""
+        """Run the event's handler. `not_handled` if there is none, WrongArguments if it takes others."""
         handler, args = self._handler(event, namespace, args)
         if handler is None:
             return self.not_handled
         try:
             result = handler(*args)
         except TypeError:
-            if event == "disconnect" and not _takes(handler, args) and _takes(handler, args[:-1]):
-                result = handler(*args[:-1])  # without the reason, as python-socketio allows
-            elif not _takes(handler, args):
-                raise _WrongArguments from None
+            if event in self.reserved_events and not takes(handler, args) and takes(handler, args[:-1]):
+                result = handler(*args[:-1])  # without auth, or the reason, as python-socketio allows
+            elif not takes(handler, args):
+                raise WrongArguments from None
             else:
                 raise
-        return await result if inspect.isawaitable(result) else result
+        if not inspect.isawaitable(result):
+            return result
+        try:
+            return await result
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # Something that the handler waited for was cancelled: that is its failure, not the end of this client.
+            raise RuntimeError("a handler's await was cancelled") from None
 
     def _handler(self, event: str, namespace: str, args: tuple[Any, ...]) -> tuple[Callable[..., Any] | None, Any]:
         """The handler and its arguments: the namespace's own or its catch-all, then those of the namespace `*`."""
@@ -439,13 +304,3 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
                     return instance.trigger_event, (event, *prefix, *args)
                 return getattr(instance, "on_" + event, None), (*prefix, *args)
         return None, args
-
-
-def _takes(handler: Callable[..., Any], args: tuple[Any, ...]) -> bool:
-    try:
-        inspect.signature(handler).bind(*args)
-    except TypeError:
-        return False
-    except ValueError:  # a builtin, of which that is not known
-        return True
-    return True

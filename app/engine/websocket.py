@@ -178,6 +178,8 @@ class WebSocket(frames.FrameParser, asyncio.Protocol):
         self.ended = True
         self.connection.websocket_failed(self, code, reason)
         self.close(code)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()  # the peer need not wait for us to close
 
     def _drop_later(self) -> None:
         server = self.connection.server

@@ -1,0 +1,249 @@
+"""From a client's packets to handlers and answers: strict, in order, and an answer to every question."""
+
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from socketio.exceptions import ConnectionRefusedError as Refused
+
+from . import frames, packets
+from .connection import Connection
+from .packets import Packet, Partial, ProtocolError
+from .rooms import Client, Membership, Rooms
+
+if TYPE_CHECKING:
+    from .server import EngineServer
+
+log = logging.getLogger(__name__)
+
+UNKNOWN_EVENT = ("unknown_event", "There is no such event.")
+INVALID = ("invalid", "Wrong number of arguments.")
+INTERNAL = ("internal", "Something went wrong on the server.")
+RATE_LIMITED = ("rate_limited", "Too many events.")
+
+
+class WrongArguments(Exception):
+    """The handler does not take as many arguments as the client has sent."""
+
+
+def _error(what: tuple[str, str]) -> dict[str, Any]:
+    return {"ok": False, "error": {"code": what[0], "message": what[1]}}
+
+
+def takes(handler: Callable[..., Any], args: tuple[Any, ...]) -> bool:
+    """Whether a function can be called with so many arguments."""
+    try:
+        inspect.signature(handler).bind(*args)
+    except TypeError:
+        return False
+    except ValueError:  # a builtin, of which that is not known
+        return True
+    return True
+
+
+class Dispatcher:
+    """Takes in what clients send.
+
+    `trigger(event, namespace, *args)` runs a handler; it returns `not_handled` if there is none and raises
+    WrongArguments if there is one for others. `known(namespace)` says whether there is such a namespace.
+    """
+
+    def __init__(
+        self,
+        engine: "EngineServer",
+        rooms: Rooms,
+        *,
+        trigger: Callable[..., Awaitable[Any]],
+        not_handled: object,
+        known: Callable[[str], bool],
+        connect_data: Callable[[str, str], dict[str, Any]],
+    ) -> None:
+        self._engine, self._rooms = engine, rooms
+        self._trigger, self._not_handled = trigger, not_handled
+        self._known, self._connect_data = known, connect_data
+
+    def message(self, connection: Connection, data: str | bytes) -> None:
+        """One Engine.IO message, at once. What is malformed ends the connection here, not in the queue."""
+        partial: Partial | None = connection.partial
+        self._engine.stats.bytes_received += len(data)
+        if isinstance(data, bytes):
+            if partial is None:
+                raise ProtocolError("attachment out of place")
+            packet = partial.add(data, self._engine.limits)
+            if packet is None:
+                return
+            connection.partial = None
+        elif partial is not None:
+            raise ProtocolError("attachment missing")
+        else:
+            packet = packets.decode(data, self._engine.limits)
+            if packet.kind in (packets.BINARY_EVENT, packets.BINARY_ACK):
+                partial = Partial(packet)
+                if packet.attachments:
+                    connection.partial = partial
+                    return
+                packet = partial.whole()
+        self._engine.stats.packets_received += 1
+        self._receive(connection, packet)
+
+    def _receive(self, connection: Connection, packet: Packet) -> None:
+        kind = packet.kind
+        client = connection.clients.get(packet.namespace)
+        if kind in (packets.ACK, packets.BINARY_ACK):
+            # Not queued: the handler that waits for it may be the one that holds the queue up.
+            callback = (
+                client.callbacks.pop(packet.ident, None) if client and client.callbacks and packet.ident else None
+            )
+            if callback is not None:
+                self._engine.start_task(self._call_back(callback, packet.data))
+            elif not self._may(connection):
+                self._over_rate(connection, False)
+            return
+        limits = self._engine.limits
+        full = (
+            connection.queued >= limits.max_waiting_events
+            or connection.waiting_bytes + packet.size > limits.max_waiting_event_bytes
+        )
+        if not self._may(connection) or full:
+            event = kind in (packets.EVENT, packets.BINARY_EVENT)
+            self._over_rate(connection, full and not event)
+            if connection.closed:
+                return
+            if event:
+                self._engine.stats.rate_limited += 1
+                if client is not None:
+                    self._answer(client, packet.ident, _error(RATE_LIMITED))
+                return
+        if kind == packets.CONNECT:
+            connection.enqueue(packet.size, self._connect, connection, packet.namespace, packet.data)
+        elif kind == packets.DISCONNECT:
+            connection.enqueue(0, self._disconnect, connection, packet.namespace)
+        else:
+            connection.enqueue(packet.size, self._event, connection, packet)
+
+    def _may(self, connection: Connection) -> bool:
+        """Take one packet off the client's allowance."""
+        now = self._engine.now()
+        limits = self._engine.limits
+        tokens = min(limits.event_burst, connection.tokens + (now - connection.refilled) * limits.event_rate) - 1
+        connection.tokens, connection.refilled = tokens, now
+        return tokens >= 0
+
+    def _over_rate(self, connection: Connection, unanswerable: bool) -> None:
+        """It was too much: when that goes on, or it cannot be said, close."""
+        if unanswerable or connection.tokens < -self._engine.limits.event_burst:
+            connection.close("rate limited", frames.POLICY)
+
+    async def _call_back(self, callback: Callable[..., Any], args: list[Any]) -> None:
+        try:
+            result = callback(*args)
+            if inspect.isawaitable(result):
+                await result
+        except Exception:
+            self._engine.stats.handler_errors += 1
+            log.exception("an acknowledgement's callback failed")
+
+    # One client's packets, in order
+
+    async def _connect(self, connection: Connection, namespace: str, auth: dict[str, Any] | None) -> None:
+        if connection.closed:
+            return
+        if not self._known(namespace):
+            self._refuse(connection, namespace, {"message": "Invalid namespace"}, "namespace")
+            return
+        if namespace in connection.clients:
+            connection.malformed("connected twice")
+            return
+        if len(connection.clients) >= self._engine.limits.max_namespaces:
+            self._refuse(connection, namespace, {"message": "Too many namespaces"}, "namespaces")
+            return
+        client = self._rooms.begin(connection, namespace)
+        refused: dict[str, Any] | None = None
+        try:
+            accepted = await self._trigger("connect", namespace, client.sid, connection.handshake, auth)
+            if accepted is False:
+                refused = Refused().error_args
+            else:
+                answer = {"sid": client.sid, **self._connect_data(client.sid, namespace)}
+                welcome = packets.encode(packets.CONNECT, namespace, None, answer)
+        except (Refused, ConnectionRefusedError) as error:  # python-socketio's own, or Python's
+            refused = Refused(*error.args).error_args
+        except Exception:
+            self._engine.stats.handler_errors += 1
+            log.exception("a connect handler failed")
+            refused = {"message": "internal"}
+        if refused is not None:
+            self._rooms.basic_disconnect(client.sid, namespace)
+            self._refuse(connection, namespace, refused, "connect")
+            return
+        if not connection.closed:
+            self._engine.admit(connection)
+            connection.send(welcome)
+        held, client.held = client.held, None
+        self._rooms.let_in(client)
+        for messages in held or ():
+            connection.send(messages)
+
+    def _refuse(self, connection: Connection, namespace: str, error: dict[str, Any], reason: str) -> None:
+        self._engine.stats.refuse(reason)
+        try:
+            messages = packets.encode(packets.CONNECT_ERROR, namespace, None, error)
+        except (TypeError, ValueError):
+            log.exception("the data of a refusal is not JSON")
+            messages = packets.encode(packets.CONNECT_ERROR, namespace, None, {"message": str(error.get("message"))})
+        connection.send(messages)
+
+    async def _event(self, connection: Connection, packet: Packet) -> None:
+        client = connection.clients.get(packet.namespace)
+        if client is None or client.state != Membership.CONNECTED:
+            return  # it was refused, or sent away while this was on its way
+        try:
+            answer = await self._trigger(packet.data[0], packet.namespace, client.sid, *packet.data[1:])
+            if answer is self._not_handled:
+                answer = _error(UNKNOWN_EVENT)
+        except WrongArguments:
+            answer = _error(INVALID)
+        except Exception:
+            self._engine.stats.handler_errors += 1
+            log.exception("the handler of %.80r failed", packet.data[0])
+            answer = _error(INTERNAL)
+        self._answer(client, packet.ident, answer)
+
+    def _answer(self, client: Client, ident: int | None, answer: Any) -> None:
+        """Acknowledge, in this turn and before anything that is sent after it."""
+        if ident is None or client.state != Membership.CONNECTED:
+            return
+        args = [] if answer is None else list(answer) if isinstance(answer, tuple) else [answer]
+        try:
+            messages = packets.encode(packets.ACK, client.namespace, ident, args)
+        except (TypeError, ValueError):
+            self._engine.stats.handler_errors += 1
+            log.exception("an answer is not JSON")
+            messages = packets.encode(packets.ACK, client.namespace, ident, [_error(INTERNAL)])
+        client.connection.send(messages)
+
+    async def _disconnect(self, connection: Connection, namespace: str) -> None:
+        client = connection.clients.get(namespace)
+        if client is not None:
+            await self.leave(client, "client disconnect")
+
+    async def disconnected(self, connection: Connection, reason: str) -> None:
+        connection.partial = None
+        for client in list(connection.clients.values()):
+            await self.leave(client, reason)
+
+    async def leave(self, client: Client, reason: str) -> None:
+        """Run the client's `disconnect` handler, once, and forget it whatever the handler does."""
+        if client.state != Membership.CONNECTED:
+            return
+        self._rooms.withdraw(client)
+        try:
+            await self._trigger("disconnect", client.namespace, client.sid, reason)
+        except Exception:
+            self._engine.stats.handler_errors += 1
+            log.exception("a disconnect handler failed")
+        finally:
+            self._rooms.basic_disconnect(client.sid, client.namespace)
+            if not client.connection.clients:
+                self._engine.expel(client.connection)
