@@ -1,0 +1,144 @@
+"""One private mongod for the whole run; for each test a database of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from app import settings as app_settings
+from app.application import assemble
+from app.settings import Settings
+from app.storage import embedded
+from app.storage.mongo import Store, connect
+from tests.support import SECRET, TOKENS, Client, Process, Site, serve
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def mongodb_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A mongod that is primary. It ends with the thread that started it, which is here as long as the run."""
+    started: list[str] = []
+    ready, stop = threading.Event(), threading.Event()
+    failure: list[BaseException] = []
+    place: Path = tmp_path_factory.mktemp("mongodb")
+
+    async def run() -> None:
+        async with embedded.run(place, None) as uri:
+            started.append(uri)
+            ready.set()
+            await asyncio.to_thread(stop.wait)
+
+    def main() -> None:
+        try:
+            asyncio.run(run())
+        except BaseException as error:
+            failure.append(error)
+            ready.set()
+
+    thread = threading.Thread(target=main, name="mongod of the tests")
+    thread.start()
+    ready.wait()
+    if failure:
+        raise failure[0]
+    yield started[0]
+    stop.set()
+    thread.join()
+
+
+@pytest.fixture
+def database() -> str:
+    return f"test_{next(_numbers)}"
+
+
+@pytest.fixture
+async def store(mongodb_uri: str, database: str) -> AsyncIterator[Store]:
+    """A prepared store on a database of the test's own."""
+    store = connect(mongodb_uri, database, 5)
+    await store.prepare(30)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    timeout = aiohttp.ClientTimeout(total=30)
+    async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as session:
+        yield session
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
+    """The defaults."""
+    for setting in app_settings.SETTINGS:
+        monkeypatch.delenv(setting.name, raising=False)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("AUTH_SECRET", SECRET)
+    return app_settings.load()
+
+
+Serve = Callable[..., Awaitable[Site]]
+
+
+@pytest.fixture
+async def run_app(http: aiohttp.ClientSession) -> AsyncIterator[Callable[[web.Application], Awaitable[Site]]]:
+    """Run an application in this process, as `serve` runs it."""
+    async with AsyncExitStack() as stack:
+
+        async def run(app: web.Application) -> Site:
+            runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=2)
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            site = web.TCPSite(runner, "127.0.0.1", 0)
+            await site.start()
+            port = runner.addresses[0][1]
+            return Site(f"http://127.0.0.1:{port}", http)
+
+        yield run
+
+
+@pytest.fixture
+async def app(settings: Settings, store: Store) -> web.Application:
+    return assemble(settings, TOKENS, store)
+
+
+@pytest.fixture
+async def site(app: web.Application, run_app: Callable[[web.Application], Awaitable[Site]]) -> Site:
+    """The whole server in this process, on a database of the test's own."""
+    return await run_app(app)
+
+
+@pytest.fixture
+async def connect_client(site: Site) -> AsyncIterator[Callable[..., Awaitable[Client]]]:
+    """Makes Socket.IO clients of the site (or another), closed at the end."""
+    clients: list[Client] = []
+
+    async def connect(token: str | None = None, *, to: Site | None = None, transport: str = "websocket") -> Client:
+        client = Client(to or site)
+        clients.append(client)
+        return await client.connect(token, transport=transport)
+
+    yield connect
+    await asyncio.gather(*(client.close() for client in clients))
+
+
+@pytest.fixture
+async def processes(
+    http: aiohttp.ClientSession, mongodb_uri: str, database: str
+) -> AsyncIterator[Callable[..., Awaitable[Process]]]:
+    """Starts server processes on the test's database, killed at the end."""
+    async with AsyncExitStack() as stack:
+
+        async def start(**environ: str) -> Process:
+            base = {"MONGODB_URI": mongodb_uri, "MONGODB_DATABASE": database}
+            return await stack.enter_async_context(serve(http, **(base | environ)))
+
+        yield start
