@@ -36,18 +36,20 @@ export function ChatRow({ id, chat, open, active, count, place, onOpen }: Props)
       onClick={onOpen}
     >
       <Avatar id={chat.chatId} name={chat.name} />
-      <span class="chat-name" dir="auto">
-        {chatName(chat, t)}
+      <span class="chat-line">
+        <span class="chat-name" dir="auto">
+          {chatName(chat, t)}
+        </span>
+        {lastMessage && (
+          <time class="chat-time" dateTime={lastMessage.timestamp}>
+            {formats.brief(lastMessage.timestamp, today.value)}
+          </time>
+        )}
       </span>
-      {lastMessage && (
-        <time class="chat-time" dateTime={lastMessage.timestamp}>
-          {formats.brief(lastMessage.timestamp, today.value)}
-        </time>
-      )}
-      <span class="chat-last" dir="auto">
-        {lastMessage && lastLine(chat, t)}
-      </span>
-      <span class="chat-end">
+      <span class="chat-line">
+        <span class="chat-last" dir="auto">
+          {lastMessage && lastLine(chat, t)}
+        </span>
         {inbox.severalSessions.value && <span class="chat-session">{chat.sessionId}</span>}
         {unread && (
           <span class="badge" data-testid="unread">

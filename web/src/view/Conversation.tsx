@@ -82,7 +82,7 @@ function Messages({ log, readSeq, group, name }: MessagesProps): JSX.Element {
   return (
     <div class="messages">
       <VirtualList
-        ref={list}
+        self={list}
         items={messages}
         keyOf={({ messageId }) => messageId}
         estimate={52}
@@ -110,7 +110,7 @@ function Messages({ log, readSeq, group, name }: MessagesProps): JSX.Element {
                 </p>
               )}
               {unreadFrom && <p class="unread-line">{t("newBelow", { count: countFrom(messages, index) })}</p>}
-              <Bubble message={message} leads={leads} named={leads && group && !message.fromMe} />
+              <Bubble message={message} leads={leads} named={leads && group && !message.fromMe && message.type !== "system"} />
             </>
           );
         }}

@@ -1,4 +1,4 @@
-import { Component, createRef, type ComponentChild, type ComponentChildren, type HTMLAttributes, type JSX } from "preact";
+import { Component, createRef, type ComponentChild, type ComponentChildren, type HTMLAttributes, type JSX, type RefObject } from "preact";
 
 import { Heights } from "./heights";
 
@@ -21,6 +21,8 @@ interface Props<Item> {
   /** What scrolls along above the rows. */
   before?: ComponentChildren;
   scroller?: HTMLAttributes<HTMLDivElement>;
+  /** Is given the list itself. (`ref` of a component is a property like others in this version of Preact.) */
+  self?: RefObject<VirtualList<Item>>;
 }
 
 const OVERSCAN = 400;
@@ -36,10 +38,13 @@ export class VirtualList<Item> extends Component<Props<Item>> {
   private readonly above = createRef<HTMLDivElement>();
   private readonly heights = new Heights(this.props.estimate);
   private items: readonly Item[] | null = null;
+  /** The rows that are in the document: from `first` to before `last`. */
   private first = 0;
   private last = 0;
   private top = 0;
   private width = 0;
+  /** What is below the last row: the distance that the style keeps from the edge. */
+  private tail = 0;
   private following = this.props.anchor === "end";
   /** The row at the upper edge and how much of it lies above. */
   private held: { key: string; delta: number } | null = null;
@@ -48,6 +53,7 @@ export class VirtualList<Item> extends Component<Props<Item>> {
   override componentDidMount(): void {
     // Before it paints, the browser tells of rows that have grown (a picture that came) and of the window.
     this.observer = new ResizeObserver(() => this.place());
+    if (this.props.self) this.props.self.current = this;
     this.componentDidUpdate({});
   }
 
@@ -75,7 +81,7 @@ export class VirtualList<Item> extends Component<Props<Item>> {
       this.items = items;
       this.heights.setKeys(items.map(keyOf));
     }
-    this.choose();
+    [this.first, this.last] = this.range();
     return (
       <div {...scroller} ref={this.scroller} class={`scroller ${scroller?.class ?? ""}`} onScroll={this.scrolled}>
         <div ref={this.above} role="presentation">
@@ -94,21 +100,22 @@ export class VirtualList<Item> extends Component<Props<Item>> {
     );
   }
 
-  /** Which rows to have in the document, with the place kept that is to be kept. Tells whether they are others than before. */
-  private choose(): boolean {
+  /** Which rows to have in the document, with the place kept that is to be kept. */
+  private range(): [first: number, last: number] {
     const height = this.scroller.current?.clientHeight ?? 800;
     const offset = this.wantedTop() - this.headHeight();
-    const first = this.heights.indexAt(offset - OVERSCAN);
-    const last = Math.min(this.props.items.length, this.heights.indexAt(offset + height + OVERSCAN) + 1);
-    const changed = first !== this.first || last !== this.last;
-    this.first = first;
-    this.last = last;
-    return changed;
+    const last = this.heights.indexAt(offset + height + OVERSCAN) + 1;
+    return [this.heights.indexAt(offset - OVERSCAN), Math.min(this.props.items.length, last)];
+  }
+
+  private renderOthers(): void {
+    const [first, last] = this.range();
+    if (first !== this.first || last !== this.last) this.forceUpdate();
   }
 
   private wantedTop(): number {
     const scroller = this.scroller.current;
-    const most = Math.max(0, this.headHeight() + this.heights.total - (scroller?.clientHeight ?? 800));
+    const most = Math.max(0, this.headHeight() + this.heights.total + this.tail - (scroller?.clientHeight ?? 800));
     if (this.props.anchor === "start") return Math.min(most, this.top);
     if (this.following) return most;
     const index = this.held ? this.heights.indexOf(this.held.key) : -1;
@@ -138,12 +145,13 @@ export class VirtualList<Item> extends Component<Props<Item>> {
       if (key !== undefined) this.heights.measure(key, element.getBoundingClientRect().height);
     });
     spacer.style.height = `${this.heights.total}px`;
+    this.tail = Math.max(0, scroller.scrollHeight - this.headHeight() - this.heights.total);
     slice.style.transform = `translateY(${this.heights.offset(this.first)}px)`;
     const wanted = this.wantedTop();
     if (Math.abs(scroller.scrollTop - wanted) >= 1) scroller.scrollTop = wanted;
     this.top = scroller.scrollTop;
     this.hold();
-    if (this.choose()) this.forceUpdate();
+    this.renderOthers();
     this.askForMore();
   };
 
@@ -156,7 +164,7 @@ export class VirtualList<Item> extends Component<Props<Item>> {
     this.held = null;
     if (this.props.anchor === "end") this.follow(atEnd);
     this.hold();
-    if (this.choose()) this.forceUpdate();
+    this.renderOthers();
     this.askForMore();
   };
 
