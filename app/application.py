@@ -16,7 +16,7 @@ from aiohttp import web
 from app import __version__, engine
 from app.auth import Tokens
 from app.errors import Unavailable
-from app.http import access, page, problems
+from app.http import access, listener, page, problems
 from app.http.api import Api
 from app.http.health import Health
 from app.http.page import Page
@@ -72,8 +72,19 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
     addresses = access.Addresses(settings.trusted_proxies)
     sio = engine.Server(
         limits=engine.Limits(
+            max_packet=settings.max_packet_bytes,
+            max_depth=settings.max_packet_depth,
+            max_attachments=settings.max_attachments,
+            event_rate=settings.event_rate,
+            event_burst=settings.event_burst,
+            max_waiting_events=settings.max_waiting_events,
+            connect_timeout=settings.connect_timeout,
             max_connections=settings.max_connections,
             max_unauthenticated_per_address=settings.max_unauthenticated_per_address,
+            max_buffered=settings.max_buffered_bytes,
+            stall_timeout=settings.stall_timeout,
+            body_timeout=settings.body_timeout,
+            shutdown_timeout=settings.shutdown_timeout,
         ),
         ping_interval=settings.ping_interval,
         ping_timeout=settings.ping_timeout,
@@ -96,7 +107,7 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
     metrics.watch_engine(sio.stats)
 
     app = web.Application(
-        middlewares=[problems.middleware(metrics), access.middleware(origins, SOCKET_PATH)],
+        middlewares=[listener.middleware, problems.middleware(metrics), access.middleware(origins, SOCKET_PATH)],
         handler_args={"keepalive_timeout": 75},
     )
     app[STORE], app[ENGINE], app[METRICS] = store, sio, metrics
@@ -119,7 +130,7 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
     sio.attach(app, SOCKET_PATH.strip("/"))
     app.on_shutdown.insert(0, drain)
     app.on_response_prepare.append(page.set_cache_headers)
-    Webhook(tokens, ingest, metrics).add_routes(app.router)
+    Webhook(tokens, ingest, metrics, settings.body_timeout).add_routes(app.router)
     Api(tokens, store).add_routes(app.router)
     Health(store, metrics, addresses, draining=draining, metrics_public=settings.metrics_public).add_routes(app.router)
     Page(page_config(settings)).add_routes(app.router)

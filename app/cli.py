@@ -17,6 +17,7 @@ from app import __version__, logs, settings
 from app.application import auth_secret, create_app
 from app.auth import SCOPES, Tokens
 from app.errors import Unavailable
+from app.http import listener
 from app.settings import Settings, SettingsError
 from app.storage.embedded import EmbeddedError
 from app.storage.mongo import SetupError
@@ -91,13 +92,14 @@ async def _serve(effective: Settings) -> None:
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_SECONDS)
         await runner.setup()
         try:
-            await web.SockSite(runner, listening, backlog=1024).start()
+            server = await listener.listen(runner, listening, effective.header_timeout)
             port = listening.getsockname()[1]
             log.info("listening", host=effective.host, port=port)
             if effective.mongodb_uri is None:
                 _welcome(effective, port)
             await stop.wait()
             log.info("stopping")
+            server.close()
         finally:
             await runner.cleanup()
     log.info("stopped")
@@ -125,6 +127,12 @@ def _welcome(effective: Settings, port: int) -> None:
     bot = tokens.mint("bot", sessions=[WELCOME_SESSION], scopes=["ingest"], lifetime=DAY)
     host = "127.0.0.1" if effective.host in ("0.0.0.0", "127.0.0.1") else effective.host  # noqa: S104
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    person = '{"id": "85291234567@s.whatsapp.net", "name": "Alice"}'
+    message = f'{{"chatId": "85291234567@s.whatsapp.net", "sender": {person}, "text": "Is the blue one still there?"}}'
+    curl = (
+        f"curl -X POST {address}/webhook/{WELCOME_SESSION} -H 'Authorization: Bearer {bot}' "
+        f"-H 'Content-Type: application/json' -d '{message}'"
+    )
     click.echo(f"""
 Roomcast {__version__} is running. Open the page (the link signs you in for a day):
 
@@ -132,12 +140,9 @@ Roomcast {__version__} is running. Open the page (the link signs you in for a da
 
 In another terminal, make a message appear:
 
-  curl -X POST {address}/webhook/{WELCOME_SESSION} \\
-    -H 'Authorization: Bearer {bot}' \\
-    -H 'Content-Type: application/json' \\
-    -d '{{"chatId": "85291234567@s.whatsapp.net", "sender": {{"id": "85291234567@s.whatsapp.net", "name": "Alice"}}, "text": "Is the blue one still there?"}}'
+  {curl}
 
 Data and database: {effective.data_dir.absolute()} (a private MongoDB). Stop with Ctrl-C.
-""")  # noqa: E501  a line to paste
+""")
     with contextlib.suppress(OSError):
         sys.stdout.flush()

@@ -80,6 +80,34 @@ SETTINGS: Final = (
         least=1,
         most=1_000_000,
     ),
+    Setting("MAX_PACKET_BYTES", "int", 65_536, "A client's packet, with its attachments.", least=1024, most=16_777_216),
+    Setting("MAX_PACKET_DEPTH", "int", 32, "Nesting of a packet's JSON.", least=2, most=512),
+    Setting("MAX_ATTACHMENTS", "int", 10, "Binary attachments of a packet.", least=1, most=1000),
+    Setting(
+        "EVENT_RATE",
+        "float",
+        20.0,
+        "Events a second of one client; more are answered rate_limited.",
+        least=0.1,
+        most=100_000,
+    ),
+    Setting("EVENT_BURST", "int", 40, "Events of one client at once; twice as many close it.", least=1, most=1_000_000),
+    Setting("MAX_WAITING_EVENTS", "int", 32, "Events of one client that wait for their turn.", least=1, most=10_000),
+    Setting(
+        "CONNECT_TIMEOUT", "float", 10.0, "Seconds until a connection must have shown its token.", least=0.5, most=300
+    ),
+    Setting(
+        "MAX_BUFFERED_BYTES",
+        "int",
+        1_048_576,
+        "Bytes that may wait for a client that does not take them.",
+        least=65_536,
+        most=268_435_456,
+    ),
+    Setting("STALL_TIMEOUT", "float", 5.0, "Seconds until a client that takes nothing is closed.", least=0.5, most=300),
+    Setting("HEADER_TIMEOUT", "float", 10.0, "Seconds to send the head of a request.", least=0.5, most=300),
+    Setting("BODY_TIMEOUT", "float", 30.0, "Seconds to send the body of a request.", least=0.5, most=600),
+    Setting("SHUTDOWN_TIMEOUT", "float", 5.0, "Seconds for closing all connections at the end.", least=0.5, most=60),
     Setting(
         "QUEUE_MAX_COMMANDS",
         "int",
@@ -122,6 +150,18 @@ class Settings:
     compression: bool
     max_connections: int
     max_unauthenticated_per_address: int
+    max_packet_bytes: int
+    max_packet_depth: int
+    max_attachments: int
+    event_rate: float
+    event_burst: int
+    max_waiting_events: int
+    connect_timeout: float
+    max_buffered_bytes: int
+    stall_timeout: float
+    header_timeout: float
+    body_timeout: float
+    shutdown_timeout: float
     queue_max_commands: int
     queue_max_bytes: int
     write_deadline: float

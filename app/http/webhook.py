@@ -25,13 +25,12 @@ from app.sources import SOURCES, Parsed
 
 MAX_BODY = 1024 * 1024
 MAX_PROVIDER_BODY = 16 * 1024 * 1024
-BODY_SECONDS = 30
-"""How long a client may take to send a body."""
 
 
 class Webhook:
-    def __init__(self, tokens: Tokens, ingest: Ingest, metrics: Metrics) -> None:
+    def __init__(self, tokens: Tokens, ingest: Ingest, metrics: Metrics, body_timeout: float) -> None:
         self._tokens, self._ingest, self._metrics = tokens, ingest, metrics
+        self._body_timeout = body_timeout
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         router.add_post("/webhook/{session_id}", self.own)
@@ -40,7 +39,7 @@ class Webhook:
     async def own(self, request: web.Request) -> web.Response:
         session_id = self._session_id(request)
         received_at = now()
-        body = await read_json_body(request, MAX_BODY)
+        body = await read_json_body(request, MAX_BODY, self._body_timeout)
         messages = schemas.load_messages(json.loads(body), session_id, received_at)
         return await self._store(session_id, [StoreMessages(received_at, messages, size=len(body))])
 
@@ -50,7 +49,7 @@ class Webhook:
         if name not in SOURCES:
             raise AppError("not_found", f"No such source; there are: {', '.join(SOURCES)}.")
         received_at = now()
-        body = await read_json_body(request, MAX_PROVIDER_BODY)
+        body = await read_json_body(request, MAX_PROVIDER_BODY, self._body_timeout)
         loop = asyncio.get_running_loop()
         if len(body) > BATCH_BYTES:  # long enough to be felt by everybody else
             parsed = await loop.run_in_executor(None, _parse, name, body, session_id, received_at)
@@ -74,7 +73,7 @@ class Webhook:
         return session_id
 
 
-async def read_json_body(request: web.Request, limit: int) -> bytes:
+async def read_json_body(request: web.Request, limit: int, timeout: float) -> bytes:
     """The body, which must say that it is JSON. Raises AppError: 415, 413 over `limit` bytes, 400 when it stalls."""
     if request.content_type != "application/json" or (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
         raise AppError("unsupported_media_type", "Send the body as Content-Type: application/json.")
@@ -83,7 +82,7 @@ async def read_json_body(request: web.Request, limit: int) -> bytes:
         raise too_large
     body = bytearray()
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(timeout):
             async for chunk in request.content.iter_any():
                 body += chunk
                 if len(body) > limit:
