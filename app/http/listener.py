@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import cast
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -17,12 +18,12 @@ from aiohttp.typedefs import Handler
 class Guard(asyncio.Protocol):
     def __init__(self, inner: asyncio.Protocol, timeout: float) -> None:
         self._inner, self._timeout = inner, timeout
-        self._transport: asyncio.BaseTransport | None = None
+        self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._requests = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
         self._inner.connection_made(transport)
         self._expect_head()
 
@@ -64,7 +65,7 @@ class Guard(asyncio.Protocol):
     def _give_up(self) -> None:
         self._timer = None
         # Elsewhere by now: the connection has become a websocket, whose own limits hold.
-        if isinstance(self._transport, asyncio.Transport) and self._transport.get_protocol() is self:
+        if self._transport and self._transport.get_protocol() is self:
             self._transport.abort()
 
 
