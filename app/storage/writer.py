@@ -72,27 +72,27 @@ class Writer:
         document = await store.sessions.find_one({"_id": self._session_id}, session=in_session)
         seq, has_aliases = (document["seq"], document.get("hasAliases", False)) if document else (0, False)
         aliases = Aliases(await self._aliases(commands) if has_aliases else ())
-        # Those of the batch itself are learned by the ledger, in their order; here they only widen what is read.
-        widened = Aliases()
-        for alias in [*aliases, *(a for c in commands if isinstance(c, StoreMessages) for a in c.aliases)]:
-            widened.learn(alias)
+        # Names as the ledger will find them: what a command tells of people is learned before it and kept after it.
+        learned = Aliases(aliases)
         keys: set[Key] = set()
         marks: dict[str, int] = {}
         for command in commands:
             if isinstance(command, StoreMessages):
+                for alias in command.aliases:
+                    learned.learn(alias)
                 for message in command.messages:
-                    keys.update((name, message.message_id) for name in widened.all_names(message.chat_id))
+                    keys.update((name, message.message_id) for name in learned.all_names(message.chat_id))
             else:
                 marks[command.chat_id] = min(command.seq, marks.get(command.chat_id, command.seq))
         if seq == 0:
             return Known(0, aliases, {}, {}, {})
         chats = await self._chats({chat_id for chat_id, _ in keys} | marks.keys())
         messages = await self._messages(keys)
-        unread = {
-            chat_id: await self._unread(chat_id, mark)
-            for chat_id, mark in marks.items()
-            if chat_id in chats and chats[chat_id].read_seq < mark < chats[chat_id].last_seq
-        }
+        unread: dict[str, list[int]] = {}
+        for chat_id, mark in marks.items():
+            chat = chats.get(chat_id)
+            if chat and chat.last_seq > (above := max(mark, chat.read_seq)):
+                unread[chat_id] = await self._unread(chat_id, above)
         return Known(seq, aliases, chats, messages, unread)
 
     async def _aliases(self, commands: Sequence[Command]) -> list[Alias]:

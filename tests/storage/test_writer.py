@@ -1,0 +1,119 @@
+"""The writer over a real database: a batch in one transaction is its commands one by one."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from app.domain.ledger import Result
+from app.domain.models import Alias, Chat, Command, IncomingMessage, MarkRead, Sender, StoreMessages
+from app.storage.mongo import Store
+from app.storage.writer import Writer
+
+NOW = datetime(2026, 2, 6, 12, 4, tzinfo=UTC)
+CHATS = ["a", "b", "5511999998888@s.whatsapp.net", "1@lid", "2@lid"]
+
+
+def incoming(message_id: str, chat_id: str, text: str | None = "hi", *, from_me: bool = False) -> IncomingMessage:
+    kind, status = "text" if text else "unknown", "sent" if from_me else "received"
+    sender = Sender(chat_id, "Ana")
+    return IncomingMessage(message_id, chat_id, from_me, sender, kind, text, None, None, status, NOW)  # type: ignore[arg-type]
+
+
+def store_messages(*messages: IncomingMessage, aliases: Sequence[Alias] = ()) -> StoreMessages:
+    return StoreMessages(NOW, messages, aliases)
+
+
+async def state(store: Store, session_id: str) -> str:
+    """All that is stored of a session, but for the times of writing and the session's name."""
+    found: dict[str, Any] = {"seq": await store.seq(session_id)}
+    for name, collection, order in (
+        ("events", store.events, [("seq", 1)]),
+        ("messages", store.messages, [("chatId", 1), ("messageId", 1)]),
+        ("chats", store.chats, [("chatId", 1)]),
+        ("aliases", store.aliases, [("lid", 1)]),
+    ):
+        projection = {"_id": 0, "at": 0, "updatedAt": 0, "data.chat.updatedAt": 0}
+        found[name] = [d async for d in collection.find({"sessionId": session_id}, projection).sort(order)]
+    return json.dumps(found, default=str, indent=1).replace(session_id, "session")
+
+
+def told(results: Sequence[Result]) -> list[Any]:
+    """The answers, but for the session's name and the time."""
+    return [
+        (one.chat_id, one.read_seq, one.unread_count, one.updated_seq) if isinstance(one, Chat) else one
+        for one in results
+    ]
+
+
+async def test_a_batch_is_its_commands_one_by_one(store: Store) -> None:
+    """However commands are gathered into transactions, answers and all that is stored are the same."""
+    seed = random.randrange(1_000_000)
+    print("seed", seed)
+    chance = random.Random(seed)
+
+    def command() -> Command:
+        if chance.random() < 0.35:
+            return MarkRead(chance.choice(CHATS[:3]), chance.randrange(25))
+        messages = [
+            incoming(
+                f"m{chance.randrange(12)}",
+                chance.choice(CHATS),
+                chance.choice([None, "one", "two"]),
+                from_me=chance.random() < 0.3,
+            )
+            for _ in range(chance.randrange(6))
+        ]
+        aliases = [Alias(chance.choice(CHATS[3:]), chance.choice(CHATS[1:3]))]
+        return store_messages(*messages, aliases=aliases if chance.random() < 0.2 else ())
+
+    for number in range(12):
+        commands = [command() for _ in range(14)]
+        together, apart = f"together-{number}", f"apart-{number}"
+        in_batches, one_by_one = await store.writer(together), await store.writer(apart)
+        answers: list[Any] = []
+        rest = commands
+        while rest:
+            size = chance.randrange(1, 9)
+            answers += told((await in_batches.apply(rest[:size])).results)
+            rest = rest[size:]
+        expected = [told((await one_by_one.apply([one])).results)[0] for one in commands]
+        assert answers == expected, commands
+        assert await state(store, together) == await state(store, apart), commands
+        await in_batches.end()
+        await one_by_one.end()
+
+
+async def writer_with(store: Store, *commands: Command) -> Writer:
+    writer = await store.writer("shop")
+    for command in commands:
+        await writer.apply([command])
+    return writer
+
+
+async def test_two_marks_in_one_batch(store: Store) -> None:
+    """A mark that changes nothing does not spoil the count of the one after it in the same batch."""
+    ten = store_messages(*(incoming(f"m{n}", "a") for n in range(10)))
+    writer = await writer_with(store, ten, MarkRead("a", 5))
+    outcome = await writer.apply([MarkRead("a", 3), MarkRead("a", 7)])
+    assert told(outcome.results) == [("a", 5, 5, 11), ("a", 7, 3, 12)]
+    await writer.end()
+
+
+async def test_aliases_that_contradict_each_other_in_one_batch(store: Store) -> None:
+    """A person who is told to be another within a batch leaves the first one's chat as it was."""
+    writer = await writer_with(
+        store,
+        store_messages(incoming("m1", "1@lid"), aliases=[Alias("1@lid", "a")]),
+        MarkRead("a", 1),
+    )
+    before = store_messages(incoming("m2", "1@lid"))
+    after = store_messages(incoming("m3", "1@lid"), aliases=[Alias("1@lid", "b")])
+    outcome = await writer.apply([before, after])
+    assert [event.chat_id for event in outcome.events] == ["a", "b"]
+    chat = next(chat for chat in await store.read_chats("shop", None, 10) if chat.chat_id == "a")
+    assert (chat.read_seq, chat.unread_count, chat.last_seq) == (1, 1, 3)
+    await writer.end()
