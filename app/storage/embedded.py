@@ -77,10 +77,12 @@ async def run(data_dir: Path, binary: str | None, *, start_timeout: float = 30) 
             # Not directConnection: when mongod is started again, drivers shall wait for the primary.
             yield f"mongodb://{HOST}:{mongod.port}/?replicaSet={SET_NAME}"
         finally:
-            if watcher is not None:
-                watcher.cancel()
-                await asyncio.wait([watcher])
-            await mongod.stop()
+            try:
+                if watcher is not None:
+                    watcher.cancel()
+                    await asyncio.wait([watcher])
+            finally:
+                await mongod.stop()
 
 
 @contextmanager

@@ -276,7 +276,15 @@ class Mongod:
 
     async def _until(self, condition: Callable[[], Awaitable[bool]]) -> None:
         """Asks again and again; the time-out is `_launch`'s. Raises if mongod has ended."""
-        while not await condition():
+        task = asyncio.current_task()
+        assert task is not None
+        cancels = task.cancelling()
+        while True:
+            done = await condition()
+            if task.cancelling() > cancels:  # The driver swallows a cancellation now and then.
+                raise asyncio.CancelledError
+            if done:
+                return
             assert self._process is not None
             if self._process.returncode is not None:
                 kind = _PortTakenError if self._process.returncode == _ADDRESS_IN_USE else EmbeddedError
@@ -290,7 +298,10 @@ class Mongod:
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
-            await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
+            try:
+                await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
+            except TimeoutError:
+                log.error("mongod was killed and is not gone", pid=self._process.pid)  # the disk keeps it
 
     def _last_words(self) -> str:
         """What the log says of why it failed: the last error, else the last line."""
