@@ -149,6 +149,8 @@ class Rooms(AsyncManager):  # type: ignore[misc]
         client = self.client(sid, namespace)
         if client is None:
             return
+        if client.state == Membership.CONNECTED:
+            self.withdraw(client)
         for name in list(client.rooms):
             self.basic_leave_room(sid, namespace, name)
         client.callbacks = client.held = None

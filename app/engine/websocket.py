@@ -171,6 +171,8 @@ class WebSocket(frames.FrameParser, asyncio.Protocol):
         if self.state != State.CLOSING:
             self.state = State.CLOSING
             self.transport.write(frames.close_frame(code))
+            if self.transport.can_write_eof():
+                self.transport.write_eof()  # the peer need not wait for us to close
             self._drop_later()
 
     def fail(self, code: int, reason: str) -> None:
@@ -178,8 +180,6 @@ class WebSocket(frames.FrameParser, asyncio.Protocol):
         self.ended = True
         self.connection.websocket_failed(self, code, reason)
         self.close(code)
-        if self.transport.can_write_eof():
-            self.transport.write_eof()  # the peer need not wait for us to close
 
     def _drop_later(self) -> None:
         server = self.connection.server
