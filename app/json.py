@@ -1,7 +1,7 @@
 """JSON as it comes in: fast where it is ordinary, and clear about what is not JSON (RFC 8259) and what is merely odd.
 
-orjson refuses lone surrogates and numbers beyond 64 bits, which are well-formed; what it refuses is read again by the
-standard module, so that the schemas can say where the odd value is. NaN and Infinity are no JSON.
+orjson refuses lone surrogates, which are well-formed; what it refuses is read again by the standard module, so that the
+schemas can say where the odd value is. Integers beyond 64 bits become floats. NaN and Infinity are no JSON.
 """
 
 from __future__ import annotations

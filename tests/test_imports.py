@@ -1,0 +1,141 @@
+"""The layers of the design: imports point down only, and third parties stay where they belong."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+APP = Path(__file__).parent.parent / "app"
+
+LAYERS = (
+    ("app.cli", "app.__main__"),
+    ("app.application",),
+    ("app.http", "app.sockets"),
+    ("app.services", "app.sources", "app.schemas", "app.auth", "app.json", "app.metrics", "app.logs", "app.settings"),
+    ("app.storage",),
+    ("app.domain", "app.errors"),
+)
+"""Highest first. A module imports of its own layer and of those below, and `app` itself, which is the version."""
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for path in sorted(APP.rglob("*.py")):
+        parts = path.relative_to(APP.parent).with_suffix("").parts
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def imports(name: str, path: Path) -> set[str]:
+    """Every module that is imported, in full, those for type checking and within functions too."""
+    known = dict(modules())
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+                package = package[: len(package) - node.level + 1]
+                base = ".".join([*package, *([base] if base else [])])
+            inner = {f"{base}.{alias.name}" for alias in node.names}
+            found |= (inner & known.keys()) or {base}
+    return found
+
+
+IMPORTS = {name: imports(name, path) for name, path in modules()}
+EVERYTHING = pytest.mark.parametrize("name", IMPORTS)
+
+
+def within(name: str, package: str) -> bool:
+    return name == package or name.startswith(package + ".")
+
+
+def third_parties(name: str) -> set[str]:
+    roots = {one.partition(".")[0] for one in IMPORTS[name]}
+    return roots - sys.stdlib_module_names - {"app", ""}
+
+
+def layer(name: str) -> int | None:
+    return next((n for n, packages in enumerate(LAYERS) if any(within(name, p) for p in packages)), None)
+
+
+def test_the_reader_reads() -> None:
+    """The test sees the imports that are known to be there."""
+    assert "motor.motor_asyncio" in IMPORTS["app.storage.mongo"]
+    assert "app.domain.events" in IMPORTS["app.storage.documents"]
+    assert "app.engine.frames" in IMPORTS["app.engine.server"]
+    assert "app.schemas" in IMPORTS["app.sockets.namespace"]
+
+
+@EVERYTHING
+def test_engine_stands_alone(name: str) -> None:
+    """The engine imports nothing of the application."""
+    if within(name, "app.engine"):
+        assert all(within(one, "app.engine") for one in IMPORTS[name] if within(one, "app"))
+
+
+@EVERYTHING
+def test_domain_is_pure(name: str) -> None:
+    """The domain imports the standard library and itself."""
+    if within(name, "app.domain"):
+        assert third_parties(name) == set()
+        assert all(within(one, "app.domain") for one in IMPORTS[name] if within(one, "app"))
+        assert not IMPORTS[name] & {"asyncio", "socket", "os", "pathlib", "io"}
+
+
+@EVERYTHING
+def test_services_know_no_framework(name: str) -> None:
+    """Services import neither aiohttp nor socketio nor motor."""
+    if within(name, "app.services"):
+        assert not third_parties(name) & {"aiohttp", "socketio", "engineio", "motor", "pymongo", "bson"}
+
+
+@EVERYTHING
+def test_sources_are_pure(name: str) -> None:
+    """Sources are pure functions: they import the standard library, the domain and themselves."""
+    if within(name, "app.sources"):
+        assert third_parties(name) == set()
+        assert all(
+            within(one, "app.domain") or within(one, "app.sources") for one in IMPORTS[name] if within(one, "app")
+        )
+
+
+@EVERYTHING
+def test_one_module_knows_motor(name: str) -> None:
+    """motor is imported in storage/mongo.py alone, and its driver in storage alone."""
+    if name != "app.storage.mongo":
+        assert "motor" not in third_parties(name)
+    if not within(name, "app.storage"):
+        assert not third_parties(name) & {"pymongo", "bson"}
+
+
+@EVERYTHING
+def test_http_and_sockets_do_not_mix(name: str) -> None:
+    """HTTP knows no sockets, and sockets know no HTTP."""
+    if within(name, "app.http"):
+        assert not third_parties(name) & {"socketio", "engineio"}
+        assert not any(within(one, "app.sockets") or within(one, "app.engine") for one in IMPORTS[name])
+    if within(name, "app.sockets"):
+        assert "aiohttp" not in third_parties(name)
+        assert not any(within(one, "app.http") for one in IMPORTS[name])
+
+
+@EVERYTHING
+def test_imports_point_down(name: str) -> None:
+    """A module imports nothing of a layer above its own."""
+    if name == "app" or within(name, "app.engine"):
+        return
+    own = layer(name)
+    assert own is not None, f"{name} is in no layer: say in LAYERS where it belongs"
+    for one in IMPORTS[name]:
+        if within(one, "app") and one != "app":
+            below = layer(one)
+            if below is None:
+                assert within(one, "app.engine")
+                assert name == "app.application", "the engine is put in its place by the application alone"
+            else:
+                assert below >= own, f"{name} imports {one}, which is above it"
