@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { useEffect } from "preact/hooks";
+import { useEffect, useLayoutEffect } from "preact/hooks";
 
 import { goTo } from "../store/route";
 import { Announcer } from "./Announcer";
@@ -15,13 +15,18 @@ export function App(): JSX.Element {
 
   useEffect(() => {
     const leave = (event: KeyboardEvent): void => {
-      if (event.key !== "Escape" || event.defaultPrevented || !inbox.opened.peek()) return;
-      goTo(null);
-      document.getElementById("chats")?.focus({ preventScroll: true });
+      if (event.key === "Escape" && !event.defaultPrevented && inbox.opened.peek()) goTo(null);
     };
     document.addEventListener("keydown", leave);
     return () => document.removeEventListener("keydown", leave);
   }, [inbox]);
+
+  // The focus that was in a chat is not lost with it.
+  useLayoutEffect(() => {
+    if (!opened && document.activeElement === document.body) {
+      document.getElementById("chats")?.focus({ preventScroll: true });
+    }
+  }, [opened]);
 
   return (
     <div class="app" data-view={opened ? "chat" : "list"}>

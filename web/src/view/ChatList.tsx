@@ -1,5 +1,5 @@
+import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
 
 import type { Chat } from "../client";
 import { goTo } from "../store/route";
@@ -18,8 +18,8 @@ export function ChatList(): JSX.Element {
   const chats = inbox.chats.value;
   const opened = inbox.opened.value;
   const openKey = opened && keyOf(opened);
-  // What the arrow keys have come to; Enter opens it.
-  const [active, setActive] = useState<string | null>(null);
+  // What the arrow keys have come to; Enter opens it. Keys may come faster than the page is drawn.
+  const active = useSignal<string | null>(null);
   const rowId = (key: string): string => `chat-${key}`;
 
   if (chats.length === 0) {
@@ -32,7 +32,7 @@ export function ChatList(): JSX.Element {
   }
 
   const move = (event: KeyboardEvent): void => {
-    const at = chats.findIndex((chat) => keyOf(chat) === (active ?? openKey));
+    const at = chats.findIndex((chat) => keyOf(chat) === (active.peek() ?? openKey));
     const steps: Record<string, number> = { ArrowDown: 1, ArrowUp: -1, PageDown: PAGE, PageUp: -PAGE };
     const step = steps[event.key];
     let to: number | null = null;
@@ -43,7 +43,7 @@ export function ChatList(): JSX.Element {
     else return;
     event.preventDefault();
     const chat = to === null ? undefined : chats[to];
-    if (chat) setActive(keyOf(chat));
+    if (chat) active.value = keyOf(chat);
   };
 
   return (
@@ -52,7 +52,7 @@ export function ChatList(): JSX.Element {
       keyOf={keyOf}
       estimate={ROW_HEIGHT}
       anchor="start"
-      revealed={active}
+      revealed={active.value}
       onNearMore={() => inbox.loadMoreChats()}
       scroller={{
         class: "chat-list",
@@ -61,9 +61,9 @@ export function ChatList(): JSX.Element {
         tabIndex: 0,
         id: "chats",
         onKeyDown: move,
-        onBlur: () => setActive(null),
-        onFocus: () => setActive((now) => now ?? openKey),
-        ...(active && { "aria-activedescendant": rowId(active) }),
+        onBlur: () => (active.value = null),
+        onFocus: () => (active.value ??= openKey),
+        ...(active.value && { "aria-activedescendant": rowId(active.value) }),
       }}
       row={(chat, index) => {
         const key = keyOf(chat);
@@ -72,7 +72,7 @@ export function ChatList(): JSX.Element {
             id={rowId(key)}
             chat={chat}
             open={key === openKey}
-            active={key === active}
+            active={key === active.value}
             count={chats.length}
             place={index + 1}
             onOpen={() => goTo(chat)}

@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import type { Message } from "../client";
 import type { Address } from "../store/inbox";
@@ -69,7 +69,7 @@ function Messages({ log, readSeq, group, name }: MessagesProps): JSX.Element {
   };
 
   // A chat that is opened is read by the keyboard from there.
-  useEffect(() => document.getElementById("messages")?.focus({ preventScroll: true }), []);
+  useLayoutEffect(() => document.getElementById("messages")?.focus({ preventScroll: true }), []);
 
   if (messages.length === 0) {
     return (

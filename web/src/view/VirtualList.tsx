@@ -22,7 +22,7 @@ interface Props<Item> {
   before?: ComponentChildren;
   scroller?: HTMLAttributes<HTMLDivElement>;
   /** Is given the list itself. (`ref` of a component is a property like others in this version of Preact.) */
-  self?: RefObject<VirtualList<Item>>;
+  self?: RefObject<VirtualList<Item> | null>;
 }
 
 const OVERSCAN = 400;
