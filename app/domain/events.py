@@ -40,7 +40,7 @@ class Event:
 
 def format_time(value: datetime) -> str:
     """ISO 8601 in UTC with milliseconds."""
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def to_milliseconds(value: datetime) -> datetime:
