@@ -231,8 +231,7 @@ def _check(values: dict[str, Any], faults: dict[str, list[str]]) -> None:
 
     origins, proxies = [], []
     for origin in values["allowed_origins"] or []:
-        parts = urlsplit(origin.strip().rstrip("/"))
-        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query:
+        if not _is_origin(origin.strip().rstrip("/")):
             fault("ALLOWED_ORIGINS", "Each must be like https://example.com or http://localhost:5173.")
         origins.append(origin.strip().rstrip("/").lower())
     for proxy in values["trusted_proxies"] or []:
@@ -250,6 +249,16 @@ def _check(values: dict[str, Any], faults: dict[str, list[str]]) -> None:
     least, most = values["reconnect_delay_ms"], values["reconnect_delay_max_ms"]
     if least is not None and most is not None and "RECONNECT_DELAY_MAX_MS" not in faults and most < least:
         fault("RECONNECT_DELAY_MAX_MS", "Must not be below RECONNECT_DELAY_MS.")
+
+
+def _is_origin(text: str) -> bool:
+    """Whether it is a scheme, a host and perhaps a port, and nothing else."""
+    try:
+        parts = urlsplit(text.lower())
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return good and "@" not in parts.netloc and text.lower() == f"{parts.scheme}://{parts.netloc}"
 
 
 def _words(error: EnvValidationError) -> dict[str, list[str]]:
