@@ -44,6 +44,15 @@ STREAMS: Final = web.AppKey("streams", Streams)
 INGEST: Final = web.AppKey("ingest", Ingest)
 
 
+class InboxServer(engine.Server):
+    """The engine, telling clients that may be recovered their private id."""
+
+    streams: Streams
+
+    def connect_data(self, sid: str, namespace: str) -> dict[str, Any]:
+        return self.streams.connect_data(sid)
+
+
 class Draining:
     """Whether the server is stopping."""
 
@@ -70,7 +79,7 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
     metrics, draining = Metrics(), Draining()
     origins = access.Origins(settings.allowed_origins, settings.host)
     addresses = access.Addresses(settings.trusted_proxies)
-    sio = engine.Server(
+    sio = InboxServer(
         limits=engine.Limits(
             max_packet=settings.max_packet_bytes,
             max_depth=settings.max_packet_depth,
@@ -92,8 +101,23 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
         origin_allowed=origins.allows,
         client_address=addresses.of,
     )
-    publisher = Publisher(store, sio, metrics)
-    streams = Streams(store, publisher, sio, metrics, recovery_max_events=settings.recovery_max_events)
+    publisher = Publisher(
+        store,
+        sio,
+        metrics,
+        batch_events=settings.batch_max_events,
+        batch_seconds=settings.batch_max_ms / 1000,
+        recovery_seconds=settings.recovery_seconds,
+    )
+    streams = Streams(
+        store,
+        publisher,
+        sio,
+        metrics,
+        recovery_max_events=settings.recovery_max_events,
+        recovery_seconds=settings.recovery_seconds,
+        batch_events=settings.batch_max_events,
+    )
     ingest = Ingest(
         store,
         publisher,
@@ -103,6 +127,7 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
         deadline=settings.write_deadline,
     )
     sio.on_congested = streams.congested
+    sio.streams = streams
     sio.register_namespace(InboxNamespace(tokens, streams, ingest, metrics))
     metrics.watch_engine(sio.stats)
 

@@ -74,7 +74,12 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         r = self.registry
-        self.streams = Gauge("roomcast_streams", "Streams of connections, by state", ["state"], registry=r)
+        streams = Gauge("roomcast_streams", "Live streams; connections catching up", ["state"], registry=r)
+        self.live_streams = streams.labels("live")
+        self.catching_up = streams.labels("catching_up")
+        self.recoveries = Counter(
+            "roomcast_recoveries", "Connections that came back for what they had", ["outcome"], registry=r
+        )
         self.messages_stored = Counter("roomcast_messages_stored", "Messages stored", registry=r)
         self.events_stored = Counter("roomcast_events_stored", "Durable events stored, by name", ["event"], registry=r)
         self.duplicates = Counter("roomcast_duplicates", "Messages that were stored already", registry=r)

@@ -196,6 +196,7 @@ class SubscribeSchema(_Strict):
     sessionId = SessionId(required=True)  # noqa: N815
     chatId = Id(allow_none=True)  # noqa: N815
     position = fields.Nested(_PositionSchema, allow_none=True)
+    batch = Flag()
 
 
 class UnsubscribeSchema(_Strict):
@@ -360,5 +361,3 @@ def escape(key: str) -> str:
     """A key as a part of a JSON pointer in a URI fragment."""
     key = key[:100].replace("~", "~0").replace("/", "~1")
     return quote(key, safe="~!$&'()*+,;=:@", errors="replace")
-
-

@@ -66,6 +66,9 @@ SETTINGS: Final = (
     Setting(
         "RECOVERY_MAX_EVENTS", "int", 10_000, "A client that missed more loads its lists anew.", least=0, most=1_000_000
     ),
+    Setting("RECOVERY_SECONDS", "float", 120.0, "How long Socket.IO's own recovery is possible.", least=1, most=3600),
+    Setting("BATCH_MAX_EVENTS", "int", 100, "Events in a batch, for clients that ask for batches.", least=1, most=1000),
+    Setting("BATCH_MAX_MS", "int", 50, "Milliseconds that a batch gathers.", least=1, most=10_000),
     Setting("PING_INTERVAL", "float", 25.0, "Seconds between heartbeats.", least=0.1, most=300),
     Setting("PING_TIMEOUT", "float", 20.0, "Seconds to answer a heartbeat.", least=0.1, most=300),
     Setting("COMPRESSION", "bool", True, "Offer permessage-deflate."),
@@ -145,6 +148,9 @@ class Settings:
     trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
     event_retention_days: int
     recovery_max_events: int
+    recovery_seconds: float
+    batch_max_events: int
+    batch_max_ms: int
     ping_interval: float
     ping_timeout: float
     compression: bool

@@ -1,23 +1,33 @@
 """The rooms that events are sent to. Keys are tuples, so that no id, whatever is in it, can be taken for another.
 
-A live stream of a whole session is in `session` alone; one of some chats is in `chats` and in a `chat` each.
+A live stream of a whole session is in `session` alone; one of some chats is in `chats` and in a `chat` each. The kind
+says how the stream wants its events, since each kind gets other bytes: `b` in batches, `r` with an offset for
+Socket.IO's connection state recovery.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
 Room = tuple[str, ...]
 
+KINDS: Final = ("", "b", "r", "br")
 
-def session(session_id: str) -> Room:
+
+def kind(*, batch: bool, recovery: bool) -> str:
+    return ("b" if batch else "") + ("r" if recovery else "")
+
+
+def session(session_id: str, kind: str = "") -> Room:
     """Those who have the whole session."""
-    return ("session", session_id)
+    return ("session", kind, session_id)
 
 
-def chat(session_id: str, chat_id: str) -> Room:
+def chat(session_id: str, chat_id: str, kind: str = "") -> Room:
     """Those who named this chat."""
-    return ("chat", session_id, chat_id)
+    return ("chat", kind, session_id, chat_id)
 
 
-def chats(session_id: str) -> Room:
+def chats(session_id: str, kind: str = "") -> Room:
     """Those who named any chats of the session; what concerns the session as such goes here and to `session`."""
-    return ("chats", session_id)
+    return ("chats", kind, session_id)

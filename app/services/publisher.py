@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 
 import structlog
@@ -20,11 +20,13 @@ from app.domain import rooms
 from app.domain.events import POSITION, Event, render_position
 from app.errors import Unavailable
 from app.metrics import Metrics
+from app.services.edge import Edge
 from app.services.engine import Engine
 from app.storage.mongo import Store
 
 log = structlog.get_logger(__name__)
 
+EVENTS = "events"
 TURN_BYTES = 64 * 1024
 """What is sent in one turn of the loop: more would make healthy readers look slow."""
 PAGE = 200
@@ -35,69 +37,39 @@ SWEEP_SECONDS = 1.0
 MAX_HOLE_READS = 10
 
 
-class Edge:
-    """How far a watched session was sent. `seq` is right once `ready` is done."""
-
-    __slots__ = (
-        "backlog",
-        "committing",
-        "moved",
-        "pumping",
-        "reader",
-        "ready",
-        "seq",
-        "session_id",
-        "target",
-        "watchers",
-    )
-
-    def __init__(self, session_id: str) -> None:
-        self.session_id = session_id
-        self.seq = 0
-        self.target = 0
-        """The highest number known to be committed."""
-        self.backlog: deque[Event] = deque()
-        """What comes next, without a hole."""
-        self.pumping = False
-        self.moved: asyncio.Future[None] | None = None
-        """Done when more was sent; for those who wait for that."""
-        self.committing = 0
-        """This process is writing to the session: what comes of it will come directly."""
-        self.reader: asyncio.Task[None] | None = None
-        self.ready: asyncio.Future[None] | None = None
-        self.watchers = 0
-
-    @property
-    def last(self) -> int:
-        """The number up to which the events are here."""
-        return self.backlog[-1].seq if self.backlog else self.seq
-
-    async def move(self) -> None:
-        """Wait until more was sent, or the edge is given up."""
-        if self.moved is None or self.moved.done():
-            self.moved = asyncio.get_running_loop().create_future()
-        await asyncio.wait([self.moved])
-
-    def wake(self) -> None:
-        if self.moved and not self.moved.done():
-            self.moved.set_result(None)
-
-
 class Publisher:
-    def __init__(self, store: Store, engine: Engine, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        store: Store,
+        engine: Engine,
+        metrics: Metrics,
+        *,
+        batch_events: int,
+        batch_seconds: float,
+        recovery_seconds: float,
+    ) -> None:
         self._store, self._engine, self._metrics = store, engine, metrics
+        self._batch_events, self._batch_seconds = batch_events, batch_seconds
+        self._recovery_seconds = recovery_seconds
         self._edges: dict[str, Edge] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._marks: list[tuple[float, int]] = []
+        self.process = secrets.token_urlsafe(6)
+        """The name of this process's publications."""
+        self.number = 0
+        """Publications of this process so far; each event sent to the rooms has one."""
         self.on_lost: Callable[[str], None] = lambda session_id: None
         """Called with a session whose events cannot be made whole."""
         self.watching = asyncio.Event()
         """Set while the change stream is open."""
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._tell_positions())]
+        self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._keep_house())]
 
     async def close(self) -> None:
         tasks = [*self._tasks, *(edge.reader for edge in self._edges.values() if edge.reader)]
+        for edge in self._edges.values():
+            edge.clear_batch()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -111,7 +83,7 @@ class Publisher:
             edge = self._edges[session_id] = Edge(session_id)
         edge.watchers += 1
         try:
-            await self._ready(edge)
+            await self._find(edge)
         except BaseException:
             self.unwatch(edge)
             raise
@@ -132,25 +104,27 @@ class Publisher:
             await edge.move()
         return edge.seq
 
-    async def _ready(self, edge: Edge) -> None:
+    async def _find(self, edge: Edge) -> None:
         """Find where the session stands. Those who come meanwhile wait for the same answer."""
-        while edge.ready is not None and not edge.ready.done():
-            await asyncio.wait([edge.ready])
-        if edge.ready is not None:
+        while edge.found is not None and not edge.found.done():
+            await asyncio.wait([edge.found])
+        if edge.ready:
             return
-        edge.ready = asyncio.get_running_loop().create_future()
+        found = edge.found = asyncio.get_running_loop().create_future()
         try:
-            edge.seq = await self._store.seq(edge.session_id)
+            seq = await self._store.seq(edge.session_id)
         except BaseException:
-            waiting, edge.ready = edge.ready, None
-            waiting.set_result(None)
+            edge.found = None
+            found.set_result(None)
             raise
-        edge.ready.set_result(None)
+        edge.begin(seq, self.number)
+        found.set_result(None)
         self._advance(edge, edge.target)
 
     def _drop(self, edge: Edge) -> None:
         del self._edges[edge.session_id]
         edge.backlog.clear()
+        edge.clear_batch()
         edge.wake()
         if edge.reader:
             edge.reader.cancel()
@@ -177,13 +151,13 @@ class Publisher:
         if edge is None or not events:
             return
         edge.target = max(edge.target, events[-1].seq)
-        if edge.ready is not None and edge.ready.done():
+        if edge.ready:
             self._take(edge, events)
 
     def _advance(self, edge: Edge, seq: int) -> None:
         """The session is known to stand at `seq`: get what is missing."""
         edge.target = max(edge.target, seq)
-        if edge.target <= edge.last or edge.committing or edge.reader or not (edge.ready and edge.ready.done()):
+        if edge.target <= edge.last or edge.committing or edge.reader or not edge.ready:
             return
         if self._edges.get(edge.session_id) is edge:
             edge.reader = asyncio.create_task(self._fill(edge))
@@ -214,6 +188,7 @@ class Publisher:
         log.error("events_missing_in_log", session_id=edge.session_id, edge=edge.last, target=edge.target)
         if self._edges.get(edge.session_id) is edge:
             del self._edges[edge.session_id]
+        edge.clear_batch()
         edge.wake()
         self.on_lost(edge.session_id)
 
@@ -240,18 +215,53 @@ class Publisher:
         while edge.backlog and size < TURN_BYTES:
             event = edge.backlog.popleft()
             size += event.size
-            edge.seq = event.seq
-            self._engine.publish(
-                event.event,
-                event.data,
-                rooms=(rooms.session(event.session_id), rooms.chat(event.session_id, event.chat_id)),
-            )
-            self._metrics.events_published.inc()
+            self._send(edge, event)
         if size:
             edge.wake()
         if edge.backlog:
             edge.pumping = True
             asyncio.get_running_loop().call_soon(self._pump, edge)
+
+    def _send(self, edge: Edge, event: Event) -> None:
+        self.number += 1
+        edge.sent(event.seq, self.number)
+        session_id, chat_id = event.session_id, event.chat_id
+        to = (rooms.session(session_id), rooms.chat(session_id, chat_id))
+        self._engine.publish(event.event, event.data, rooms=to)
+        to = (rooms.session(session_id, "r"), rooms.chat(session_id, chat_id, "r"))
+        self._engine.publish(event.event, event.data, self.offset(self.number), rooms=to)
+        self._metrics.events_published.inc()
+        if edge.batchers:
+            edge.batch.append((event, self.number))
+            if len(edge.batch) >= self._batch_events:
+                self.flush_batch(edge)
+            elif edge.batch_timer is None:
+                loop = asyncio.get_running_loop()
+                edge.batch_timer = loop.call_later(self._batch_seconds, self.flush_batch, edge)
+
+    def flush_batch(self, edge: Edge) -> None:
+        """Send what was gathered for streams that want batches: then they, too, have all up to the edge."""
+        batch = edge.clear_batch()
+        if not batch:
+            return
+        session_id = edge.session_id
+        self._send_batch(batch, "session", session_id)
+        # A stream of several chats must have its events in order, so a chat's batch ends where another's begins.
+        first = 0
+        for i in range(1, len(batch) + 1):
+            chat_id = batch[first][0].chat_id
+            if i == len(batch) or batch[i][0].chat_id != chat_id:
+                self._send_batch(batch[first:i], "chat", session_id, chat_id)
+                first = i
+
+    def _send_batch(self, batch: list[tuple[Event, int]], room: str, *key: str) -> None:
+        events = render_batch([event for event, _ in batch])
+        self._engine.publish(EVENTS, events, rooms=((room, "b", *key),))
+        self._engine.publish(EVENTS, events, self.offset(batch[-1][1]), rooms=((room, "br", *key),))
+
+    def offset(self, number: int) -> str:
+        """What a publication is called in Socket.IO's connection state recovery."""
+        return f"{self.process}.{number}"
 
     # in the background
 
@@ -276,25 +286,41 @@ class Publisher:
 
     async def _sweep(self) -> None:
         """Ask how far all watched sessions are."""
-        before = {session_id: edge.seq for session_id, edge in self._edges.items()}
+        before = {session_id: edge.seq for session_id, edge in self._edges.items() if edge.ready}
         if not before:
             return
         seqs = await self._store.seqs(before.keys())
         for session_id, seq in before.items():
             edge = self._edges.get(session_id)
-            if edge is None or not (edge.ready and edge.ready.done()):
+            if edge is None or not edge.ready:
                 continue
             if seqs.get(session_id, 0) < seq:
                 self._lose(edge)  # the database was put back to an earlier state
             else:
                 self._advance(edge, seqs.get(session_id, 0))
 
-    async def _tell_positions(self) -> None:
+    async def _keep_house(self) -> None:
+        """Tell the streams their positions, and forget the numbers that no recovery can ask for any more."""
+        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(POSITION_SECONDS)
+            self._marks.append((loop.time(), self.number))
+            horizon = loop.time() - self._recovery_seconds - POSITION_SECONDS
+            forgotten = 0
+            while self._marks and self._marks[0][0] < horizon:
+                forgotten = self._marks.pop(0)[1]
             for session_id, edge in list(self._edges.items()):
-                if edge.ready and edge.ready.done():
-                    position = {"sessionId": session_id, "position": render_position(self._store.position(edge.seq))}
-                    to = (rooms.session(session_id), rooms.chats(session_id))
-                    self._engine.publish(POSITION, position, rooms=to, ephemeral=True)
+                if not edge.ready:
+                    continue
+                if forgotten:
+                    edge.forget(forgotten)
+                self.flush_batch(edge)
+                position = {"sessionId": session_id, "position": render_position(self._store.position(edge.seq))}
+                to = [room(session_id, kind) for kind in rooms.KINDS for room in (rooms.session, rooms.chats)]
+                self._engine.publish(POSITION, position, rooms=to, ephemeral=True)
                 await asyncio.sleep(0)
+
+
+def render_batch(events: Sequence[Event]) -> list[dict[str, object]]:
+    """The payload of an `events` event."""
+    return [{"event": event.event, "data": event.data} for event in events]

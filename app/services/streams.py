@@ -5,15 +5,18 @@ A stream is a filter (all of the session, or some chats), a cursor, and one of t
 - Catching up: it is in no room; a task reads the log from the cursor and sends at the pace at which the client takes
   it. When the cursor has reached the edge it joins the rooms in the same turn of the loop. So nothing is held back,
   merged or dropped.
-A connection for which bytes begin to wait leaves the rooms and catches up once it has drained.
+A connection for which bytes begin to wait leaves the rooms and catches up once it has drained. One that asked for
+connection state recovery (`app.services.recovery`) is live in all its streams or in none, and what it had is kept for
+a while after it has gone.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -24,8 +27,11 @@ from app.domain.models import Position
 from app.domain.rooms import Room
 from app.errors import AppError, Unavailable
 from app.metrics import Metrics
+from app.services import recovery
+from app.services.edge import Edge
 from app.services.engine import Engine
-from app.services.publisher import Edge, Publisher
+from app.services.publisher import EVENTS, Publisher, render_batch
+from app.services.recovery import Beginning
 from app.storage.mongo import Store
 
 log = structlog.get_logger(__name__)
@@ -38,24 +44,28 @@ PACE_BYTES = 256 * 1024
 PARALLEL_READS = 6
 EXPIRY_SECONDS = 2.0
 """How often is looked for connections whose token has expired; the contract promises 10 s."""
+MAX_KEPT = 10_000
+"""Connections that have gone and may still be recovered; beyond that the oldest cannot."""
+
+_FORBIDDEN = "The token does not allow this session, or there is none of this name."
 
 
 @dataclass(eq=False, slots=True)
 class Stream:
-    connection: Connection
     edge: Edge
     cursor: int
     """Right while it is catching up; of a live stream the edge is the cursor."""
+    began: Beginning
     whole: int | None = None
     """The number after which all of the session is wanted."""
     chats: dict[str, int] = field(default_factory=dict)
     """The number after which each of these chats is wanted."""
+    batch: bool = False
     live: bool = False
-    task: asyncio.Task[None] | None = None
 
     @property
-    def session_id(self) -> str:
-        return self.edge.session_id
+    def at_edge(self) -> bool:
+        return self.live or self.cursor == self.edge.seq
 
     def wants(self, event: Event) -> bool:
         if self.whole is not None and event.seq > self.whole:
@@ -63,64 +73,126 @@ class Stream:
         since = self.chats.get(event.chat_id)
         return since is not None and event.seq > since
 
-    def rooms(self) -> list[Room]:
-        """The rooms of the stream when it is live."""
+    def want(self, chat_id: str | None, seq: int) -> None:
+        """Want the session, or a chat, after `seq`; what was wanted from an earlier number stays so."""
+        if chat_id is not None:
+            self.chats.setdefault(chat_id, seq)
+        elif self.whole is None:
+            self.whole = seq
+
+    def begin_anew(self, began: Beginning) -> None:
+        self.began, self.cursor = began, began.seq
         if self.whole is not None:
-            return [rooms.session(self.session_id)]
-        if not self.chats:
-            return []
-        return [rooms.chats(self.session_id), *(rooms.chat(self.session_id, chat) for chat in self.chats)]
+            self.whole = began.seq
+        for chat_id in self.chats:
+            self.chats[chat_id] = began.seq
 
 
 @dataclass(eq=False, slots=True)
 class Connection:
     sid: str
     principal: Principal
+    pid: str | None = None
+    """Its private id, if it asked for recovery."""
+    generation: int = 0
+    """Counts the beginnings of its streams."""
     streams: dict[str, Stream] = field(default_factory=dict)
-    closed: bool = False
+    task: asyncio.Task[None] | None = None
+    """Catches up what is not live."""
 
     def subscriptions(self) -> int:
         return sum((stream.whole is not None) + len(stream.chats) for stream in self.streams.values())
 
+    def rooms(self, stream: Stream) -> list[Room]:
+        """Where it is when the stream is live."""
+        kind = rooms.kind(batch=stream.batch, recovery=self.pid is not None)
+        session_id = stream.edge.session_id
+        if stream.whole is not None:
+            return [rooms.session(session_id, kind)]
+        return [rooms.chats(session_id, kind), *(rooms.chat(session_id, chat, kind) for chat in stream.chats)]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A connection that has gone. Its streams' edges are still watched."""
+
+    sub: str
+    generation: int
+    streams: dict[str, Stream]
+    until: float
+
 
 class Streams:
     def __init__(
-        self, store: Store, publisher: Publisher, engine: Engine, metrics: Metrics, *, recovery_max_events: int
+        self,
+        store: Store,
+        publisher: Publisher,
+        engine: Engine,
+        metrics: Metrics,
+        *,
+        recovery_max_events: int,
+        recovery_seconds: float,
+        batch_events: int,
     ) -> None:
         self._store, self._publisher, self._engine, self._metrics = store, publisher, engine, metrics
-        self._recovery_max_events = recovery_max_events
+        self._recovery_max_events, self._recovery_seconds = recovery_max_events, recovery_seconds
+        self._batch_events = batch_events
         self._connections: dict[str, Connection] = {}
+        self._by_pid: dict[str, Connection] = {}
+        self._kept: dict[str, Kept] = {}
         self._reads = asyncio.Semaphore(PARALLEL_READS)
-        self._expiry: asyncio.Task[None] | None = None
+        self._housekeeping: asyncio.Task[None] | None = None
         publisher.on_lost = self._lost
 
     def start(self) -> None:
-        self._expiry = asyncio.create_task(self._close_expired())
+        self._housekeeping = asyncio.create_task(self._keep_house())
 
     async def close(self) -> None:
-        tasks = [s.task for c in self._connections.values() for s in c.streams.values() if s.task]
-        if self._expiry:
-            tasks.append(self._expiry)
+        tasks = [connection.task for connection in self._connections.values() if connection.task]
+        if self._housekeeping:
+            tasks.append(self._housekeeping)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     # connections
 
-    def connect(self, sid: str, principal: Principal) -> None:
-        self._connections[sid] = Connection(sid, principal)
+    async def connect(
+        self, sid: str, principal: Principal, *, recover: bool = False, pid: object = None, offset: object = None
+    ) -> None:
+        """A client was let in. With `recover` it gets a `pid`: its old one and all that it missed, if that can be."""
+        connection = Connection(sid, principal)
+        if recover:
+            connection.pid = recovery.make_pid()
+            if isinstance(pid, str) and await self._restore(connection, pid, offset):
+                connection.pid = pid
+                self._metrics.recoveries.labels("recovered").inc()
+            elif pid is not None:
+                self._metrics.recoveries.labels("refused").inc()
+            self._by_pid[connection.pid] = connection
+        self._connections[sid] = connection
+        if connection.streams:
+            self._catch_up_later(connection)
 
-    def disconnect(self, sid: str) -> None:
-        """The connection is gone; the engine has taken it out of its rooms or will."""
-        connection = self._connections.pop(sid, None)
+    def disconnect(self, sid: str, reason: str | None) -> None:
+        """The connection is gone. If it may be recovered, what it had is kept."""
+        connection = self._connections.get(sid)
         if connection is None:
             return
-        connection.closed = True
-        for stream in list(connection.streams.values()):
-            self._end(stream)
+        if connection.pid and reason not in recovery.INTENDED:
+            self._keep(connection)
+        else:
+            self._forget(connection)
+            for stream in connection.streams.values():
+                self._publisher.unwatch(stream.edge)
+
+    def connect_data(self, sid: str) -> dict[str, Any]:
+        """What the connection is told when it is let in, beside its id."""
+        connection = self._connections.get(sid)
+        return {"pid": connection.pid} if connection and connection.pid else {}
 
     def principal(self, sid: str) -> Principal:
-        """Raises AppError `unauthorized` for a connection that is gone."""
+        """Raises AppError `forbidden` for a connection that is gone."""
         return self._connection(sid).principal
 
     def authenticate(self, sid: str, principal: Principal) -> None:
@@ -134,53 +206,56 @@ class Streams:
         connection.principal = principal
         for session_id, stream in list(connection.streams.items()):
             if not principal.may("read", session_id):
-                self._end(stream)
+                self._end(connection, stream)
 
     def congested(self, sid: str) -> None:
-        """Bytes begin to wait for the connection: its live streams go on from the log."""
+        """Bytes begin to wait for the connection: its streams go on from the log."""
         connection = self._connections.get(sid)
         if connection:
             for stream in connection.streams.values():
-                if stream.live:
-                    stream.cursor = stream.edge.seq
-                    self._leave_rooms(stream)
-                    self._catch_up_later(stream)
+                self._leave_rooms(connection, stream)
+            self._catch_up_later(connection)
 
     # subscriptions
 
-    async def subscribe(self, sid: str, session_id: str, chat_id: str | None, position: Position | None) -> Wire:
-        """Add to the stream, or start it anew after `position`. Answers where the session stands.
+    async def subscribe(
+        self,
+        sid: str,
+        session_id: str,
+        chat_id: str | None,
+        position: Position | None,
+        batch: bool | None = None,
+    ) -> Wire:
+        """Add to the stream, or begin it anew after `position`. Answers where the session stands.
 
         Raises AppError `forbidden`, `too_many_subscriptions`, `unavailable`. The events that it brings are sent no
         sooner than in the loop's next turn, so that the answer goes before them.
         """
         connection = self._connection(sid)
-        if not connection.principal.may("read", session_id):
-            raise AppError("forbidden", "The token does not allow this session, or there is none of this name.")
-        stream = connection.streams.get(session_id)
-        if not _has(stream, chat_id) and connection.subscriptions() >= MAX_SUBSCRIPTIONS:
-            raise AppError("too_many_subscriptions", f"A connection may have {MAX_SUBSCRIPTIONS} subscriptions.")
+        self._check(connection, session_id, chat_id)
         edge = await self._publisher.watch(session_id)
         try:
             recovered = position is not None and await self._can_recover(edge, position)
             # While we waited the connection may have gone, or have lost the right.
             connection = self._connection(sid)
-            if not connection.principal.may("read", session_id):
-                raise AppError("forbidden", "The token does not allow this session, or there is none of this name.")
+            self._check(connection, session_id, chat_id)
         except BaseException:
             self._publisher.unwatch(edge)
             raise
         stream = connection.streams.get(session_id)
-        if stream is None or stream.edge is not edge:
-            if stream is not None:
-                self._end(stream)
-            stream = connection.streams[session_id] = Stream(connection, edge, edge.seq)
-        else:
+        if stream is not None and stream.edge is edge:
             self._publisher.unwatch(edge)  # it has one already
-        if position is None:
-            self._add(stream, chat_id)
+            self._leave_rooms(connection, stream)
         else:
-            self._start_anew(stream, chat_id, position.seq if recovered else edge.seq)
+            if stream is not None:
+                self._end(connection, stream)
+            stream = connection.streams[session_id] = Stream(edge, edge.seq, self._begin(connection, edge.seq))
+        if batch is not None:
+            stream.batch = batch
+        stream.want(chat_id, edge.seq)
+        if position is not None:
+            stream.begin_anew(self._begin(connection, position.seq if recovered else edge.seq))
+        self._settle(connection)
         return {"position": render_position(self._store.position(edge.seq)), "recovered": recovered}
 
     def unsubscribe(self, sid: str, session_id: str, chat_id: str | None) -> None:
@@ -189,19 +264,20 @@ class Streams:
         stream = connection.streams.get(session_id)
         if stream is None or not _has(stream, chat_id):
             return
-        live = stream.live
-        if live:
-            self._leave_rooms(stream)
+        self._leave_rooms(connection, stream)
         if chat_id is None:
             stream.whole = None
         else:
             del stream.chats[chat_id]
         if stream.whole is None and not stream.chats:
-            self._end(stream)
-        elif live:
-            self._join_rooms(stream)
-        else:
-            self._catch_up_later(stream)
+            self._end(connection, stream)
+        self._settle(connection)
+
+    def _check(self, connection: Connection, session_id: str, chat_id: str | None) -> None:
+        if not connection.principal.may("read", session_id):
+            raise AppError("forbidden", _FORBIDDEN)
+        if not _has(connection.streams.get(session_id), chat_id) and connection.subscriptions() >= MAX_SUBSCRIPTIONS:
+            raise AppError("too_many_subscriptions", f"A connection may have {MAX_SUBSCRIPTIONS} subscriptions.")
 
     async def _can_recover(self, edge: Edge, position: Position) -> bool:
         """Whether every event after the position can follow. Brings the edge to where the database stands."""
@@ -213,131 +289,191 @@ class Streams:
             return False
         return missed == 0 or await self._store.count_events(edge.session_id, position.seq, head) == missed
 
-    def _add(self, stream: Stream, chat_id: str | None) -> None:
-        """Add to the stream from the edge on."""
-        fresh = stream.whole is None and not stream.chats
+    def _begin(self, connection: Connection, seq: int) -> Beginning:
+        connection.generation += 1
+        return Beginning(seq, self._publisher.number, connection.generation)
+
+    # rooms
+
+    def _settle(self, connection: Connection) -> None:
+        """After a change: into the rooms at once where nothing is missing, else by way of the log."""
+        if connection.task is None and all(stream.at_edge for stream in connection.streams.values()):
+            for stream in connection.streams.values():
+                self._join_rooms(connection, stream)
+        else:
+            self._catch_up_later(connection)
+
+    def _join_rooms(self, connection: Connection, stream: Stream) -> None:
         if stream.live:
-            self._leave_rooms(stream)
-            self._want(stream, chat_id, stream.edge.seq)
-            self._join_rooms(stream)
             return
-        if fresh:
-            stream.cursor = stream.edge.seq
-        self._want(stream, chat_id, stream.edge.seq)
-        if fresh:
-            self._join_rooms(stream)
-        else:
-            self._catch_up_later(stream)
-
-    def _start_anew(self, stream: Stream, chat_id: str | None, seq: int) -> None:
-        if stream.live:
-            self._leave_rooms(stream)
-        self._want(stream, chat_id, seq, anew=True)
-        if stream.whole is not None:
-            stream.whole = seq
-        for one in stream.chats:
-            stream.chats[one] = seq
-        stream.cursor = seq
-        if stream.task:
-            stream.task.cancel()
-            stream.task = None
-        if seq == stream.edge.seq:
-            self._join_rooms(stream)
-        else:
-            self._catch_up_later(stream)
-
-    @staticmethod
-    def _want(stream: Stream, chat_id: str | None, seq: int, *, anew: bool = False) -> None:
-        """Want the session or a chat after `seq`; what was wanted from an earlier number stays so."""
-        if chat_id is None:
-            if stream.whole is None or anew:
-                stream.whole = seq
-        elif chat_id not in stream.chats or anew:
-            stream.chats[chat_id] = seq
-
-    def _join_rooms(self, stream: Stream) -> None:
-        for room in stream.rooms():
-            self._engine.join(stream.connection.sid, room)
+        if stream.batch:
+            self._publisher.flush_batch(stream.edge)
+            stream.edge.batchers += 1
+        for room in connection.rooms(stream):
+            self._engine.join(connection.sid, room)
         stream.live = True
-        self._metrics.streams.labels("live").inc()
+        self._metrics.live_streams.inc()
 
-    def _leave_rooms(self, stream: Stream) -> None:
-        for room in stream.rooms():
-            self._engine.leave(stream.connection.sid, room)
+    def _leave_rooms(self, connection: Connection, stream: Stream) -> None:
+        if not stream.live:
+            return
+        if stream.batch:
+            self._publisher.flush_batch(stream.edge)
+            stream.edge.batchers -= 1
+        for room in connection.rooms(stream):
+            self._engine.leave(connection.sid, room)
         stream.live = False
-        self._metrics.streams.labels("live").dec()
+        stream.cursor = stream.edge.seq
+        self._metrics.live_streams.dec()
 
-    def _end(self, stream: Stream) -> None:
-        if stream.live:
-            self._leave_rooms(stream)
-        if stream.task:
-            stream.task.cancel()
-        stream.connection.streams.pop(stream.session_id, None)
+    def _end(self, connection: Connection, stream: Stream) -> None:
+        self._leave_rooms(connection, stream)
+        del connection.streams[stream.edge.session_id]
         self._publisher.unwatch(stream.edge)
 
     # catching up
 
-    def _catch_up_later(self, stream: Stream) -> None:
+    def _catch_up_later(self, connection: Connection) -> None:
         """Begin to catch up, or begin again with what is wanted now, from the next turn on."""
-        if stream.task:
-            stream.task.cancel()
-        stream.task = asyncio.create_task(self._catch_up(stream))
+        if connection.task:
+            connection.task.cancel()
+        if connection.pid is not None:
+            for stream in connection.streams.values():
+                self._leave_rooms(connection, stream)
+        connection.task = asyncio.create_task(self._catch_up(connection))
 
-    async def _catch_up(self, stream: Stream) -> None:
-        sid, edge = stream.connection.sid, stream.edge
-        with self._metrics.streams.labels("catching_up").track_inprogress():
-            last_sent = stream.cursor
-            while True:
-                if not await self._engine.drained(sid):
+    async def _catch_up(self, connection: Connection) -> None:
+        with self._metrics.catching_up.track_inprogress():
+            told = {stream: stream.cursor for stream in connection.streams.values()}
+            while await self._engine.drained(connection.sid):
+                behind = [stream for stream in connection.streams.values() if not stream.live]
+                if connection.pid is None or all(stream.at_edge for stream in behind):
+                    for stream in behind:
+                        if stream.at_edge:
+                            self._tell_position(connection, stream, told)
+                            self._join_rooms(connection, stream)
+                    behind = [stream for stream in behind if not stream.live]
+                if not behind:
+                    connection.task = None
                     return
-                if stream.cursor == edge.seq:
-                    stream.task = None
-                    self._join_rooms(stream)
-                    if last_sent < stream.cursor:
-                        self._tell_position(stream)
-                    return
-                upto = edge.seq
-                events = await self._read(stream, upto)
-                if events is None:
-                    await asyncio.sleep(1)
-                    continue
-                for event in events:
-                    if stream.whole is not None and event.seq != stream.cursor + 1:
-                        self._gap(stream)
+                for stream in behind:
+                    if not stream.at_edge and not await self._page(connection, stream, told):
                         return
-                    if stream.wants(event):
-                        self._engine.push(sid, event.event, event.data)
-                        self._metrics.events_caught_up.inc()
-                        last_sent = event.seq
-                    stream.cursor = event.seq
-                    if self._engine.waiting(sid) > PACE_BYTES and not await self._engine.drained(sid):
-                        return
-                if len(events) < PAGE:
-                    if stream.whole is not None and stream.cursor != upto:
-                        self._gap(stream)
-                        return
-                    stream.cursor = upto
 
-    async def _read(self, stream: Stream, upto: int) -> list[Event] | None:
-        """The next page of the log; None where the database does not answer."""
+    async def _page(self, connection: Connection, stream: Stream, told: dict[Stream, int]) -> bool:
+        """Send the next page of the log. False when the connection is gone or must go."""
+        upto = stream.edge.seq
         chats = None if stream.whole is not None else list(stream.chats)
         try:
             async with self._reads:
-                return await self._store.read_events(stream.session_id, stream.cursor, upto, PAGE, chats)
+                events = await self._store.read_events(stream.edge.session_id, stream.cursor, upto, PAGE, chats)
         except Unavailable:
-            return None
+            await asyncio.sleep(1)
+            return True
+        wanted: list[Event] = []
+        for event in events:
+            if stream.whole is not None and event.seq != stream.cursor + 1:
+                return self._trimmed(connection, stream)
+            stream.cursor = event.seq
+            if not stream.wants(event):
+                continue
+            wanted.append(event)
+            if stream.batch and len(wanted) < self._batch_events and event is not events[-1]:
+                continue
+            self._send(connection, stream, wanted, told)
+            wanted = []
+            if self._engine.waiting(connection.sid) > PACE_BYTES and not await self._engine.drained(connection.sid):
+                return False
+        if wanted:
+            self._send(connection, stream, wanted, told)
+        if len(events) < PAGE:
+            if stream.whole is not None and stream.cursor != upto:
+                return self._trimmed(connection, stream)
+            stream.cursor = upto
+        return True
 
-    def _gap(self, stream: Stream) -> None:
+    def _send(self, connection: Connection, stream: Stream, events: Sequence[Event], told: dict[Stream, int]) -> None:
+        """One event, or a batch. The stream's cursor is at the last of them."""
+        told[stream] = stream.cursor
+        self._metrics.events_caught_up.inc(len(events))
+        name, data = (EVENTS, render_batch(events)) if stream.batch else (events[0].event, events[0].data)
+        if connection.pid is None:
+            self._engine.push(connection.sid, name, data)
+        else:
+            cursors = {session_id: one.cursor for session_id, one in connection.streams.items()}
+            offset = recovery.make_offset(connection.pid, connection.generation, cursors)
+            self._engine.push(connection.sid, name, data, offset)
+
+    def _trimmed(self, connection: Connection, stream: Stream) -> bool:
         """The log lost entries while we read it: the client comes back and is told that it cannot recover."""
-        log.warning("log_trimmed_while_catching_up", session_id=stream.session_id, cursor=stream.cursor)
-        self._engine.close(stream.connection.sid, "events no longer kept")
+        log.warning("log_trimmed_while_catching_up", session_id=stream.edge.session_id, cursor=stream.cursor)
+        self._engine.close(connection.sid, "events no longer kept")
+        return False
 
-    def _tell_position(self, stream: Stream) -> None:
-        position = {
-            "sessionId": stream.session_id,
-            "position": render_position(self._store.position(stream.edge.seq)),
-        }
-        self._engine.push(stream.connection.sid, POSITION, position)
+    def _tell_position(self, connection: Connection, stream: Stream, told: dict[Stream, int]) -> None:
+        """Tell a stream that is about to be live how far it is, where the last event did not."""
+        if told.get(stream, stream.cursor) < stream.cursor:
+            position = render_position(self._store.position(stream.cursor))
+            payload = {"sessionId": stream.edge.session_id, "position": position}
+            self._engine.push(connection.sid, POSITION, payload)
+
+    # recovery
+
+    def _forget(self, connection: Connection) -> None:
+        """Nothing more is sent to the connection."""
+        if connection.task:
+            connection.task.cancel()
+            connection.task = None
+        for stream in connection.streams.values():
+            self._leave_rooms(connection, stream)
+        del self._connections[connection.sid]
+        if connection.pid:
+            del self._by_pid[connection.pid]
+
+    def _keep(self, connection: Connection) -> None:
+        assert connection.pid is not None
+        self._forget(connection)
+        until = time.monotonic() + self._recovery_seconds
+        self._kept[connection.pid] = Kept(connection.principal.sub, connection.generation, connection.streams, until)
+        if len(self._kept) > MAX_KEPT:
+            self._give_up(next(iter(self._kept)))
+
+    def _give_up(self, pid: str) -> None:
+        for stream in self._kept.pop(pid).streams.values():
+            self._publisher.unwatch(stream.edge)
+
+    async def _restore(self, connection: Connection, pid: str, offset: object) -> bool:
+        """Give the connection the streams that the `pid` had, where all of them can go on exactly."""
+        if (before := self._by_pid.get(pid)) and before.principal.sub == connection.principal.sub:
+            # It is back before we noticed that it had gone.
+            self._keep(before)
+            self._engine.close(before.sid, "replaced")
+        kept = self._kept.get(pid)
+        if kept is None or kept.sub != connection.principal.sub or kept.until < time.monotonic():
+            return False
+        del self._kept[pid]
+        said = recovery.read_offset(offset, self._publisher.process, pid)
+        cursors: dict[Stream, int] = {}
+        for session_id, stream in kept.streams.items():
+            cursor = recovery.cursor(stream.edge, stream.began, said)
+            if cursor is None or not connection.principal.may("read", session_id):
+                break
+            try:
+                if not await self._can_recover(stream.edge, self._store.position(cursor)):
+                    break
+            except Unavailable:
+                break
+            cursors[stream] = cursor
+        else:
+            connection.generation = kept.generation + 1
+            for stream, cursor in cursors.items():
+                stream.began = Beginning(cursor, self._publisher.number, connection.generation)
+                stream.cursor = cursor
+            connection.streams = kept.streams
+            return True
+        for stream in kept.streams.values():
+            self._publisher.unwatch(stream.edge)
+        return False
 
     # in the background
 
@@ -345,18 +481,26 @@ class Streams:
         for connection in list(self._connections.values()):
             if session_id in connection.streams:
                 self._engine.close(connection.sid, "events missing")
+        for pid, kept in list(self._kept.items()):
+            if session_id in kept.streams:
+                self._give_up(pid)
 
-    async def _close_expired(self) -> None:
+    async def _keep_house(self) -> None:
+        """Close connections whose token has expired; give up what was kept for too long."""
         while True:
             await asyncio.sleep(EXPIRY_SECONDS)
             for connection in list(self._connections.values()):
                 if connection.principal.expired:
                     self._engine.close(connection.sid, "token expired")
+            now = time.monotonic()
+            for pid in [pid for pid, kept in self._kept.items() if kept.until < now]:
+                self._give_up(pid)
 
     def _connection(self, sid: str) -> Connection:
-        with contextlib.suppress(KeyError):
-            return self._connections[sid]
-        raise AppError("forbidden", "The connection is closed.")
+        connection = self._connections.get(sid)
+        if connection is None:
+            raise AppError("forbidden", "The connection is closed.")
+        return connection
 
 
 def _has(stream: Stream | None, chat_id: str | None) -> bool:

@@ -56,23 +56,32 @@ class InboxNamespace(socketio.AsyncNamespace):  # type: ignore[misc]  # python-s
         self.tokens, self.streams, self.ingest, self.metrics = tokens, streams, ingest, metrics
 
     async def on_connect(self, sid: str, environ: object, auth: object = None) -> None:
+        auth = auth if isinstance(auth, dict) else {}
         try:
-            principal = self.tokens.verify(auth.get("token") if isinstance(auth, dict) else None)
+            principal = self.tokens.verify(auth.get("token"))
         except AppError as error:
             self.metrics.refused.labels(error.code).inc()
             log.info("connection_refused", connection_id=sid, code=error.code)
             raise Refused(error.code, {"code": error.code}) from error
-        self.streams.connect(sid, principal)
+        await self.streams.connect(
+            sid,
+            principal,
+            recover=auth.get("recovery") is True,
+            pid=auth.get("pid"),
+            offset=auth.get("offset"),
+        )
         log.debug("connected", connection_id=sid)
 
     async def on_disconnect(self, sid: str, reason: str | None = None) -> None:
-        self.streams.disconnect(sid)
+        self.streams.disconnect(sid, reason)
         log.debug("disconnected", connection_id=sid, reason=reason)
 
     @command(schemas.SubscribeSchema)
     async def on_subscribe(self, sid: str, payload: Payload) -> Payload:
         position = schemas.load_position(payload.get("position"))
-        return await self.streams.subscribe(sid, payload["sessionId"], payload.get("chatId"), position)
+        return await self.streams.subscribe(
+            sid, payload["sessionId"], payload.get("chatId"), position, payload.get("batch")
+        )
 
     @command(schemas.UnsubscribeSchema)
     async def on_unsubscribe(self, sid: str, payload: Payload) -> Payload:
