@@ -4,8 +4,8 @@ python-socketio's own walks every room of a namespace whenever somebody leaves; 
 disconnecting cost what the client's own rooms cost. Room names are any hashable value. A list (or set) where one name
 is expected means several; a tuple is one name.
 
-It overrides what `socketio.AsyncManager` 5.18 has without documenting it (`pre_connect`, `basic_enter_room`, … all of
-its methods, in fact); tests/engine/test_library_pins.py says when that changes.
+It overrides every method of `socketio.AsyncManager` 5.18 that `Server` lets be called and that touches rooms, few of
+which are documented; tests/engine/test_library_pins.py says when there are others.
 """
 
 import enum

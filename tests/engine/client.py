@@ -92,6 +92,8 @@ class Socket:
         return cls(reader, writer, head)
 
     def send(self, data: bytes) -> None:
+        if self.writer.transport.is_closing():
+            raise ConnectionResetError
         self.writer.write(data)
 
     async def text(self, *packets: str) -> None:

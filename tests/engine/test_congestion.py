@@ -1,0 +1,289 @@
+"""What happens to those who do not read: they are told of, waited for, and in the end dropped; others never notice."""
+
+import asyncio
+import socket as sockets
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from app.engine import Limits
+
+from .client import Socket, frame
+from .conftest import Serve, Site, until
+
+KB = "x" * 1_000
+SMALL = {"send_buffer": 8_192, "close_timeout": 0.3}
+
+
+async def reluctant(site: Site) -> Socket:
+    """A client with small buffers that has been let in, and reads nothing unless it is asked to."""
+    socket = await Socket.open(site.port, "EIO=4&transport=websocket", {}, rcvbuf=4_096)
+    site.sockets.append(socket)
+    await socket.packet()
+    await socket.text("40")
+    assert (await socket.packet()).startswith("40{")
+    socket.writer.transport.pause_reading()
+    return socket
+
+
+def read_on(socket: Socket) -> None:
+    socket.writer.transport.resume_reading()
+
+
+async def flood(site: Site, condition: Callable[[], bool], *, ephemeral: bool = False) -> int:
+    """Publish a kilobyte a turn until something happens; how many it took."""
+    number = 0
+    async with asyncio.timeout(10):
+        while not condition():
+            site.server.publish("n", number, KB, rooms=["all"], ephemeral=ephemeral)
+            number += 1
+            await asyncio.sleep(0)
+    return number
+
+
+async def test_congestion_is_told_when_all_is_handed_over(serve: Serve) -> None:
+    """`on_congested` may leave the rooms in the middle of it all; what was published before still arrives, once."""
+    told: list[tuple[str, int]] = []
+
+    def on_congested(sid: str) -> None:
+        site.server.leave(sid, "all")
+        site.server.publish("told", rooms=["all"])
+        told.append((sid, site.server.waiting(sid)))
+
+    site = await serve(limits=Limits(**SMALL), on_congested=on_congested)
+    slow, quick = await reluctant(site), await site.socket()
+    reading = asyncio.create_task(everything(quick))
+    published = await flood(site, lambda: bool(told))
+    assert [sid for sid, _ in told] == [site.sids[0]]
+    assert told[0][1] > 65_536
+    assert site.server.stats.congested == 1
+    site.server.publish("end", rooms=["all"])
+    site.server.push(site.sids[0], "end")
+    read_on(slow)
+    got = await everything(slow)
+    assert [event[1] for event in got[:-1]] == list(range(published)), "not one lost, none after it"
+    assert [event[0] for event in await reading][-2:] == ["told", "end"]
+    assert site.server.waiting(site.sids[0]) == 0
+    assert site.server.stats.congested == 0
+
+
+async def everything(socket: Socket) -> list[list[Any]]:
+    got = []
+    while not got or got[-1][0] != "end":
+        got.append(await socket.event())
+    return got
+
+
+async def test_drained_returns_when_the_client_has_taken_it(serve: Serve) -> None:
+    """At once where nothing waits; else when it has been read; False when the connection goes instead."""
+    site = await serve(limits=Limits(**SMALL))
+    slow = await reluctant(site)
+    sid = site.sids[0]
+    assert await site.server.drained(sid) is True
+    await flood(site, lambda: site.server.waiting(sid) > 100_000)
+    waits = asyncio.create_task(site.server.drained(sid))
+    await asyncio.sleep(0)
+    assert not waits.done()
+    read_on(slow)
+    reading = asyncio.create_task(everything(slow))
+    assert await waits is True
+    assert site.server.waiting(sid) < 16_384
+    site.server.push(sid, "end")
+    await reading
+    slow.writer.transport.pause_reading()
+    await flood(site, lambda: site.server.waiting(sid) > 100_000)
+    waits = asyncio.create_task(site.server.drained(sid))
+    await asyncio.sleep(0)
+    site.server.close(sid, "enough")
+    assert await waits is False
+
+
+async def test_waiting_counts_what_this_turn_has_sent(site: Site) -> None:
+    """To its rooms and to itself, not to others."""
+    await site.socket()
+    await site.socket()
+    a, b = site.sids
+    site.server.join(b, "b")
+    site.server.publish("event", KB, rooms=["all", "b"])
+    site.server.push(a, "event", KB)
+    site.server.publish("event", KB, rooms=["b"])
+    assert 2_000 < site.server.waiting(a) < 2_100
+    assert 2_000 < site.server.waiting(b) < 2_100
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert site.server.waiting(a) == 0
+
+
+async def test_ephemeral_events_are_dropped_where_bytes_wait(serve: Serve) -> None:
+    """And only those: what is durable comes, to others comes all, and when nothing waits they come again."""
+    site = await serve(limits=Limits(**SMALL))
+    slow = await reluctant(site)
+    sid = site.sids[0]
+    await flood(site, lambda: site.server.waiting(sid) > 10_000)
+    before = site.server.waiting(sid)
+    await flood(site, lambda: site.server.stats.ephemeral_dropped >= 200, ephemeral=True)
+    assert site.server.waiting(sid) == before
+    site.server.push(sid, "typing", ephemeral=True)
+    site.server.push(sid, "durable")
+    await asyncio.sleep(0)
+    read_on(slow)
+    await until(lambda: not next(iter(site.server.eio.sockets.values())).waits)
+    site.server.push(sid, "typing", "again", ephemeral=True)
+    site.server.push(sid, "end")
+    names = [event[0] for event in await everything(slow)]
+    assert names[-3:] == ["durable", "typing", "end"]
+    assert names.count("typing") == 1
+
+
+async def test_over_the_limit_is_reset_and_everything_freed_at_once(serve: Serve) -> None:
+    """The client sees a reset; no socket lingers with what it never read."""
+    site = await serve(limits=Limits(max_buffered=200_000, **SMALL))
+    slow, quick = await reluctant(site), await site.socket()
+    reading = asyncio.create_task(everything(quick))
+    published = await flood(site, lambda: site.server.stats.closed == {"slow reader": 1})
+    assert await site.told.get() == ("disconnect", site.sids[0], "slow reader")
+    assert published < 500
+    read_on(slow)
+    assert (await slow.closed()).reset
+    assert not lingering(site.port)
+    site.server.publish("end", rooms=["all"])
+    assert len(await reading) == published + 1
+
+
+def lingering(port: int) -> list[str]:
+    """Server sockets of this port that have ended and are not gone (FIN-WAIT, LAST-ACK, CLOSING)."""
+    with open("/proc/net/tcp") as table:
+        lines = [line.split() for line in table][1:]
+    return [line[4] for line in lines if int(line[1].split(":")[1], 16) == port and line[3] in ("04", "05", "09", "0B")]
+
+
+async def test_taking_nothing_for_a_while_is_the_end(serve: Serve) -> None:
+    """Even if little waits; the heartbeat would have taken longer."""
+    site = await serve(limits=Limits(stall_timeout=0.3, **SMALL))
+    slow = await reluctant(site)
+    await flood(site, lambda: site.server.waiting(site.sids[0]) > 40_000)
+    assert site.server.stats.congested == 0
+    assert await site.told.get() == ("disconnect", site.sids[0], "slow reader")
+    read_on(slow)
+    assert (await slow.closed()).reset
+
+
+async def test_taking_a_little_is_enough(serve: Serve) -> None:
+    """A slow client that reads is kept, though nothing of what waits on our side goes down for long."""
+    site = await serve(limits=Limits(stall_timeout=0.2, send_buffer=131_072, close_timeout=0.3))
+    slow = await reluctant(site)
+    await flood(site, lambda: site.server.waiting(site.sids[0]) > 100_000)
+    end = asyncio.get_running_loop().time() + 1
+    while asyncio.get_running_loop().time() < end:
+        read_on(slow)
+        await slow.event()
+        await slow.event()
+        slow.writer.transport.pause_reading()
+        await asyncio.sleep(0.02)
+    assert site.told.empty()
+
+
+async def test_one_large_turn_kills_nobody(serve: Serve) -> None:
+    """Three megabytes at once are more than may wait for long, and fine for one who reads them; five are too much."""
+    site = await serve(limits=Limits(**SMALL))
+    quick = await site.socket()
+    reading = asyncio.create_task(everything(quick))
+    for number in range(3_000):
+        site.server.publish("n", number, KB, rooms=["all"])
+    await asyncio.sleep(0)
+    site.server.publish("end", rooms=["all"])
+    got = await reading
+    assert [event[1] for event in got[:-1]] == list(range(3_000))
+    assert site.told.empty()
+    for number in range(5_000):
+        site.server.publish("n", number, KB, rooms=["all"])
+    assert await site.told.get() == ("disconnect", site.sids[0], "slow reader")
+
+
+async def test_pings_that_are_never_read_are_bounded_too(serve: Serve) -> None:
+    """Whoever asks for answers and does not read them is dropped."""
+    site = await serve(limits=Limits(max_buffered=100_000, **SMALL))
+    slow = await reluctant(site)
+    ping = frame(b"x" * 125, 9) * 100
+
+    async def insist() -> None:
+        while True:
+            slow.send(ping)
+            await slow.writer.drain()
+
+    pinging = asyncio.create_task(insist())
+    await until(lambda: bool(site.server.stats.closed))
+    pinging.cancel()
+    await asyncio.gather(pinging, return_exceptions=True)
+    assert site.server.stats.closed == {"slow reader": 1}
+
+
+# polling
+
+
+async def test_a_polling_client_is_congested_likewise(serve: Serve) -> None:
+    """Told over the low mark, drained by a poll, all there and in order."""
+    told: list[str] = []
+    site = await serve(on_congested=told.append)
+    async with await site.polling() as polling:
+        sid = site.sids[0]
+        published = await flood(site, lambda: bool(told))
+        assert told == [sid]
+        assert site.server.waiting(sid) > 65_536
+        site.server.push(sid, "typing", ephemeral=True)
+        waits = asyncio.create_task(site.server.drained(sid))
+        await asyncio.sleep(0)
+        assert not waits.done()
+        text = (await polling.poll())[1]
+        assert await waits is True
+        assert len(text.split("\x1e")) == published, "and no ephemeral event"
+        assert site.server.waiting(sid) == 0
+
+
+async def test_a_client_that_stops_polling_is_dropped(serve: Serve) -> None:
+    """When packets have waited for it a while, or too many do."""
+    site = await serve(limits=Limits(stall_timeout=0.2, max_buffered=100_000))
+    async with await site.polling(), await site.polling() as second:
+        site.server.push(site.sids[0], "event")
+        assert await site.told.get() == ("disconnect", site.sids[0], "slow reader")
+        await flood(site, lambda: bool(site.server.stats.closed.get("slow reader", 0) == 2))
+        assert (await second.poll())[0] == 400
+    assert site.server.stats.congested == 0
+
+
+async def test_a_poll_whose_answer_is_not_read_is_reset(serve: Serve) -> None:
+    """A megabyte on its way through the HTTP server does not stay there."""
+    site = await serve(limits=Limits(stall_timeout=0.2))
+    async with await site.polling() as polling:
+        for _ in range(900):
+            site.server.push(site.sids[0], "event", KB * 4)
+        sock = sockets.socket()
+        sock.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4_096)
+        sock.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(sock, ("127.0.0.1", site.port))
+        await loop.sock_sendall(sock, f"GET {polling.url.removeprefix(site.url)} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert await site.told.get() == ("disconnect", site.sids[0], "slow reader")
+
+        async def read_to_the_end() -> None:
+            while await loop.sock_recv(sock, 65_536):
+                pass
+
+        with pytest.raises(ConnectionError):
+            await read_to_the_end()
+        sock.close()
+
+
+async def test_an_upgrade_with_much_waiting_is_checked_like_the_rest(serve: Serve) -> None:
+    """What waited for a poll goes to the websocket, and is bounded there."""
+    site = await serve(limits=Limits(**SMALL))
+    async with await site.polling() as polling:
+        socket = await site.raw(f"EIO=4&transport=websocket&sid={polling.sid}")
+        await socket.text("2probe")
+        await socket.packet()
+        published = await flood(site, lambda: site.server.stats.congestions == 1)
+        await socket.text("5")
+        site.server.push(site.sids[0], "end")
+        assert len(await everything(socket)) == published + 1
+        assert site.server.stats.congested == 0
