@@ -27,6 +27,7 @@ from app.domain.models import (
     MarkRead,
     Message,
     MessageResult,
+    ReplyTo,
     Sender,
     StoreMessages,
 )
@@ -140,7 +141,7 @@ class _Ledger:
             type=incoming.type,
             text=incoming.text,
             media=incoming.media,
-            reply_to=incoming.reply_to,
+            reply_to=self._reply_to(incoming),
             status=incoming.status,
             timestamp=incoming.timestamp,
             received_at=received_at,
@@ -175,7 +176,7 @@ class _Ledger:
             type=incoming.type,
             text=incoming.text,
             media=incoming.media,
-            reply_to=incoming.reply_to,
+            reply_to=self._reply_to(incoming),
         )
         before = self._chat(stored.chat_id)
         assert before is not None, "a stored message has a chat"
@@ -220,6 +221,12 @@ class _Ledger:
 
     def _sender(self, incoming: IncomingMessage) -> Sender:
         return replace(incoming.sender, id=self._known.aliases.name(incoming.sender.id))
+
+    def _reply_to(self, incoming: IncomingMessage) -> ReplyTo | None:
+        quoted = incoming.reply_to
+        if quoted is None or quoted.sender_id is None:
+            return quoted
+        return replace(quoted, sender_id=self._known.aliases.name(quoted.sender_id))
 
     @staticmethod
     def _chat_name(before: Chat | None, incoming: IncomingMessage, message: Message) -> tuple[str | None, bool]:

@@ -101,6 +101,8 @@ class Writer:
             if isinstance(command, StoreMessages):
                 for message in command.messages:
                     names.update((message.chat_id, message.sender.id))
+                    if message.reply_to and message.reply_to.sender_id:
+                        names.add(message.reply_to.sender_id)
                 for alias in command.aliases:
                     names.update((alias.lid, alias.address))
         if not names:

@@ -1,0 +1,134 @@
+"""Socket.IO's connection state recovery, by the unmodified socket.io-client; and batches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from app.application import ENGINE, STREAMS
+from tests.stock import Stock, stock_client
+from tests.support import Client, Site, message, mint
+
+
+@pytest.fixture
+async def stock() -> AsyncIterator[Stock]:
+    async with stock_client() as client:
+        yield client
+
+
+async def cut(app: web.Application, stock: Stock, times: int) -> None:
+    """Break the client's connection from below, as a network does, and wait until it has noticed."""
+    for sid in list(app[STREAMS]._connections):
+        app[ENGINE].close(sid, "cut by the test")
+    await stock.wait_for(lambda me: len(me.all("disconnect")) >= times)
+
+
+async def test_recovers_by_itself(app: web.Application, site: Site, stock: Stock) -> None:
+    """A stock client comes back recovered, with its subscriptions and all that it missed, before anything new."""
+    await stock.open(site, recovery=True)
+    await stock.ask("subscribe", sessionId="one")
+    await stock.ask("subscribe", sessionId="two", chatId="b")
+    await site.post("one", message("1"))
+    await site.post("two", {"messages": [message("1", "a"), message("2", "b")]})
+    await stock.has(1, session="one")
+    await stock.has(2, session="two")
+    await cut(app, stock, 1)
+    await site.post("one", {"messages": [message(str(n)) for n in range(150)]})
+    await site.post("two", {"messages": [message("3", "b"), message("4", "a"), message("5", "b")]})
+    assert await stock.connects(2)
+    await site.post("one", message("live"))
+    await stock.has(*range(1, 153), session="one")
+    await stock.has(2, 3, 5, session="two")
+
+
+async def test_recovers_before_the_first_event_and_again_and_again(
+    app: web.Application, site: Site, stock: Stock
+) -> None:
+    """Recovery works before anything was received, and any number of times in a row."""
+    await stock.open(site, recovery=True)
+    await stock.ask("subscribe", sessionId="shop")
+    for round_number in range(1, 5):
+        await cut(app, stock, round_number)
+        if round_number % 2 == 0:
+            await site.post("shop", {"messages": [message("a"), message("b")]})
+        assert await stock.connects(round_number + 1)
+    await site.post("shop", message("live"))
+    await stock.has(1, 2, 3, 4, 5)
+
+
+async def test_resubscribed_with_a_position_is_what_counts(app: web.Application, site: Site, stock: Stock) -> None:
+    """A stream that was begun anew is recovered from there, whatever the client saw of it before."""
+    await stock.open(site, recovery=True)
+    answer = await stock.ask("subscribe", sessionId="shop")
+    await site.post("shop", {"messages": [message("1"), message("2"), message("3")]})
+    await stock.has(1, 2, 3)
+    await stock.ask("subscribe", sessionId="shop", position=answer["position"] | {"seq": 1})
+    await stock.has(1, 2, 3, 2, 3)
+    await cut(app, stock, 1)
+    await site.post("shop", message("4"))
+    assert await stock.connects(2)
+    await stock.has(1, 2, 3, 2, 3, 4)
+
+
+async def test_cut_while_catching_up(app: web.Application, site: Site, stock: Stock) -> None:
+    """One that is cut in the middle of catching up goes on exactly where it was."""
+    for first in range(0, 3000, 500):
+        await site.post("shop", {"messages": [message(f"{n} " + "x" * 2000) for n in range(first, first + 500)]})
+    await stock.open(site, recovery=True)
+    start = await stock.ask("subscribe", sessionId="shop")
+    await stock.ask("subscribe", sessionId="shop", position=start["position"] | {"seq": 0})
+    for cuts, part in enumerate((400, 1300, 2200), 1):
+        await stock.wait_for(lambda me, part=part: len(me.seqs()) >= part)
+        await cut(app, stock, cuts)
+        assert await stock.connects(cuts + 1)
+    await site.post("shop", message("live"))
+    await stock.has(*range(1, 3002))
+
+
+async def test_other_rights_recover_nothing(app: web.Application, site: Site, stock: Stock) -> None:
+    """A pid belongs to its sub: somebody else's connection with it is new, and gets nothing of it."""
+    await stock.open(site, mint("shop", sub="ann"), recovery=True)
+    await stock.ask("subscribe", sessionId="shop")
+    pid = next(iter(app[STREAMS]._by_pid))
+    async with stock_client() as thief:
+        auth: dict[str, Any] = {"token": mint("shop", sub="eve"), "recovery": True, "pid": pid}
+        thief.tell("open", site.url, auth, {"transports": ["websocket"]})
+        assert not await thief.connects(1)
+        await site.post("shop", message("secret"))
+        await stock.has(1)
+        await thief.ask("unsubscribe", sessionId="shop")
+        assert thief.events() == []
+    assert pid in app[STREAMS]._by_pid
+
+
+async def test_not_asked_for_means_no_offset(site: Site, stock: Stock) -> None:
+    """A client that does not ask for recovery gets events with one argument, and no pid."""
+    await stock.open(site)
+    await stock.ask("subscribe", sessionId="shop")
+    await site.post("shop", message("1"))
+    await stock.has(1)
+    assert [len(event) for event in stock.events()] == [2]
+
+
+async def test_batches_hold_everything_in_order(site: Site, stock: Stock, connect_client: Any) -> None:
+    """Who asks for batches gets lists of events, the same events, in the same order, live and caught up."""
+    plain: Client = await connect_client()
+    await plain.subscribe("shop")
+    await stock.open(site, recovery=True)
+    await stock.ask("subscribe", sessionId="shop", chatId="a", batch=True)
+    answer = await stock.ask("subscribe", sessionId="shop", chatId="b")
+    await asyncio.gather(*(site.post("shop", message(str(n), "abc"[n % 3])) for n in range(60)))
+    await plain.wait_for(lambda me: len(me.seqs()) == 60)
+    wanted = [event for event in plain.durable() if event["chatId"] in "ab"]
+    await stock.wait_for(lambda me: len(me.seqs()) >= 40)
+    got = [{"event": one["event"], **one["data"]} for _, batch, _ in stock.events("events") for one in batch]
+    assert got == wanted
+    assert len(stock.events("events")) == len(stock.events())
+    await stock.ask("subscribe", sessionId="shop", position=answer["position"] | {"seq": 0})
+    await stock.wait_for(lambda me: len(me.seqs()) >= 100)
+    assert stock.seqs()[40:] == list(range(1, 61))
+    assert len(stock.events("events")[-1][1]) > 1
