@@ -1,0 +1,63 @@
+"""The push beside what it replaced: a client that asks every 5 seconds."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from tests.bench import servers
+from tests.bench.ingest_lines import SESSION, subscribers
+from tests.bench.lines import US, Bench, Line, percentile
+from tests.bench.servers import SECRET, Process
+
+CLIENTS = 1_000
+PERIOD = 5.0
+MESSAGE_EVERY = 3.0
+HOUR = 3_600
+HEARTBEAT_BYTES = 3 + 7
+HEARTBEAT_SECONDS = 25
+
+
+async def polling(bench: Bench) -> None:
+    clients = bench.size(CLIENTS, 200)
+    seconds = bench.seconds(30.0, 6.0)
+    line = bench.add(
+        Line(
+            "polling",
+            f"push beside asking every {PERIOD:g} s, {clients:,} clients, a message about every {MESSAGE_EVERY:g} s",
+            "s of server CPU an hour",
+            None,
+            note=f"Measured for {seconds:g} s with all {clients:,} clients, times {HOUR / seconds:g} for an hour. "
+            "Who asks keeps its connection open and asks for one chat's messages after the last it has.",
+        )
+    )
+    async with servers.application(bench.uri, bench.database(), PING_INTERVAL="25") as app:
+        bench.say(f"{line.title}: asking")
+        asking = await _measure(bench, app, seconds, clients, pollers=clients, period=PERIOD)
+        bench.say(f"{line.title}: push")
+        await subscribers(bench, US, app, clients)
+        pushed = await _measure(bench, app, seconds, clients, group=US)
+        await bench.load.ask(do="close", group=US)
+    pushed["bytes_an_hour"] += HOUR / HEARTBEAT_SECONDS * HEARTBEAT_BYTES
+    line.rounds.append({US: pushed["cpu_an_hour"], "asking": asking["cpu_an_hour"], "busy": asking["busy"]})
+    line.more["push"], line.more["asking"] = pushed, asking
+
+
+async def _measure(bench: Bench, app: Process, seconds: float, clients: int, **how: Any) -> dict[str, float]:
+    """For each client and hour, but the CPU is that of all clients."""
+    before = app.cpu()
+    found = await bench.load.ask(
+        do="trickle", port=app.port, secret=SECRET, session=SESSION, every=MESSAGE_EVERY, seconds=seconds, **how
+    )
+    spent = app.cpu() - before
+    # What was posted in the last seconds is not seen by those who asked just before: they are not counted.
+    scale = HOUR / seconds
+    return {
+        "requests_an_hour": found["requests"] * scale / clients,
+        "bytes_an_hour": (found["sent"] + found["received"]) * scale / clients,
+        "delay_median_s": statistics.median(found["delays"]),
+        "delay_p99_s": percentile(found["delays"], 0.99),
+        "cpu_an_hour": spent * scale,
+        "messages": found["messages"],
+        "busy": found["busy"],
+    }
