@@ -25,7 +25,9 @@ interface Props<Item> {
   self?: RefObject<VirtualList<Item> | null>;
 }
 
-const OVERSCAN = 400;
+/** So much above and below what is seen is drawn, in pixels. */
+const OVERSCAN = 500;
+/** So close to where more would have to be is the time to ask for it. */
 const NEAR = 1_200;
 /** So close to the end counts as the end: nobody aims at pixels. */
 const AT_END = 32;
@@ -36,6 +38,7 @@ export class VirtualList<Item> extends Component<Props<Item>> {
   private readonly spacer = createRef<HTMLDivElement>();
   private readonly slice = createRef<HTMLDivElement>();
   private readonly above = createRef<HTMLDivElement>();
+  private readonly below = createRef<HTMLDivElement>();
   private readonly heights = new Heights(this.props.estimate);
   private items: readonly Item[] | null = null;
   /** The rows that are in the document: from `first` to before `last`. */
@@ -43,8 +46,6 @@ export class VirtualList<Item> extends Component<Props<Item>> {
   private last = 0;
   private top = 0;
   private width = 0;
-  /** What is below the last row: the distance that the style keeps from the edge. */
-  private tail = 0;
   private following = this.props.anchor === "end";
   /** The row at the upper edge and how much of it lies above. */
   private held: { key: string; delta: number } | null = null;
@@ -81,7 +82,7 @@ export class VirtualList<Item> extends Component<Props<Item>> {
       this.items = items;
       this.heights.setKeys(items.map(keyOf));
     }
-    [this.first, this.last] = this.range();
+    [this.first, this.last] = this.range(OVERSCAN);
     return (
       <div {...scroller} ref={this.scroller} class={`scroller ${scroller?.class ?? ""}`} onScroll={this.scrolled}>
         <div ref={this.above} role="presentation">
@@ -96,26 +97,28 @@ export class VirtualList<Item> extends Component<Props<Item>> {
             ))}
           </div>
         </div>
+        <div ref={this.below} class="below" role="presentation" />
       </div>
     );
   }
 
   /** Which rows to have in the document, with the place kept that is to be kept. */
-  private range(): [first: number, last: number] {
+  private range(overscan: number): [first: number, last: number] {
     const height = this.scroller.current?.clientHeight ?? 800;
     const offset = this.wantedTop() - this.headHeight();
-    const last = this.heights.indexAt(offset + height + OVERSCAN) + 1;
-    return [this.heights.indexAt(offset - OVERSCAN), Math.min(this.props.items.length, last)];
+    const last = this.heights.indexAt(offset + height + overscan) + 1;
+    return [this.heights.indexAt(offset - overscan), Math.min(this.props.items.length, last)];
   }
 
+  /** Not for each row that comes near: only when half of what was drawn ahead is used up. */
   private renderOthers(): void {
-    const [first, last] = this.range();
-    if (first !== this.first || last !== this.last) this.forceUpdate();
+    const [first, last] = this.range(OVERSCAN / 2);
+    if (first < this.first || last > this.last) this.forceUpdate();
   }
 
   private wantedTop(): number {
     const scroller = this.scroller.current;
-    const most = Math.max(0, this.headHeight() + this.heights.total + this.tail - (scroller?.clientHeight ?? 800));
+    const most = Math.max(0, this.headHeight() + this.heights.total + this.tailHeight() - (scroller?.clientHeight ?? 800));
     if (this.props.anchor === "start") return Math.min(most, this.top);
     if (this.following) return most;
     const index = this.held ? this.heights.indexOf(this.held.key) : -1;
@@ -125,6 +128,10 @@ export class VirtualList<Item> extends Component<Props<Item>> {
 
   private headHeight(): number {
     return this.above.current?.offsetHeight ?? 0;
+  }
+
+  private tailHeight(): number {
+    return this.below.current?.offsetHeight ?? 0;
   }
 
   private rows(): HTMLElement[] {
@@ -142,10 +149,9 @@ export class VirtualList<Item> extends Component<Props<Item>> {
     }
     this.rows().forEach((element, index) => {
       const key = this.heights.keyAt(this.first + index);
-      if (key !== undefined) this.heights.measure(key, element.getBoundingClientRect().height);
+      if (key !== undefined) this.heights.measure(key, exactHeight(element));
     });
     spacer.style.height = `${this.heights.total}px`;
-    this.tail = Math.max(0, scroller.scrollHeight - this.headHeight() - this.heights.total);
     slice.style.transform = `translateY(${this.heights.offset(this.first)}px)`;
     const wanted = this.wantedTop();
     if (Math.abs(scroller.scrollTop - wanted) >= 1) scroller.scrollTop = wanted;
@@ -201,4 +207,9 @@ export class VirtualList<Item> extends Component<Props<Item>> {
     else if (end > scroller.scrollTop + scroller.clientHeight) scroller.scrollTop = end - scroller.clientHeight;
     this.scrolled();
   }
+}
+
+/** Layout counts in 64ths of a pixel; what is finer comes from where on the screen it was measured. */
+function exactHeight(element: HTMLElement): number {
+  return Math.round(element.getBoundingClientRect().height * 64) / 64;
 }
