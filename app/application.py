@@ -132,7 +132,7 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
     metrics.watch_engine(sio.stats)
 
     app = web.Application(
-        middlewares=[listener.middleware, problems.middleware(metrics), access.middleware(origins, SOCKET_PATH)],
+        middlewares=[listener.middleware, access.middleware(origins, SOCKET_PATH), problems.middleware(metrics)],
         handler_args={"keepalive_timeout": 75},
     )
     app[STORE], app[ENGINE], app[METRICS] = store, sio, metrics

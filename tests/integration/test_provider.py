@@ -249,7 +249,8 @@ async def test_junk(site: Site, watcher: Client) -> None:
     chance = random.Random(seed)
     junk: list[Any] = [
         None, True, 0, -1, 10**100, 1e308, float("nan"), "", "x", "\ud83d", "a\x00b", "x" * 300, [], [[]], {},
-        {"$ne": 1}, {"low": "x"}, ["x"], {"message": {"message": {}}}, {"__proto__": 1}, "__proto__", {"type": "Buffer", "data": 5},
+        {"$ne": 1}, {"low": "x"}, ["x"], {"message": {"message": {}}},
+        {"__proto__": 1}, "__proto__", {"type": "Buffer", "data": 5},
     ]  # fmt: skip
 
     def spoil(value: Any) -> Any:
