@@ -14,15 +14,17 @@ export class ChatList {
 
   /** Takes in states of chats, from a list or an event alike: of two, the one that was changed last counts. */
   put(...chats: Chat[]): void {
-    const newer = chats.filter((chat) => {
+    const newer: Chat[] = [];
+    for (const chat of chats) {
       const known = this.byId.get(chat.chatId);
-      return !known || chat.updatedSeq >= known.updatedSeq;
-    });
-    if (newer.length === 0) return;
-    for (const chat of newer) this.byId.set(chat.chatId, chat);
+      if (known && known.updatedSeq > chat.updatedSeq) continue;
+      this.byId.set(chat.chatId, chat);
+      newer.push(chat);
+    }
     const [only] = newer;
+    if (!only) return;
     this.ordered.value =
-      only && newer.length === 1 ? replaced(this.ordered.value, only) : [...this.byId.values()].sort(byLastSeq);
+      newer.length === 1 ? replaced(this.ordered.value, only) : [...this.byId.values()].sort(byLastSeq);
   }
 }
 

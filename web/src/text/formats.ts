@@ -20,7 +20,9 @@ export class Formats {
     this.locale = language.locale;
     const format = (options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat =>
       new Intl.DateTimeFormat(this.locale, options);
-    this.clock = format({ hour: "numeric", minute: "2-digit" });
+    // "9:05 am", but "09:05".
+    const { hour12 } = format({ hour: "numeric" }).resolvedOptions();
+    this.clock = format({ hour: hour12 ? "numeric" : "2-digit", minute: "2-digit" });
     this.weekday = format({ weekday: "short" });
     this.shortDate = format({ year: "2-digit", month: "2-digit", day: "2-digit" });
     this.longDay = format({ weekday: "long", month: "long", day: "numeric" });

@@ -1,0 +1,182 @@
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+
+import { signal } from "@preact/signals";
+
+import { RoomcastApi, RoomcastClient } from "../../src/client";
+import { Inbox } from "../../src/store/inbox";
+import { readWhatIsSeen } from "../../src/store/reader";
+import { FakeEnvironment } from "../support/environment";
+import { FakeServer } from "../support/server";
+import { pause, until } from "../support/wait";
+
+let server: FakeServer;
+const open: Inbox[] = [];
+
+beforeEach(async () => {
+  server = await new FakeServer().start();
+});
+
+afterEach(async () => {
+  for (const inbox of open.splice(0)) inbox.stop();
+  await server.stop();
+});
+
+function start(mayGrow = false): Inbox {
+  const backoff = { delayMs: 20, delayMaxMs: 100, jitter: 0.5 };
+  const environment = new FakeEnvironment();
+  const client = new RoomcastClient({ url: server.url, token: "good", backoff, environment });
+  const inbox = new Inbox(client, new RoomcastApi({ url: server.url, token: () => client.token }), mayGrow);
+  open.push(inbox);
+  inbox.start();
+  return inbox;
+}
+
+const connected = (inbox: Inbox): Promise<void> =>
+  until("connected", () => inbox.ready.value && inbox.connection.value.name === "connected");
+
+const lines = (inbox: Inbox): string[] =>
+  inbox.chats.value.map(({ chatId, unreadCount, lastMessage }) => `${chatId} ${unreadCount} ${lastMessage?.text}`);
+
+const texts = (inbox: Inbox) => inbox.log.value?.messages.value.map(({ text }) => text);
+
+test("shows what is there and then what comes", async () => {
+  server.post("a", "x", "one");
+  server.post("a", "y", "two");
+  const inbox = start();
+  await connected(inbox);
+  expect(lines(inbox)).toEqual(["y 1 two", "x 1 one"]);
+  server.post("a", "x", "three");
+  await until("the message", () => inbox.unread.value === 3);
+  expect(lines(inbox)).toEqual(["x 2 three", "y 1 two"]);
+});
+
+test("loses nothing that comes between reading the list and following the session", async () => {
+  server.post("a", "x", "one");
+  let waiting = true;
+  server.beforeList = (path) => {
+    // Read already, and not yet answered.
+    if (waiting && path.endsWith("/chats")) {
+      waiting = false;
+      server.post("a", "y", "between");
+    }
+  };
+  const inbox = start();
+  await until("both", () => inbox.chats.value.length === 2);
+  expect(lines(inbox)).toEqual(["y 1 between", "x 1 one"]);
+});
+
+test("loses nothing that comes while the messages of a chat are read", async () => {
+  server.post("a", "x", "one");
+  const inbox = start();
+  await connected(inbox);
+  server.beforeList = async (path) => {
+    if (!path.endsWith("/messages")) return;
+    server.post("a", "x", "between");
+    server.update("a", "m1", { text: "one, changed" });
+    await pause(50);
+  };
+  inbox.open({ sessionId: "a", chatId: "x" });
+  await until("both", () => texts(inbox)?.length === 2);
+  expect(texts(inbox)).toEqual(["one, changed", "between"]);
+});
+
+test("reads older pages until the beginning", async () => {
+  for (let n = 1; n <= 150; n += 1) server.post("a", "x", `${n}`);
+  const inbox = start();
+  await connected(inbox);
+  inbox.open({ sessionId: "a", chatId: "x" });
+  await until("the newest page", () => inbox.log.value?.loaded.value === true);
+  expect(texts(inbox)?.length).toBe(60);
+  inbox.loadOlder();
+  inbox.loadOlder();
+  await until("the page before", () => texts(inbox)?.length === 120);
+  inbox.loadOlder();
+  await until("the first page", () => texts(inbox)?.length === 150);
+  expect(inbox.log.value?.hasMore.value).toBe(false);
+  expect(texts(inbox)).toEqual(Array.from({ length: 150 }, (_, index) => `${index + 1}`));
+});
+
+test("loads all chats of an account of many pages", async () => {
+  for (let n = 0; n < 450; n += 1) server.post("a", `chat-${n}`, "hello");
+  const inbox = start();
+  await until("all of them", () => inbox.chats.value.length === 450);
+  expect(inbox.unread.value).toBe(450);
+});
+
+test.each([
+  ["the same numbers", () => (server.keptFrom = 3)],
+  ["other numbers", () => server.restore()],
+])("when the client cannot recover, it reads everything anew: %s", async (_, break_) => {
+  server.post("a", "x", "one");
+  const inbox = start();
+  await connected(inbox);
+  inbox.open({ sessionId: "a", chatId: "x" });
+  await until("the chat", () => texts(inbox)?.length === 1);
+  server.beforeList = () => pause(20);
+  break_();
+  server.cut();
+  server.post("a", "x", "missed");
+  server.post("a", "y", "missed, too");
+  await until("the list", () => inbox.chats.value.length === 2);
+  expect(texts(inbox)).toEqual(["one", "missed"]);
+  server.post("a", "x", "live again");
+  await until("the live one", () => texts(inbox)?.length === 3);
+  expect(lines(inbox)).toEqual(["x 3 live again", "y 1 missed, too"]);
+});
+
+test("a session that did not exist is found, where the token allows any", async () => {
+  const inbox = start(true);
+  await connected(inbox);
+  expect(inbox.chats.value).toEqual([]);
+  server.post("new", "x", "the first");
+  await until("it", () => inbox.chats.value.length === 1);
+});
+
+test("a server that is away when the page is opened is waited for", async () => {
+  server.post("a", "x", "one");
+  await server.stop();
+  const inbox = start();
+  await pause(100);
+  await server.start();
+  await connected(inbox);
+  await until("the list", () => inbox.chats.value.length === 1);
+});
+
+test("a token that is refused ends in signed out", async () => {
+  server.tokens.clear();
+  const inbox = start();
+  await until("signed out", () => inbox.connection.value.name === "unauthorized");
+});
+
+describe("reading", () => {
+  test("an open chat is read when it can be seen, and in all tabs", async () => {
+    server.post("a", "x", "one");
+    const [inbox, other] = [start(), start()];
+    const visible = signal(false);
+    const stop = readWhatIsSeen(inbox, visible);
+    await Promise.all([connected(inbox), connected(other)]);
+    inbox.open({ sessionId: "a", chatId: "x" });
+    await pause(100);
+    expect(other.unread.value).toBe(1);
+    visible.value = true;
+    await until("read", () => inbox.unread.value === 0 && other.unread.value === 0);
+    server.post("a", "x", "two");
+    await until("read, too", () => inbox.openedChat.value?.readSeq === 3 && other.unread.value === 0);
+    stop();
+  });
+
+  test("without the right to it, it is tried once", async () => {
+    server.post("a", "x", "one");
+    server.refusals.push({ event: "mark_read", code: "forbidden" });
+    const inbox = start();
+    const stop = readWhatIsSeen(inbox, signal(true));
+    await connected(inbox);
+    inbox.open({ sessionId: "a", chatId: "x" });
+    await until("tried", () => server.received.some(({ event }) => event === "mark_read"));
+    server.post("a", "x", "two");
+    await until("the second", () => inbox.unread.value === 2);
+    await pause(50);
+    expect(server.received.filter(({ event }) => event === "mark_read").length).toBe(1);
+    stop();
+  });
+});
