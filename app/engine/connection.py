@@ -277,6 +277,11 @@ class Connection:
         else:
             self.websocket_lost(websocket, None)
 
+    def broken(self) -> None:
+        """Its transport refused a write, which it should have told before; the others' turn must not suffer."""
+        log.warning("the transport of %s is closed", self.sid)
+        self.close("transport error")
+
     def websocket_stuck(self, websocket: WebSocket) -> None:
         if websocket is self.websocket:
             self.close("slow reader")

@@ -89,6 +89,17 @@ class _Run:
         self._plain: bytes | None = None
         self._deflated: bytes | None = None
 
+    @classmethod
+    def joining(cls, runs: list["_Run"]) -> "_Run":
+        """What several runs hold, in order, to be written to whoever is in all of them."""
+        if len(runs) == 1:
+            return runs[0]
+        joined = cls(())
+        for run in runs:
+            joined.messages += run.messages
+            joined.ephemeral = joined.ephemeral or run.ephemeral
+        return joined
+
     def recipients(self) -> Collection["Connection"]:
         target = self.target
         if type(target) is not tuple:
@@ -208,56 +219,60 @@ class Outbox:
                 self._writing = False
 
     def _write_run(self, run: _Run) -> None:
-        plain, deflated, ephemeral, stats = run.plain, b"", run.ephemeral, self._stats
+        """The turn has one kind of recipients, which is what a broadcast spends its time in."""
         recipients = run.recipients()
-        as_plain = len(recipients)  # counted by exception: this is the loop that a broadcast spends its time in
+        as_plain = len(recipients)
+        plain = run.plain
         for connection in recipients:
-            write = connection.write
-            if write is None:
-                as_plain -= 1
-                connection.hold(run.messages)
-            elif ephemeral and connection.waits:
-                as_plain -= 1
-                stats.ephemeral_dropped += 1
-                data = run.durable(connection.deflate)
-                stats.bytes_sent += len(data)
-                if data:
-                    write(data)
-            elif connection.deflate:
-                as_plain -= 1
-                deflated = deflated or run.deflated
-                stats.bytes_sent += len(deflated)
-                write(deflated)
+            if connection.write is None or connection.deflate or (run.ephemeral and connection.waits):
+                as_plain -= 1  # counted by exception
+                self._write_one(connection, run)
             else:
-                write(plain)
-        stats.events_sent += len(recipients) * run.events
-        stats.bytes_sent += as_plain * len(plain)
+                try:
+                    connection.write(plain)
+                except RuntimeError:
+                    connection.broken()
+        self._stats.events_sent += len(recipients) * run.events
+        self._stats.bytes_sent += as_plain * len(plain)
 
     def _write_runs(self, runs: list[_Run]) -> None:
-        per: dict[Connection, list[bytes]] = {}
-        stats = self._stats
-        for run in runs:
-            plain, deflated, ephemeral, recipients = run.plain, b"", run.ephemeral, run.recipients()
+        """Those who are to get the same, get the same bytes: what the turn holds for each set of recipients is joined
+        once, however the events for different recipients alternate."""
+        targets: dict[Target, list[int]] = {}
+        for number, run in enumerate(runs):
+            targets.setdefault(run.target, []).append(number)
+        # Of which targets each connection is, as a tuple, since that of most connections is the same object.
+        belongs: dict[Connection, tuple[Target, ...]] = {}
+        for target, numbers in targets.items():
+            recipients, alone = runs[numbers[0]].recipients(), (target,)
             for connection in recipients:
-                if connection.write is None:
-                    connection.hold(run.messages)
-                    continue
-                elif ephemeral and connection.waits:
-                    data = run.durable(connection.deflate)
-                    stats.ephemeral_dropped += 1
-                elif connection.deflate:
-                    data = deflated = deflated or run.deflated
+                if connection in belongs:
+                    belongs[connection] += alone
                 else:
-                    data = plain
-                if connection in per:
-                    per[connection].append(data)
-                else:
-                    per[connection] = [data]
-            stats.events_sent += len(recipients) * run.events
-        for connection, parts in per.items():
-            write = connection.write
-            if write is not None:
-                data = _join(parts)
-                stats.bytes_sent += len(data)
-                if data:
-                    write(data)
+                    belongs[connection] = alone
+            self._stats.events_sent += len(recipients) * sum([runs[number].events for number in numbers])
+        joined: dict[tuple[Target, ...], _Run] = {}
+        for connection, key in belongs.items():
+            if key not in joined:
+                numbers = sorted([number for target in key for number in targets[target]])
+                joined[key] = _Run.joining([runs[number] for number in numbers])
+            self._write_one(connection, joined[key])
+
+    def _write_one(self, connection: "Connection", run: _Run) -> None:
+        write = connection.write
+        if write is None:
+            connection.hold(run.messages)
+            return
+        if run.ephemeral and connection.waits:
+            self._stats.ephemeral_dropped += sum([m.ephemeral for m in run.messages])
+            data = run.durable(connection.deflate)
+        elif connection.deflate:
+            data = run.deflated
+        else:
+            data = run.plain
+        if data:
+            self._stats.bytes_sent += len(data)
+            try:
+                write(data)
+            except RuntimeError:
+                connection.broken()

@@ -172,7 +172,10 @@ class WebSocket(frames.FrameParser, asyncio.Protocol):
             self.state = State.CLOSING
             self.transport.write(frames.close_frame(code))
             if self.transport.can_write_eof():
-                self.transport.write_eof()  # the peer need not wait for us to close
+                try:
+                    self.transport.write_eof()  # the peer need not wait for us to close
+                except OSError:
+                    pass  # it has gone already, which the transport has not noticed yet
             self._drop_later()
 
     def fail(self, code: int, reason: str) -> None:

@@ -130,6 +130,7 @@ async def talk(site: Site, data: list[bytes]) -> None:
             socket.send(piece)
             await asyncio.sleep(0)
         socket.send(frame(close_body(1000), 8))
+        socket.writer.write_eof()  # what came before may have swallowed the close frame
         await socket.closed()
     except ConnectionError:
         pass
