@@ -236,14 +236,19 @@ class Connection:
         """Go over to the websocket, and send there what no poll has taken."""
         websocket.state = State.OPEN
         self.websocket, self.deflate = websocket, websocket.deflate
-        self.write = websocket.transport.write
+        # It may be full already: of pongs that nobody has read.
+        self.waits = websocket in self.server.stalled
+        self.write = websocket.write_checked if self.waits else websocket.transport.write
         self.server.stats.websockets += 1
         if self.polling is not None:
             polling, self.polling = self.polling, None
             packets = polling.take()
             polling.release(NOOP)
+            self._turn, self._base = self.server.outbox.turn, 0  # what waited is a burst to the websocket
             if packets:
                 self.write(b"".join([m.deflated if self.deflate else m.plain for m in packets]))
+            if not self.waits:
+                self.relieved()
 
     def upgrade_packet(self, websocket: WebSocket, data: str | bytes) -> None:
         """What comes on a second websocket, before it has taken over."""

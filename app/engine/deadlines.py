@@ -5,8 +5,11 @@ monotonic: setting the wall clock changes nothing.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T", bound=Hashable)
 
@@ -66,7 +69,10 @@ class Deadlines(Generic[T]):
             del self._due[item]
         self._timer = None
         for item, at in due:
-            self._callback(item, at)
+            try:
+                self._callback(item, at)
+            except Exception:
+                log.exception("a deadline's callback failed")  # the others are due all the same
         if self._due and self._timer is None:
             first = next(iter(self._due.values()))
             self._timer = loop.call_at(max(first, now + self._step), self._tick, loop)

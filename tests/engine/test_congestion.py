@@ -287,3 +287,37 @@ async def test_an_upgrade_with_much_waiting_is_checked_like_the_rest(serve: Serv
         site.server.push(site.sids[0], "end")
         assert len(await everything(socket)) == published + 1
         assert site.server.stats.congested == 0
+
+
+async def test_an_upgrade_relieves_a_client_that_was_congested(serve: Serve) -> None:
+    """Where the kernel takes at once all that waited for a poll, nobody waits for it any longer."""
+    site = await serve()
+    async with await site.polling() as polling:
+        published = await flood(site, lambda: site.server.stats.congested == 1)
+        waits = asyncio.create_task(site.server.drained(site.sids[0]))
+        socket = await site.raw(f"EIO=4&transport=websocket&sid={polling.sid}")
+        await socket.text("2probe")
+        await socket.packet()
+        await socket.text("5")
+        assert await waits is True
+        assert site.server.stats.congested == 0
+        assert [(await socket.event())[1] for _ in range(published)] == list(range(published))
+
+
+async def test_a_websocket_that_was_full_before_the_upgrade_is_checked_after_it(serve: Serve) -> None:
+    """Pongs that nobody reads fill it while it is only probed; what is published then is bounded all the same."""
+    site = await serve(limits=Limits(max_buffered=100_000, **SMALL))
+    async with await site.polling() as polling:
+        slow = await Socket.open(site.port, f"EIO=4&transport=websocket&sid={polling.sid}", {}, rcvbuf=4_096)
+        site.sockets.append(slow)
+        await slow.text("2probe")
+        await slow.packet()
+        slow.writer.transport.pause_reading()
+        while not len(site.server.eio.stalled):
+            slow.send(frame(b"x" * 125, 9) * 10)
+            await asyncio.sleep(0)
+        await slow.text("5")
+        await until(lambda: site.server.stats.upgraded == 1)
+        published = await flood(site, lambda: bool(site.server.stats.closed))
+        assert site.server.stats.closed == {"slow reader": 1}
+        assert published < 300

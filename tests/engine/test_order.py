@@ -176,3 +176,22 @@ async def test_joining_and_leaving_cost_only_ones_own_rooms(site: Site) -> None:
     site.server.leave(sid, "room")
     await site.server.disconnect(sid)
     assert looked == []
+
+
+async def test_those_who_get_the_same_get_the_same_bytes(site: Site) -> None:
+    """However events for two kinds of recipients alternate: one write each, joined once for each kind."""
+    for i in range(12):
+        await site.socket()
+        site.server.join(site.sids[i], "even" if i % 2 else "odd")
+    written: list[bytes] = []
+    for connection in site.server.eio.sockets.values():
+        connection.write = written.append
+    for number in range(10):
+        site.server.publish("n", number, rooms=["even"])
+        site.server.publish("n", number, rooms=["odd", "nobody"])
+    site.server.push(site.sids[0], "alone")
+    site.server.publish("end", rooms=["all"])
+    site.server.eio.outbox.flush()
+    assert len(written) == 12
+    assert len({id(data) for data in written}) == 3
+    assert all(data.endswith(b'["end"]') for data in written)
