@@ -19,7 +19,7 @@ function weigh(): Plugin {
   };
 }
 
-const server = process.env["ROOMCAST_URL"] ?? "http://127.0.0.1:8000";
+const server = process.env["ROOMCAST_URL"] ?? "http://127.0.0.1:8080";
 
 export default defineConfig({
   plugins: [weigh()],

@@ -24,7 +24,7 @@ const MESSAGES_PER_PAGE = 60;
 /** So many chats of a session are loaded without being asked for; the rest when the list is scrolled to them. */
 const CHATS_AT_ONCE = 5_000;
 /** How often to look for sessions that did not exist before: often while there is nothing else to look at. */
-const LOOK_FOR_FIRST_MS = 2_000;
+const LOOK_FOR_FIRST_MS = 1_000;
 const LOOK_FOR_MORE_MS = 20_000;
 
 /** Everything that the page shows, kept true by lists and events. */
