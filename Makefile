@@ -23,6 +23,10 @@ export NPM_CONFIG_UPDATE_NOTIFIER := false
 run: $(VENV) $(PAGE) ## Start the server with a private MongoDB and print what to do next
 	@exec $(BIN)/python -m app serve
 
+.PHONY: demo
+demo: $(VENV) $(PAGE) ## The same with a simulated bot: open the address and watch
+	@exec scripts/demo
+
 ##@ To work on it
 
 .PHONY: test

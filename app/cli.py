@@ -1,9 +1,10 @@
-"""The command line: `python -m app serve | token | config`."""
+"""The command line: `python -m app serve | token | config | simulate`."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import signal
 import socket
 import sys
@@ -19,6 +20,7 @@ from app.auth import SCOPES, Tokens
 from app.errors import Unavailable
 from app.http import listener
 from app.settings import Settings, SettingsError
+from app.simulate import simulate
 from app.storage.embedded import EmbeddedError
 from app.storage.mongo import SetupError
 
@@ -71,6 +73,33 @@ def config() -> None:
     """Print the effective settings, secrets hidden."""
     for name, value in _load().render().items():
         click.echo(f"{name}={value}")
+
+
+@main.command("simulate")
+@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="The server.")
+@click.option("--session", "session_id", default=WELCOME_SESSION, show_default=True, help="The session to talk in.")
+@click.option("--token", "given", help="A token with the scope ingest. Minted with this server's secret unless given.")
+@click.option("--rate", type=click.FloatRange(0.01, 10_000), default=2.0, show_default=True, help="Messages a second.")
+@click.option("--seconds", type=click.FloatRange(0.1), default=60.0, show_default=True, help="For how long.")
+@click.option("--chats", type=click.IntRange(1, 100_000), default=14, show_default=True, help="People who talk.")
+@click.option("--seed", type=int, help="The same seed says the same. By chance unless given.")
+def simulate_command(
+    url: str, session_id: str, given: str | None, rate: float, seconds: float, chats: int, seed: int | None
+) -> None:
+    """Post lively conversations to a running server, for a demo or for load."""
+    bearer = given or Tokens(auth_secret(_load())).mint(
+        "simulation", sessions=[session_id], scopes=["ingest"], lifetime=seconds + DAY
+    )
+    seed = random.randrange(2**24) if seed is None else seed  # noqa: S311
+    click.echo(f"seed {seed}", err=True)
+    with click.progressbar(length=max(1, round(rate * seconds)), label="messages", file=sys.stderr) as bar:
+        work = simulate(
+            url.rstrip("/"), bearer, session_id, rate=rate, seconds=seconds, chats=chats, seed=seed, progress=bar.update
+        )
+        figures = asyncio.run(work)
+    click.echo(figures.line())
+    if figures.errors:
+        sys.exit(1)
 
 
 def _load() -> Settings:
