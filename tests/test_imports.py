@@ -13,7 +13,7 @@ APP = Path(__file__).parent.parent / "app"
 
 LAYERS = (
     ("app.cli", "app.__main__"),
-    ("app.application",),
+    ("app.application", "app.simulate"),
     ("app.http", "app.sockets"),
     ("app.services", "app.sources", "app.schemas", "app.auth", "app.json", "app.metrics", "app.logs", "app.settings"),
     ("app.storage",),
