@@ -44,7 +44,6 @@ export class Link {
       tryAllTransports: true,
       reconnection: false,
       autoConnect: false,
-      forceNew: true,
       timeout: options.connectTimeoutMs,
     });
     this.socket = manager.socket("/", { auth: { token: options.token } });

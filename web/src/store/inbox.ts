@@ -92,11 +92,14 @@ export class Inbox {
   }
 
   open(address: Address | null): void {
-    const before = this.log.peek();
-    if (before) before.following = true;
+    const [left, from] = [this.log.peek(), this.opened.peek()];
+    const log = (address && this.stores.get(address.sessionId)?.log(address.chatId)) ?? null;
+    // The same chat read anew is looked at where it was.
+    const same = from?.sessionId === address?.sessionId && from?.chatId === address?.chatId;
+    if (left && log && same) log.following = left.following;
+    else if (left) left.following = true;
     this.opened.value = address;
-    this.log.value = address ? (this.stores.get(address.sessionId)?.log(address.chatId) ?? null) : null;
-    const log = this.log.peek();
+    this.log.value = log;
     if (log && address && !log.loaded.peek()) this.attempt(this.loadPage(log, address));
   }
 

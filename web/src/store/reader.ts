@@ -3,6 +3,9 @@ import { effect, signal, type ReadonlySignal } from "@preact/signals";
 import { hasCode } from "../client";
 import type { Inbox } from "./inbox";
 
+/** In a lively chat not every message is marked for itself. */
+const APART_MS = 250;
+/** After a failure. */
 const AGAIN_MS = 3_000;
 
 /** Marks the open chat as read, and what comes into it while somebody looks. Returns how to stop. */
@@ -15,7 +18,7 @@ export function readWhatIsSeen(inbox: Inbox, visible: ReadonlySignal<boolean>): 
     if (!allowed || busy.value || !seen || !chat || chat.unreadCount === 0) return;
     busy.value = true;
     inbox.markRead(chat).then(
-      () => (busy.value = false),
+      () => setTimeout(() => (busy.value = false), APART_MS),
       (error: unknown) => {
         // Without the right to write there is no use in asking again.
         allowed = !hasCode(error, "forbidden", "unknown_event", "invalid");

@@ -1,5 +1,6 @@
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
+import { useRef } from "preact/hooks";
 
 import type { Chat } from "../client";
 import { goTo } from "../store/route";
@@ -20,6 +21,9 @@ export function ChatList(): JSX.Element {
   const openKey = opened && keyOf(opened);
   // What the arrow keys have come to; Enter opens it. Keys may come faster than the page is drawn.
   const active = useSignal<string | null>(null);
+  // Where the arrow keys begin: at the chat that is, or was last, open.
+  const begin = useRef(openKey);
+  begin.current = openKey ?? begin.current;
   const rowId = (key: string): string => `chat-${key}`;
 
   if (chats.length === 0) {
@@ -32,7 +36,7 @@ export function ChatList(): JSX.Element {
   }
 
   const move = (event: KeyboardEvent): void => {
-    const at = chats.findIndex((chat) => keyOf(chat) === (active.peek() ?? openKey));
+    const at = chats.findIndex((chat) => keyOf(chat) === (active.peek() ?? begin.current));
     const steps: Record<string, number> = { ArrowDown: 1, ArrowUp: -1, PageDown: PAGE, PageUp: -PAGE };
     const step = steps[event.key];
     let to: number | null = null;
@@ -62,7 +66,6 @@ export function ChatList(): JSX.Element {
         id: "chats",
         onKeyDown: move,
         onBlur: () => (active.value = null),
-        onFocus: () => (active.value ??= openKey),
         ...(active.value && { "aria-activedescendant": rowId(active.value) }),
       }}
       row={(chat, index) => {

@@ -165,6 +165,21 @@ describe("reading", () => {
     stop();
   });
 
+  test("a lively chat is not marked for each of its messages", async () => {
+    server.post("a", "x", "one");
+    const inbox = start();
+    const stop = readWhatIsSeen(inbox, signal(true));
+    await connected(inbox);
+    inbox.open({ sessionId: "a", chatId: "x" });
+    for (let n = 0; n < 30; n += 1) {
+      server.post("a", "x", "more");
+      await pause(10);
+    }
+    await until("all read", () => inbox.unread.value === 0 && inbox.openedChat.value?.lastSeq !== 1);
+    expect(server.received.filter(({ event }) => event === "mark_read").length).toBeLessThan(6);
+    stop();
+  });
+
   test("without the right to it, it is tried once", async () => {
     server.post("a", "x", "one");
     server.refusals.push({ event: "mark_read", code: "forbidden" });
