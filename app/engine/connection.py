@@ -182,10 +182,13 @@ class Connection:
 
     def waiting(self) -> int:
         """Bytes that were handed over and not yet taken, those of this turn included."""
-        size = self.server.outbox.waiting(self, [client.sid for client in self.clients.values()])
+        size = self._unwritten()
         if self.websocket is not None:
             return size + self.websocket.transport.get_write_buffer_size()
         return size + (self.polling.size if self.polling is not None else 0)
+
+    def _unwritten(self) -> int:
+        return self.server.outbox.waiting(self, [client.sid for client in self.clients.values()])
 
     def grew(self, before: int, size: int) -> bool:
         """More waits than did: tell the user when it is much; False when it is more than may wait."""
@@ -221,7 +224,8 @@ class Connection:
 
     async def drained(self) -> bool:
         """Wait until little waits; False if the connection has ended."""
-        self.server.outbox.flush()
+        if self._unwritten():
+            await asyncio.sleep(0)  # until the turn's end; flushing would tear apart what it holds for others
         while not self.closed and (self.congested or (self.waits and self.websocket is not None)):
             waiter = asyncio.get_running_loop().create_future()
             if self._drained is None:

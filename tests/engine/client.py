@@ -113,8 +113,8 @@ class Socket:
                 elif n == 127:
                     n = struct.unpack("!Q", await self.reader.readexactly(8))[0]
                 payload = await self.reader.readexactly(n)
-            except (asyncio.IncompleteReadError, ConnectionError) as error:
-                raise Closed(None, isinstance(error, ConnectionError)) from None
+            except (asyncio.IncompleteReadError, OSError) as error:
+                raise Closed(None, isinstance(error, OSError)) from None
         if b0 & 15 == 8:
             raise Closed(struct.unpack("!H", payload[:2])[0] if payload else None)
         return b0 & 15, payload, b0 >> 4 & 7
@@ -154,7 +154,7 @@ class Socket:
                 async with asyncio.timeout(TIMEOUT):
                     while await self.reader.read(65536):
                         pass
-            except ConnectionError:
+            except OSError:
                 closed.reset = True
             self.kill()
             return closed

@@ -100,8 +100,8 @@ async def test_drained_returns_when_the_client_has_taken_it(serve: Serve) -> Non
 
 
 async def test_waiting_counts_what_this_turn_has_sent(site: Site) -> None:
-    """To its rooms and to itself, not to others."""
-    await site.socket()
+    """To its rooms and to itself, not to others; and asking changes nothing of what is sent."""
+    socket = await site.socket()
     await site.socket()
     a, b = site.sids
     site.server.join(b, "b")
@@ -110,9 +110,12 @@ async def test_waiting_counts_what_this_turn_has_sent(site: Site) -> None:
     site.server.publish("event", KB, rooms=["b"])
     assert 2_000 < site.server.waiting(a) < 2_100
     assert 2_000 < site.server.waiting(b) < 2_100
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    for number in range(3):
+        site.server.push(a, "number", number)
+        assert site.server.waiting(a) > 2_000
+    assert await site.server.drained(a) is True
     assert site.server.waiting(a) == 0
+    assert [(await socket.event())[0] for _ in range(5)] == ["event", "event", "number", "number", "number"]
 
 
 async def test_ephemeral_events_are_dropped_where_bytes_wait(serve: Serve) -> None:

@@ -132,7 +132,7 @@ async def talk(site: Site, data: list[bytes]) -> None:
         socket.send(frame(close_body(1000), 8))
         socket.writer.write_eof()  # what came before may have swallowed the close frame
         await socket.closed()
-    except ConnectionError:
+    except OSError:
         pass
     finally:
         socket.kill()
