@@ -207,6 +207,7 @@ class Streams:
         for session_id, stream in list(connection.streams.items()):
             if not principal.may("read", session_id):
                 self._end(connection, stream)
+        self._settle(connection)  # what catches up must not go on with a page of what has ended
 
     def congested(self, sid: str) -> None:
         """Bytes begin to wait for the connection: its streams go on from the log."""
