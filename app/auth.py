@@ -19,6 +19,8 @@ AUDIENCE: Final = "roomcast"
 ALGORITHM: Final = "HS256"
 SCOPES: Final = ("read", "write", "ingest")
 ALL_SESSIONS: Final = "*"
+MAX_KNOWN: Final = 4_096
+"""Tokens that are remembered as good: a bot shows the same one with each message."""
 MAX_TOKEN: Final = 16_384
 """Characters of a token that we look at."""
 
@@ -44,6 +46,7 @@ class Principal:
 class Tokens:
     def __init__(self, secret: str) -> None:
         self._secret = secret
+        self._known: dict[str, Principal] = {}
 
     def mint(
         self,
@@ -64,10 +67,16 @@ class Tokens:
 
     def verify(self, token: object) -> Principal:
         """Who the token belongs to. Raises AppError `unauthorized`, without the reason, which would help to guess."""
+        if isinstance(token, str) and (known := self._known.get(token)) and not known.expired:
+            return known
         try:
-            return self._read(token)
+            principal = self._read(token)
         except (jwt.PyJWTError, _BadClaimError, ValueError, RecursionError, OverflowError) as error:
             raise AppError("unauthorized", "A valid token is needed.") from error
+        if len(self._known) >= MAX_KNOWN:
+            self._known.clear()
+        self._known[str(token)] = principal
+        return principal
 
     def _read(self, token: object) -> Principal:
         if not isinstance(token, str) or len(token) > MAX_TOKEN:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextvars import ContextVar
 from typing import Any, Final
 
 import structlog
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+"""Of the HTTP request that is being answered."""
 
 _HIDDEN: Final = frozenset({"token", "auth", "authorization", "secret", "password", "text", "body", "payload"})
 
@@ -15,7 +19,7 @@ def configure(level: str, form: str) -> None:
     """Set up structlog, and the standard module for the libraries. `form`: json, console, or auto."""
     console = form == "console" or (form == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        _add_request_id,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _hide,
@@ -41,6 +45,12 @@ def configure(level: str, form: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(number, logging.WARNING) if level != "debug" else logging.INFO)
+
+
+def _add_request_id(logger: Any, method: str, entry: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    if number := request_id.get():
+        entry["request_id"] = number
+    return entry
 
 
 def _hide(logger: Any, method: str, entry: structlog.typing.EventDict) -> structlog.typing.EventDict:

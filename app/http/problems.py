@@ -10,6 +10,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from app import logs
 from app.errors import KINDS, RETRY_AFTER_SECONDS, AppError
 from app.metrics import Metrics
 
@@ -61,18 +62,18 @@ def middleware(metrics: Metrics) -> Middleware:
     @web.middleware
     async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
         request_id = secrets.token_hex(8)
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                response = await handler(request)
-            except AppError as error:
-                response = _refused(request, metrics, error)
-            except web.HTTPException as error:
-                response = _framework(request, metrics, error)
-            except ConnectionResetError:
-                raise
-            except Exception:
-                log.exception("request_failed", method=request.method, path=request.path)
-                response = _refused(request, metrics, AppError("internal", f"See the log for request {request_id}."))
+        logs.request_id.set(request_id)  # each connection is a task of its own, so this is nobody else's
+        try:
+            response = await handler(request)
+        except AppError as error:
+            response = _refused(request, metrics, error)
+        except web.HTTPException as error:
+            response = _framework(request, metrics, error)
+        except ConnectionResetError:
+            raise
+        except Exception:
+            log.exception("request_failed", method=request.method, path=request.path)
+            response = _refused(request, metrics, AppError("internal", f"See the log for request {request_id}."))
         if not response.prepared:
             response.headers[REQUEST_ID] = request_id
             metrics.requests.labels(str(response.status)).inc()
