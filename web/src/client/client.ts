@@ -3,7 +3,7 @@ import { Emitter } from "./emitter";
 import { detectEnvironment, type Environment, type Sign } from "./environment";
 import { RoomcastError } from "./errors";
 import { Link } from "./link";
-import { SessionStream, type Part } from "./stream";
+import { Subscriptions, type Subscribed } from "./subscriptions";
 import type { Chat, DurableEvent, DurableName, Position, PositionPayload, RequestName, Requests } from "./types";
 
 export interface ClientOptions {
@@ -42,30 +42,16 @@ export interface ClientEvents {
   lost: { sessionId: string; chatId: string | null; error: RoomcastError };
 }
 
-type Subscribed = Requests["subscribe"]["data"];
-
-interface Waiter {
-  stream: SessionStream;
-  part: Part;
-  resolve: (answer: Subscribed) => void;
-  reject: (error: RoomcastError) => void;
-}
-
 /** A connection that has lasted this long was a good one: the next loss starts with a short delay again. */
 const STABLE_MS = 5_000;
 /** A try that is younger than this is left to finish when the network comes back. */
 const FRESH_TRY_MS = 2_000;
 
-/** Not reasons to give a subscription up, but to ask again. */
-const PASSING = new Set(["timeout", "rate_limited", "unavailable", "internal"]);
-
 /** Follows sessions over connections that come and go. */
 export class RoomcastClient extends Emitter<ClientEvents> {
   private readonly options: Required<ClientOptions>;
   private readonly backoff: Backoff;
-  private readonly subscribeBackoff: Backoff;
-  private readonly streams = new Map<string, SessionStream>();
-  private waiters: Waiter[] = [];
+  private readonly subscriptions: Subscriptions;
   private link: Link | null = null;
   private retryTimer: ReturnType<typeof setTimeout> | null = null;
   private stopWatching: (() => void) | null = null;
@@ -89,7 +75,14 @@ export class RoomcastClient extends Emitter<ClientEvents> {
       ...options,
     };
     this.backoff = new Backoff(this.options.backoff, this.options.random);
-    this.subscribeBackoff = new Backoff({ delayMs: 1_000, delayMaxMs: 30_000, jitter: 0.5 }, this.options.random);
+    this.subscriptions = new Subscriptions(
+      {
+        reset: (what) => this.emit("reset", what),
+        lost: (what) => this.emit("lost", what),
+        changed: () => this.refresh(),
+      },
+      this.options.random,
+    );
   }
 
   get state(): ClientState {
@@ -112,7 +105,7 @@ export class RoomcastClient extends Emitter<ClientEvents> {
     this.stopWatching?.();
     this.clearRetry();
     this.link?.end(new RoomcastError("disconnected", "closed"));
-    for (const waiter of this.waiters.splice(0)) waiter.reject(new RoomcastError("disconnected", "closed"));
+    this.subscriptions.abandon(new RoomcastError("disconnected", "closed"));
     this.refresh();
   }
 
@@ -126,22 +119,11 @@ export class RoomcastClient extends Emitter<ClientEvents> {
    * Settles when the server has answered for the first time, however long the connection takes.
    */
   subscribe(sessionId: string, chatId?: string, position?: Position): Promise<Subscribed> {
-    let stream = this.streams.get(sessionId);
-    if (!stream) this.streams.set(sessionId, (stream = new SessionStream(sessionId)));
-    const part = chatId ?? null;
-    stream.wanted.add(part);
-    if (position) stream.startFrom(position);
-    return new Promise((resolve, reject) => {
-      this.waiters.push({ stream, part, resolve, reject });
-      this.sync(stream);
-    });
+    return this.subscriptions.add(sessionId, chatId ?? null, position);
   }
 
   unsubscribe(sessionId: string, chatId?: string): void {
-    const stream = this.streams.get(sessionId);
-    if (!stream?.wanted.delete(chatId ?? null)) return;
-    this.settle(stream, chatId ?? null, (waiter) => waiter.reject(new RoomcastError("aborted", "unsubscribed")));
-    this.sync(stream);
+    this.subscriptions.remove(sessionId, chatId ?? null);
   }
 
   async markRead(sessionId: string, chatId: string, seq: number): Promise<Chat> {
@@ -160,7 +142,7 @@ export class RoomcastClient extends Emitter<ClientEvents> {
 
   /** How far this session has been taken in. */
   position(sessionId: string): Position | null {
-    return this.streams.get(sessionId)?.position ?? null;
+    return this.subscriptions.stream(sessionId)?.position ?? null;
   }
 
   private request<Name extends RequestName>(name: Name, payload: Requests[Name]["payload"]): Promise<Requests[Name]["data"]> {
@@ -178,7 +160,7 @@ export class RoomcastClient extends Emitter<ClientEvents> {
       { url, path, token, transports, connectTimeoutMs, ackTimeoutMs },
       {
         up: () => {
-          for (const stream of this.streams.values()) this.sync(stream);
+          if (this.link) this.subscriptions.connected(this.link);
           this.refresh();
         },
         down: (error) => this.down(error),
@@ -192,7 +174,7 @@ export class RoomcastClient extends Emitter<ClientEvents> {
   private down(error: RoomcastError): void {
     const upAt = this.link?.upAt ?? null;
     this.link = null;
-    for (const stream of this.streams.values()) stream.connectionLost();
+    this.subscriptions.disconnected();
     if (this.ended === "closed") return;
     this.losses += 1;
     if (error.code === "unauthorized") {
@@ -246,91 +228,15 @@ export class RoomcastClient extends Emitter<ClientEvents> {
     );
   }
 
-  /** Tells the server, one request after the other, what of this session is wanted and it does not know yet. */
-  private sync(stream: SessionStream): void {
-    const link = this.link;
-    if (!link?.isUp || stream.syncing) return;
-    const { sessionId } = stream;
-    const missing = stream.missing();
-    const [part] = missing;
-    if (part !== undefined) {
-      // A position starts the stream anew for all that it holds: so it goes with the last part, once.
-      const position = stream.restarting && missing.length === 1 ? stream.position : null;
-      stream.syncing = true;
-      link.request("subscribe", { ...address(sessionId, part), ...(position && { position }) }, (error, data) => {
-        if (link !== this.link) return;
-        stream.syncing = false;
-        if (data) this.subscribed(stream, part, data, position !== null);
-        else if (error) this.refused(link, stream, part, error);
-      });
-      return;
-    }
-    const [surplus] = stream.surplus();
-    if (surplus !== undefined) {
-      stream.syncing = true;
-      link.request("unsubscribe", address(sessionId, surplus), () => {
-        if (link !== this.link) return;
-        stream.syncing = false;
-        stream.held.delete(surplus);
-        this.sync(stream);
-      });
-      return;
-    }
-    if (stream.wanted.size === 0) this.streams.delete(sessionId);
-    this.refresh();
-  }
-
-  private subscribed(stream: SessionStream, part: Part, answer: Subscribed, restarted: boolean): void {
-    const { sessionId } = stream;
-    this.subscribeBackoff.reset();
-    stream.held.add(part);
-    if (restarted && answer.recovered) {
-      stream.recovered(answer.position);
-    } else if (restarted) {
-      stream.begin(answer.position);
-      this.emit("reset", { sessionId, position: answer.position });
-    } else if (!stream.position) {
-      stream.begin(answer.position);
-    }
-    this.settle(stream, part, (waiter) => waiter.resolve(answer));
-    this.sync(stream);
-  }
-
-  private refused(link: Link, stream: SessionStream, part: Part, error: RoomcastError): void {
-    if (error.code === "disconnected") return;
-    if (PASSING.has(error.code)) {
-      stream.syncing = true;
-      setTimeout(() => {
-        if (link !== this.link) return;
-        stream.syncing = false;
-        this.sync(stream);
-      }, this.subscribeBackoff.next());
-      return;
-    }
-    stream.wanted.delete(part);
-    // The part that was to carry the position may be the one that is gone: ask for the others again.
-    if (stream.restarting) stream.held.clear();
-    this.settle(stream, part, (waiter) => waiter.reject(error));
-    this.emit("lost", { sessionId: stream.sessionId, chatId: part, error });
-    this.sync(stream);
-  }
-
-  private settle(stream: SessionStream, part: Part, how: (waiter: Waiter) => void): void {
-    const mine = this.waiters.filter((waiter) => waiter.stream === stream && waiter.part === part);
-    this.waiters = this.waiters.filter((waiter) => !mine.includes(waiter));
-    mine.forEach(how);
-  }
-
   private durable(event: DurableName, payload: unknown): void {
     const durable = { event, ...(payload as object) } as DurableEvent;
-    const stream = this.streams.get(durable.sessionId);
-    if (!stream?.take(durable.seq)) return;
+    if (!this.subscriptions.stream(durable.sessionId)?.take(durable.seq)) return;
     this.emit("event", durable);
     if (this.current.name === "catching_up") this.refresh();
   }
 
   private moved({ sessionId, position }: PositionPayload): void {
-    this.streams.get(sessionId)?.advance(position);
+    this.subscriptions.stream(sessionId)?.advance(position);
     if (this.current.name === "catching_up") this.refresh();
   }
 
@@ -344,15 +250,10 @@ export class RoomcastClient extends Emitter<ClientEvents> {
   private present(): ClientState {
     if (this.ended) return { name: this.ended };
     if (this.link?.isUp) {
-      const upToDate = [...this.streams.values()].every((stream) => stream.upToDate);
-      return { name: upToDate ? "connected" : "catching_up" };
+      return { name: this.subscriptions.upToDate ? "connected" : "catching_up" };
     }
     if (!this.options.environment.isOnline()) return { name: "offline", retryAt: this.retryAt };
     if (this.losses === 0) return { name: "connecting" };
     return { name: "reconnecting", retryAt: this.retryAt };
   }
-}
-
-function address(sessionId: string, part: Part): { sessionId: string; chatId?: string } {
-  return part === null ? { sessionId } : { sessionId, chatId: part };
 }

@@ -57,5 +57,6 @@ export function initials(name: string): string {
 export function hueOf(id: string): number {
   let hash = 0;
   for (let index = 0; index < id.length; index += 1) hash = (hash * 31 + id.charCodeAt(index)) | 0;
-  return (hash >>> 0) % 360;
+  // Numbers that differ in a digit should not differ by a shade.
+  return (Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d) >>> 8) % 360;
 }

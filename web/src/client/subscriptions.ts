@@ -1,0 +1,159 @@
+import { Backoff } from "./backoff";
+import { RoomcastError } from "./errors";
+import type { Link } from "./link";
+import { SessionStream, type Part } from "./stream";
+import type { Position, Requests } from "./types";
+
+export type Subscribed = Requests["subscribe"]["data"];
+
+interface Waiter {
+  stream: SessionStream;
+  part: Part;
+  resolve: (answer: Subscribed) => void;
+  reject: (error: RoomcastError) => void;
+}
+
+/** Not reasons to give a subscription up, but to ask again. */
+const PASSING = new Set(["timeout", "rate_limited", "unavailable", "internal"]);
+
+export interface SubscriptionsListener {
+  reset(what: { sessionId: string; position: Position }): void;
+  lost(what: { sessionId: string; chatId: string | null; error: RoomcastError }): void;
+  /** Whether everything is up to date may have changed. */
+  changed(): void;
+}
+
+/** What is followed, and how each new connection comes to know it. */
+export class Subscriptions {
+  private readonly streams = new Map<string, SessionStream>();
+  private waiters: Waiter[] = [];
+  private link: Link | null = null;
+  private readonly backoff: Backoff;
+
+  constructor(
+    private readonly listener: SubscriptionsListener,
+    random: () => number,
+  ) {
+    this.backoff = new Backoff({ delayMs: 1_000, delayMaxMs: 30_000, jitter: 0.5 }, random);
+  }
+
+  get upToDate(): boolean {
+    return [...this.streams.values()].every((stream) => stream.upToDate);
+  }
+
+  stream(sessionId: string): SessionStream | undefined {
+    return this.streams.get(sessionId);
+  }
+
+  connected(link: Link): void {
+    this.link = link;
+    for (const stream of this.streams.values()) this.sync(stream);
+  }
+
+  disconnected(): void {
+    this.link = null;
+    for (const stream of this.streams.values()) stream.connectionLost();
+  }
+
+  add(sessionId: string, part: Part, position?: Position): Promise<Subscribed> {
+    let stream = this.streams.get(sessionId);
+    if (!stream) this.streams.set(sessionId, (stream = new SessionStream(sessionId)));
+    stream.wanted.add(part);
+    if (position) stream.startFrom(position);
+    return new Promise((resolve, reject) => {
+      this.waiters.push({ stream, part, resolve, reject });
+      this.sync(stream);
+    });
+  }
+
+  remove(sessionId: string, part: Part): void {
+    const stream = this.streams.get(sessionId);
+    if (!stream?.wanted.delete(part)) return;
+    this.settle(stream, part, (waiter) => waiter.reject(new RoomcastError("aborted", "unsubscribed")));
+    this.sync(stream);
+  }
+
+  /** Nobody will answer any more. */
+  abandon(error: RoomcastError): void {
+    for (const waiter of this.waiters.splice(0)) waiter.reject(error);
+  }
+
+  /** Tells the server, one request after the other, what of this session is wanted and it does not know yet. */
+  private sync(stream: SessionStream): void {
+    const link = this.link;
+    if (!link?.isUp || stream.syncing) return;
+    const { sessionId } = stream;
+    const missing = stream.missing();
+    const [part] = missing;
+    if (part !== undefined) {
+      // A position starts the stream anew for all that it holds: so it goes with the last part, once.
+      const position = stream.restarting && missing.length === 1 ? stream.position : null;
+      stream.syncing = true;
+      link.request("subscribe", { ...address(sessionId, part), ...(position && { position }) }, (error, data) => {
+        if (link !== this.link) return;
+        stream.syncing = false;
+        if (data) this.subscribed(stream, part, data, position !== null);
+        else if (error) this.refused(link, stream, part, error);
+      });
+      return;
+    }
+    const [surplus] = stream.surplus();
+    if (surplus !== undefined) {
+      stream.syncing = true;
+      link.request("unsubscribe", address(sessionId, surplus), () => {
+        if (link !== this.link) return;
+        stream.syncing = false;
+        stream.held.delete(surplus);
+        this.sync(stream);
+      });
+      return;
+    }
+    if (stream.wanted.size === 0) this.streams.delete(sessionId);
+    this.listener.changed();
+  }
+
+  private subscribed(stream: SessionStream, part: Part, answer: Subscribed, restarted: boolean): void {
+    const { sessionId } = stream;
+    this.backoff.reset();
+    stream.held.add(part);
+    if (restarted && answer.recovered) {
+      stream.recovered(answer.position);
+    } else if (restarted) {
+      stream.begin(answer.position);
+      this.listener.reset({ sessionId, position: answer.position });
+    } else if (!stream.position) {
+      stream.begin(answer.position);
+    }
+    this.settle(stream, part, (waiter) => waiter.resolve(answer));
+    this.sync(stream);
+  }
+
+  private refused(link: Link, stream: SessionStream, part: Part, error: RoomcastError): void {
+    if (error.code === "disconnected") return;
+    if (PASSING.has(error.code)) {
+      stream.syncing = true;
+      setTimeout(() => {
+        if (link !== this.link) return;
+        stream.syncing = false;
+        this.sync(stream);
+      }, this.backoff.next());
+      return;
+    }
+    stream.wanted.delete(part);
+    // The part that was to carry the position may be the one that is gone: ask for the others again.
+    if (stream.restarting) stream.held.clear();
+    this.settle(stream, part, (waiter) => waiter.reject(error));
+    this.listener.lost({ sessionId: stream.sessionId, chatId: part, error });
+    this.sync(stream);
+  }
+
+  private settle(stream: SessionStream, part: Part, how: (waiter: Waiter) => void): void {
+    const mine = this.waiters.filter((waiter) => waiter.stream === stream && waiter.part === part);
+    this.waiters = this.waiters.filter((waiter) => !mine.includes(waiter));
+    mine.forEach(how);
+  }
+}
+
+function address(sessionId: string, part: Part): { sessionId: string; chatId?: string } {
+  return part === null ? { sessionId } : { sessionId, chatId: part };
+}
