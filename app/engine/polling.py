@@ -21,34 +21,38 @@ _LARGE_ANSWER = 16_384
 class Answer:
     """A large answer to a poll, on its way through the HTTP server."""
 
-    __slots__ = ("_connection", "_left", "_transport")
+    __slots__ = ("_left", "_number", "_polling", "_transport")
 
-    def __init__(self, connection: "Connection", transport: asyncio.BaseTransport) -> None:
-        self._connection, self._transport = connection, cast(asyncio.WriteTransport, transport)
+    def __init__(self, polling: "Polling", transport: asyncio.BaseTransport) -> None:
+        self._polling, self._transport = polling, cast(asyncio.WriteTransport, transport)
+        self._number = polling.polls
         self._left: int | None = None
 
     def check(self, _due: float) -> None:
         """Bytes have waited for a while: drop the connection if the client takes none."""
-        if self._transport.is_closing():
+        connection = self._polling.connection
+        # Who polls again has read it; what waits on the same transport is then of later answers.
+        if self._number != self._polling.polls or connection.closed or self._transport.is_closing():
             return
         left = self._transport.get_write_buffer_size() + unsent(self._transport)
         if self._left is not None and left >= self._left > 0:
             reset(self._transport)
-            self._connection.close("slow reader")
+            connection.close("slow reader")
         elif left > 0:
             self._left = left
-            self._connection.server.answers.add(self)
+            connection.server.answers.add(self)
 
 
 class Polling:
     """What a connection needs only while it polls."""
 
-    __slots__ = ("_transport", "_waiter", "connection", "packets", "posting", "size")
+    __slots__ = ("_transport", "_waiter", "connection", "packets", "polls", "posting", "size")
 
     def __init__(self, connection: "Connection") -> None:
         self.connection = connection
         self.packets: list[Message] = []
         self.size = 0
+        self.polls = 0  # so far
         self.posting = False  # a POST is being read
         self._waiter: asyncio.Future[None] | None = None  # of the poll that waits
         self._transport: asyncio.BaseTransport | None = None
@@ -101,11 +105,12 @@ class Polling:
     def answered(self, transport: asyncio.BaseTransport | None, size: int) -> None:
         """An answer of this size goes out: see to it that the client reads it, if the kernel may not take it whole."""
         if transport is not None and size > _LARGE_ANSWER:
-            self.connection.server.answers.add(Answer(self.connection, transport))
+            self.connection.server.answers.add(Answer(self, transport))
 
     async def poll(self, transport: asyncio.BaseTransport | None) -> str | None:
         """The body that answers a polling GET; None if it must not be there, and has ended the connection."""
         connection = self.connection
+        self.polls += 1
         if self._waiter is not None:
             connection.close("transport error")
             return None

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from app.engine import Limits
+from app.engine.polling import Answer
 
 from .client import Socket, frame
 from .conftest import Serve, Site, until
@@ -276,6 +277,38 @@ async def test_a_poll_whose_answer_is_not_read_is_reset(serve: Serve) -> None:
         with pytest.raises(ConnectionError):
             await read_to_the_end()
         sock.close()
+
+
+class Full:
+    """A transport on which as much waits whenever one looks."""
+
+    aborted = False
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 30_000
+
+    def get_extra_info(self, name: str) -> None:
+        return None
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+@pytest.mark.parametrize("polls_on", [True, False])
+async def test_a_client_that_polls_large_answers_all_the_time_is_kept(site: Site, polls_on: bool) -> None:
+    """Something is always on its way to it, but who polls again has read the answer before; who does not, has not."""
+    async with await site.polling() as polling:
+        connection, full = site.server.eio.sockets[polling.sid], Full()
+        answer = Answer(connection.polling, full)  # type: ignore[arg-type]
+        answer.check(0)
+        if polls_on:
+            site.server.push(site.sids[0], "event")
+            await polling.poll()
+        answer.check(0)
+        assert full.aborted is connection.closed is not polls_on
 
 
 async def test_an_upgrade_with_much_waiting_is_checked_like_the_rest(serve: Serve) -> None:
