@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -67,6 +68,14 @@ class _EngineCollector(Collector):
             yield family
 
 
+def _tasks() -> int:
+    """Of the loop in which the figures are rendered."""
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:  # somebody looks at them outside of one
+        return 0
+
+
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -108,6 +117,7 @@ class Metrics:
         )
         self.refused = Counter("roomcast_refused", "What was refused, by reason", ["reason"], registry=r)
         self.requests = Counter("roomcast_http_requests", "HTTP requests, by status", ["status"], registry=r)
+        Gauge("roomcast_tasks", "Tasks of the event loop", registry=r).set_function(_tasks)
 
     def stored(self, outcome: Outcome) -> None:
         """Count what a commit brought."""
