@@ -152,7 +152,7 @@ def _listen(host: str, port: int) -> socket.socket:
 def _welcome(effective: Settings, port: int) -> None:
     """What a person needs next, on standard output."""
     tokens = Tokens(auth_secret(effective))
-    agent = tokens.mint("agent", sessions=["*"], scopes=["read", "write"], lifetime=DAY)
+    agent = tokens.mint("agent", sessions=["*", WELCOME_SESSION], scopes=["read", "write"], lifetime=DAY)
     bot = tokens.mint("bot", sessions=[WELCOME_SESSION], scopes=["ingest"], lifetime=DAY)
     host = "127.0.0.1" if effective.host in ("0.0.0.0", "127.0.0.1") else effective.host  # noqa: S104
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
