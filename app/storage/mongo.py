@@ -18,7 +18,6 @@ from bson.codec_options import CodecOptions
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import (
-    CollectionInvalid,
     ConnectionFailure,
     DuplicateKeyError,
     ExecutionTimeout,
@@ -79,8 +78,7 @@ class Store:
                     "Start mongod with --replSet rs0 and run rs.initiate() once; one member is enough."
                 )
             for collection in (self.meta, self.sessions, self.events, self.messages, self.chats, self.aliases):
-                with contextlib.suppress(CollectionInvalid):
-                    await self._db.create_collection(collection.name)
+                await self._make_collection(collection.name)
             await self.events.create_indexes(
                 [
                     IndexModel([("sessionId", ASCENDING), ("seq", ASCENDING)], unique=True),
@@ -112,6 +110,13 @@ class Store:
             if version != SCHEMA_VERSION:
                 raise SetupError(f"The database has schema {version}, this version of Roomcast needs {SCHEMA_VERSION}.")
             self.epoch = await self._put_once("epoch", secrets.token_urlsafe(9))
+
+    async def _make_collection(self, name: str) -> None:
+        try:
+            await self._db.create_collection(name, check_exists=False)
+        except OperationFailure as error:
+            if error.code != 48:  # NamespaceExists: it is there, perhaps since another server was first
+                raise
 
     async def _put_once(self, name: str, value: Any) -> Any:
         try:
