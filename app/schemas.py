@@ -312,7 +312,8 @@ def load_message(value: object, session_id: str, received_at: datetime, pointer:
 
 def check_session_id(value: str) -> None:
     """Raises AppError `invalid` for what cannot name a session."""
-    _load_one(_SESSION_ID_FIELD, value, "sessionId")
+    if not SESSION_ID.match(value):
+        _load_one(_SESSION_ID_FIELD, value, "sessionId")
 
 
 def load_chat_id(value: str) -> str:
