@@ -23,14 +23,13 @@ from app.domain.models import Chat, Command, MarkRead, MessageResult, StoreMessa
 from app.errors import AppError, Unavailable
 from app.metrics import Metrics
 from app.services.publisher import Publisher
-from app.storage.mongo import Store
+from app.storage.mongo import PARALLEL_WRITES, Store
 from app.storage.writer import Conflict, Writer
 
 log = structlog.get_logger(__name__)
 
 BATCH_COMMANDS = 500
 BATCH_BYTES = 256 * 1024
-PARALLEL_WRITES = 8
 IDLE_WRITERS = 64
 """Writers kept for sessions that are quiet; each holds one of the database's sessions."""
 ABANDONED_AFTER_SECONDS = 0.5

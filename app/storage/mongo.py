@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Collection
-from typing import Any, Final
+from collections.abc import AsyncIterator, Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
 
 import pymongo
 from bson.codec_options import CodecOptions
@@ -39,8 +40,14 @@ SCHEMA_VERSION: Final = 1
 TRANSACTION_LIFETIME_SECONDS: Final = 5
 """An abandoned transaction holds its session for at most this long, where the server is set up as we advise."""
 
+PARALLEL_WRITES: Final = 8
+"""Transactions under way at once, each of another session."""
+
 _ABANDONED_MICROSECONDS = 1_000_000
 _APP_NAME = "roomcast"
+
+
+Result = TypeVar("Result")
 
 
 class SetupError(Exception):
@@ -66,6 +73,7 @@ class Store:
         self.messages: AsyncIOMotorCollection[Document] = self._db["messages"]
         self.chats: AsyncIOMotorCollection[Document] = self._db["chats"]
         self.aliases: AsyncIOMotorCollection[Document] = self._db["aliases"]
+        self._threads = ThreadPoolExecutor(PARALLEL_WRITES, thread_name_prefix="writer")
         self.epoch = ""
 
     async def prepare(self, retention_days: int) -> None:
@@ -155,6 +163,7 @@ class Store:
             await self._client.admin.command("ping", read_preference=ReadPreference.PRIMARY)
 
     def close(self) -> None:
+        self._threads.shutdown(wait=False)
         self._client.close()
 
     # reading
@@ -240,7 +249,18 @@ class Store:
 
     async def writer(self, session_id: str) -> Writer:
         async with self.bounded():
-            return Writer(self, session_id, await self._client.start_session())
+            session = await self._client.start_session()
+        return Writer(self._run, self._db.delegate, session_id, session.delegate)
+
+    async def _run(self, function: Callable[..., Result], *args: Any) -> Result:
+        """Call a function that asks the database, in a thread."""
+
+        def call() -> Result:
+            with pymongo.timeout(self._timeout):
+                return function(*args)
+
+        async with self.bounded():
+            return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     async def end_abandoned(self) -> int:
         """End transactions of ours that nobody has touched for a second: their server was killed or is frozen.

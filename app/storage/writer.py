@@ -8,10 +8,12 @@ hole. Commits are acknowledged by a majority and in the journal.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from typing import Any
 
 from pymongo import InsertOne, ReplaceOne
+from pymongo.client_session import ClientSession
+from pymongo.database import Database
 from pymongo.errors import AutoReconnect, BulkWriteError, DuplicateKeyError, PyMongoError
 from pymongo.read_concern import ReadConcern
 
@@ -22,8 +24,12 @@ from app.domain.models import Alias, Chat, Command, Key, Message, StoreMessages
 from app.errors import Unavailable
 from app.storage.documents import MAJORITY, Document, dump_chat, dump_event, dump_message, load_chat, load_message
 
-if TYPE_CHECKING:
-    from app.storage.mongo import Store
+Run = Callable[..., Awaitable[Any]]
+"""Calls a function in one of the store's threads, within its time-out, with its errors."""
+
+
+_ALL = 10_000
+"""Documents that an answer may bring at once: more than a batch touches, so that there is one answer."""
 
 
 class Conflict(Exception):
@@ -31,47 +37,49 @@ class Conflict(Exception):
 
 
 class Writer:
-    """Writes one session. It keeps one ClientSession, so that its next transaction ends one that it left behind."""
+    """Writes one session. It keeps one ClientSession, so that its next transaction ends one that it left behind.
 
-    def __init__(self, store: Store, session_id: str, client_session: Any) -> None:
-        self._store, self._session_id, self._client_session = store, session_id, client_session
+    A transaction is a dozen calls to the database, one after the other. They are made in one go in one of the store's
+    threads, through the driver below motor: motor would hand each of them to a thread and back, which costs more than
+    the calls themselves.
+    """
+
+    def __init__(self, run: Run, database: Database[Document], session_id: str, client_session: ClientSession) -> None:
+        self._run, self._database = run, database
+        self._session_id, self._client_session = session_id, client_session
 
     async def apply(self, commands: Sequence[Command]) -> Outcome:
         """One attempt to apply the commands in one transaction: all of it or nothing.
 
         Raises Conflict (nothing was written; try again), Unavailable (it may or may not have been written).
         """
+        outcome: Outcome = await self._run(self._attempt, commands)
+        return outcome
+
+    async def end(self) -> None:
+        with contextlib.suppress(Unavailable, PyMongoError):
+            await self._run(self._client_session.end_session)
+
+    def _attempt(self, commands: Sequence[Command]) -> Outcome:
         committing = False
         try:
-            async with self._store.bounded():
-                async with self._client_session.start_transaction(
-                    read_concern=ReadConcern("snapshot"), write_concern=MAJORITY
-                ):
-                    outcome = ledger.apply(self._session_id, await self._known(commands), commands, now())
-                    await self._write(outcome)
-                    committing = True
-                return outcome
-        except Unavailable as error:
-            cause = error.__cause__
-            if isinstance(cause, PyMongoError) and not cause.timeout and not committing and _is_transient(cause):
-                raise Conflict from error
-            raise
+            with self._client_session.start_transaction(read_concern=ReadConcern("snapshot"), write_concern=MAJORITY):
+                outcome = ledger.apply(self._session_id, self._known(commands), commands, now())
+                self._write(outcome)
+                committing = True
+            return outcome
         except PyMongoError as error:
             if error.has_error_label("UnknownTransactionCommitResult"):
                 raise Unavailable("The database did not say whether it stored this. Repeat it.") from error
-            if _is_transient(error):
+            if _is_transient(error) and not error.timeout and not (committing and isinstance(error, AutoReconnect)):
                 raise Conflict from error
             raise
 
-    async def end(self) -> None:
-        with contextlib.suppress(PyMongoError):
-            await self._client_session.end_session()
-
-    async def _known(self, commands: Sequence[Command]) -> Known:
-        store, in_session = self._store, self._client_session
-        document = await store.sessions.find_one({"_id": self._session_id}, session=in_session)
+    def _known(self, commands: Sequence[Command]) -> Known:
+        database, in_session = self._database, self._client_session
+        document = database["sessions"].find_one({"_id": self._session_id}, session=in_session)
         seq, has_aliases = (document["seq"], document.get("hasAliases", False)) if document else (0, False)
-        aliases = Aliases(await self._aliases(commands) if has_aliases else ())
+        aliases = Aliases(self._aliases(commands) if has_aliases else ())
         # Names as the ledger will find them: what a command tells of people is learned before it and kept after it.
         learned = Aliases(aliases)
         keys: set[Key] = set()
@@ -86,16 +94,16 @@ class Writer:
                 marks[command.chat_id] = min(command.seq, marks.get(command.chat_id, command.seq))
         if seq == 0:
             return Known(0, aliases, {}, {}, {})
-        chats = await self._chats({chat_id for chat_id, _ in keys} | marks.keys())
-        messages = await self._messages(keys)
+        chats = self._chats({chat_id for chat_id, _ in keys} | marks.keys())
+        messages = self._messages(keys)
         unread: dict[str, list[int]] = {}
         for chat_id, mark in marks.items():
             chat = chats.get(chat_id)
             if chat and chat.last_seq > (above := max(mark, chat.read_seq)):
-                unread[chat_id] = await self._unread(chat_id, above)
+                unread[chat_id] = self._unread(chat_id, above)
         return Known(seq, aliases, chats, messages, unread)
 
-    async def _aliases(self, commands: Sequence[Command]) -> list[Alias]:
+    def _aliases(self, commands: Sequence[Command]) -> list[Alias]:
         names: set[str] = set()
         for command in commands:
             if isinstance(command, StoreMessages):
@@ -109,15 +117,15 @@ class Writer:
             return []
         wanted = list(names)
         query = {"sessionId": self._session_id, "$or": [{"lid": {"$in": wanted}}, {"address": {"$in": wanted}}]}
-        found = [d async for d in self._store.aliases.find(query, session=self._client_session)]
+        found = self._database["aliases"].find(query, session=self._client_session, batch_size=_ALL)
         return [Alias(d["lid"], d["address"]) for d in found]
 
-    async def _chats(self, chat_ids: Collection[str]) -> dict[str, Chat]:
+    def _chats(self, chat_ids: Collection[str]) -> dict[str, Chat]:
         query = {"sessionId": self._session_id, "chatId": {"$in": list(chat_ids)}}
-        cursor = self._store.chats.find(query, session=self._client_session)
-        return {document["chatId"]: load_chat(document) async for document in cursor}
+        cursor = self._database["chats"].find(query, session=self._client_session, batch_size=_ALL)
+        return {document["chatId"]: load_chat(document) for document in cursor}
 
-    async def _messages(self, keys: Iterable[Key]) -> dict[Key, Message]:
+    def _messages(self, keys: Iterable[Key]) -> dict[Key, Message]:
         by_chat: dict[str, list[str]] = {}
         for chat_id, message_id in keys:
             by_chat.setdefault(chat_id, []).append(message_id)
@@ -125,24 +133,24 @@ class Writer:
             return {}
         wanted = [{"chatId": chat_id, "messageId": {"$in": ids}} for chat_id, ids in by_chat.items()]
         query = {"sessionId": self._session_id, "$or": wanted}
-        cursor = self._store.messages.find(query, session=self._client_session)
-        return {(d["chatId"], d["messageId"]): load_message(d) async for d in cursor}
+        cursor = self._database["messages"].find(query, session=self._client_session, batch_size=_ALL)
+        return {(d["chatId"], d["messageId"]): load_message(d) for d in cursor}
 
-    async def _unread(self, chat_id: str, mark: int) -> list[int]:
+    def _unread(self, chat_id: str, mark: int) -> list[int]:
         query = {"sessionId": self._session_id, "chatId": chat_id, "seq": {"$gt": mark}, "fromMe": False}
-        cursor = self._store.messages.find(query, {"seq": 1}, session=self._client_session)
-        return [document["seq"] async for document in cursor]
+        cursor = self._database["messages"].find(query, {"seq": 1}, session=self._client_session, batch_size=_ALL)
+        return [document["seq"] for document in cursor]
 
-    async def _write(self, outcome: Outcome) -> None:
-        store, in_session, session_id = self._store, self._client_session, self._session_id
+    def _write(self, outcome: Outcome) -> None:
+        database, in_session, session_id = self._database, self._client_session, self._session_id
         if not outcome.events and not outcome.new_aliases:
             return
         change: Document = {"$inc": {"seq": len(outcome.events)}}
         if outcome.new_aliases:
             change["$set"] = {"hasAliases": True}
-        await store.sessions.update_one({"_id": session_id}, change, upsert=True, session=in_session)
+        database["sessions"].update_one({"_id": session_id}, change, upsert=True, session=in_session)
         for alias in outcome.new_aliases:
-            await store.aliases.update_one(
+            database["aliases"].update_one(
                 {"sessionId": session_id, "lid": alias.lid},
                 {"$set": {"address": alias.address}},
                 upsert=True,
@@ -150,15 +158,15 @@ class Writer:
             )
         if not outcome.events:
             return
-        await store.events.insert_many([dump_event(event) for event in outcome.events], session=in_session)
+        database["events"].insert_many([dump_event(event) for event in outcome.events], session=in_session)
         writes: list[Any] = [InsertOne(dump_message(m)) for m in outcome.new_messages.values()]
         writes += [
             ReplaceOne({"sessionId": session_id, "chatId": m.chat_id, "messageId": m.message_id}, dump_message(m))
             for m in outcome.changed_messages.values()
         ]
         if writes:
-            await store.messages.bulk_write(writes, session=in_session)
-        await store.chats.bulk_write(
+            database["messages"].bulk_write(writes, session=in_session)
+        database["chats"].bulk_write(
             [
                 ReplaceOne({"sessionId": session_id, "chatId": chat.chat_id}, dump_chat(chat), upsert=True)
                 for chat in outcome.chats.values()
