@@ -49,8 +49,11 @@ class Aliases:
 
     def learn(self, alias: Alias) -> bool:
         """Whether that was news."""
-        if self._addresses.get(alias.lid) == alias.address:
+        before = self._addresses.get(alias.lid)
+        if before == alias.address:
             return False
+        if before is not None:
+            self._lids[before].remove(alias.lid)
         self._addresses[alias.lid] = alias.address
         self._lids.setdefault(alias.address, []).append(alias.lid)
         return True
