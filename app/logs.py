@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 import structlog
+from aiohttp.http_exceptions import HttpProcessingError
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 """Of the HTTP request that is being answered."""
@@ -42,9 +43,17 @@ def configure(level: str, form: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *errors, render],
         )
     )
+    handler.addFilter(_without_bytes_of_requests)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(number, logging.WARNING) if level != "debug" else logging.INFO)
+
+
+def _without_bytes_of_requests(record: logging.LogRecord) -> bool:
+    """aiohttp logs what it could not read as HTTP with the bytes themselves, in which there may be a token."""
+    if record.exc_info and isinstance(record.exc_info[1], HttpProcessingError):
+        record.exc_info = record.exc_text = None
+    return True
 
 
 def _add_request_id(logger: Any, method: str, entry: structlog.typing.EventDict) -> structlog.typing.EventDict:

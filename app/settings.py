@@ -250,6 +250,8 @@ def _check(values: dict[str, Any], faults: dict[str, list[str]]) -> None:
         fault("LOG_LEVEL", "Must be debug, info, warning or error.")
     if values["log_format"] not in ("json", "console", "auto"):
         fault("LOG_FORMAT", "Must be json, console or auto.")
+    if values["mongodb_uri"] and not values["mongodb_uri"].startswith(("mongodb://", "mongodb+srv://")):
+        fault("MONGODB_URI", "Must begin with mongodb:// or mongodb+srv://.")
     if values["mongodb_uri"] and not values["auth_secret"]:
         fault("AUTH_SECRET", "Must be set where MONGODB_URI is, to be the same for all servers and restarts.")
     least, most = values["reconnect_delay_ms"], values["reconnect_delay_max_ms"]

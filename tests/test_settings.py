@@ -90,6 +90,8 @@ def test_lists(monkeypatch: pytest.MonkeyPatch) -> None:
         ("ALLOWED_ORIGINS", "https://example.com:http"),
         ("ALLOWED_ORIGINS", "http://[::1"),
         ("ALLOWED_ORIGINS", "https://example.com,,"),
+        ("MONGODB_URI", "localhost:27017"),
+        ("MONGODB_URI", "http://localhost"),
         ("TRUSTED_PROXIES", "proxy.example.com"),
         ("TRUSTED_PROXIES", "10.0.0.0/33"),
         ("EVENT_RETENTION_DAYS", "0"),
@@ -106,6 +108,7 @@ def test_lists(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_what_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     """What cannot be meant is refused under its name."""
+    monkeypatch.setenv("AUTH_SECRET", "x" * 32)
     assert faults(monkeypatch, **{name: value}) == [name]
 
 
