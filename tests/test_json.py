@@ -6,7 +6,7 @@ import json as standard
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app import json
@@ -23,6 +23,7 @@ _values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(_values)
 def test_what_is_json_is_read(value: Any) -> None:
     """Every value comes in as it went out, in both readings."""

@@ -278,19 +278,19 @@ async def test_junk(site: Site, watcher: Client) -> None:
     await watcher.has(*range(1, await site.seq("shop") + 1))
 
 
-@pytest.mark.parametrize("body", [b"", b"not json", b"{", b'{"event":', b"[" * 100_000])
-async def test_not_json(site: Site, watcher: Client, body: bytes) -> None:
+async def test_not_json(site: Site, watcher: Client) -> None:
     """What is no JSON is answered 400."""
-    answer = await send(site, body)
-    assert (answer.status, answer.body["code"]) == (400, "malformed")
+    for body in (b"", b"not json", b"{", b'{"event":', b"[" * 100_000):
+        answer = await send(site, body)
+        assert (answer.status, answer.body["code"]) == (400, "malformed"), (body[:20], answer)
     await watcher.fence()
     assert watcher.events == []
 
 
-@pytest.mark.parametrize("body", [b"null", b"1", b'"x"', b"[]", b"{}", b"[null, 1, []]", b'{"event": {"$ne": 1}}'])
-async def test_json_of_any_kind(site: Site, watcher: Client, body: bytes) -> None:
+async def test_json_of_any_kind(site: Site, watcher: Client) -> None:
     """JSON that is no event is answered 200 with no results."""
-    assert (await send(site, body)).results == []
+    for body in (b"null", b"1", b'"x"', b"[]", b"{}", b"[null, 1, []]", b'{"event": {"$ne": 1}}'):
+        assert (await send(site, body)).results == []
     await watcher.fence()
     assert watcher.events == []
 

@@ -305,8 +305,8 @@ async def test_config(tmp_path: Path) -> None:
 async def test_bad_settings(tmp_path: Path) -> None:
     """Bad settings end every command with code 2 and all faults at once, and start nothing."""
     bad = {"PORT": "x", "LOG_LEVEL": "loud", "PING_INTERVAL": "-1", "MONGODB_URI": "mongodb://x:pa55word@y/"}
-    for command in ("serve", "token", "config"):
-        code, out, err = await run(command, DATA_DIR=str(tmp_path / "data"), **bad)
+    commands = [run(command, DATA_DIR=str(tmp_path / "data"), **bad) for command in ("serve", "token", "config")]
+    for code, out, err in await asyncio.gather(*commands):
         assert (code, out) == (2, "")
         named = [line.partition(":")[0] for line in err.splitlines()[1:]]
         assert named == ["AUTH_SECRET", "LOG_LEVEL", "PING_INTERVAL", "PORT"]

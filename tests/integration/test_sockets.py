@@ -324,46 +324,48 @@ async def test_bad_payloads(site: Site, connect_client: Any) -> None:
     assert await site.seq("shop") == 1
 
 
-@pytest.mark.parametrize(
-    "packet",
-    [
-        '42["connect",{}]',
-        '42["connect","x",{"token":"x"}]',
-        '427["disconnect"]',
-        '42["disconnect","transport close"]',
-        '42["connect_error",{}]',
-        '427[1,{"sessionId":"shop"}]',
-        "427[null]",
-        '427[{"$ne":1},{}]',
-        '427[["subscribe"],{"sessionId":"shop"}]',
-        "427[]",
-        '427{"0":"subscribe"}',
-        "427",
-        '42["subscribe",{"sessionId":"shop"}',
-        '42["subscribe",NaN]',
-        '42["subscribe",' + "[" * 900 + "]" * 900 + "]",
-        '451-["subscribe",{"_placeholder":true,"num":0}]x',
-        '459999999999-["subscribe"]',
-        "40" + '{"token":"again"}',
-        "47",
-        "9",
-        "",
-        "4" + "x" * 70_000,
-    ],
-    ids=lambda packet: packet[:24],
+FORGED = (
+    '42["connect",{}]',
+    '42["connect","x",{"token":"x"}]',
+    '427["disconnect"]',
+    '42["disconnect","transport close"]',
+    '42["connect_error",{}]',
+    '427[1,{"sessionId":"shop"}]',
+    "427[null]",
+    '427[{"$ne":1},{}]',
+    '427[["subscribe"],{"sessionId":"shop"}]',
+    "427[]",
+    '427{"0":"subscribe"}',
+    "427",
+    '42["subscribe",{"sessionId":"shop"}',
+    '42["subscribe",NaN]',
+    '42["subscribe",' + "[" * 900 + "]" * 900 + "]",
+    '451-["subscribe",{"_placeholder":true,"num":0}]x',
+    '459999999999-["subscribe"]',
+    "40" + '{"token":"again"}',
+    "47",
+    "9",
+    "",
+    "4" + "x" * 70_000,
 )
-async def test_forged_packets(site: Site, connect_client: Any, packet: str) -> None:
+
+
+async def test_forged_packets(site: Site, connect_client: Any) -> None:
     """What no client of the protocol says closes that connection, runs no handler, and touches nobody else."""
     witness: Client = await connect_client()
     await witness.subscribe("shop")
-    async with raw(site) as client:
-        assert (await client.connect(auth(mint()))).startswith("40{")
-        assert (await client.ask('["subscribe",{"sessionId":"shop"}]'))["ok"]
-        await client.send(packet)
-        begun = time.monotonic()
-        said = await client.closed()
-        assert time.monotonic() - begun < 5
-        assert not any(one.startswith(("40", "42")) for one in said if isinstance(one, str))
+
+    async def forge(packet: str) -> None:
+        async with raw(site) as client:
+            assert (await client.connect(auth(mint()))).startswith("40{")
+            assert (await client.ask('["subscribe",{"sessionId":"shop"}]'))["ok"]
+            await client.send(packet)
+            begun = time.monotonic()
+            said = await client.closed()
+            assert time.monotonic() - begun < 5, packet[:50]
+            assert not any(one.startswith(("40", "42")) for one in said if isinstance(one, str)), packet[:50]
+
+    await asyncio.gather(*(forge(packet) for packet in FORGED))
     await site.post("shop", message())
     await witness.has(1)
     await witness.fence()

@@ -184,10 +184,12 @@ MALFORMED = {
 }
 
 
-@pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED)
-async def test_malformed(site: Site, watcher: Client, body: bytes) -> None:
+async def test_malformed(site: Site, watcher: Client) -> None:
     """What is not JSON, or nested beyond all use, is answered 400 and leaves nothing."""
-    check_problem(await send(site, body), 400, "malformed")
+    for name, body in MALFORMED.items():
+        answer = await send(site, body)
+        assert answer.status == 400, (name, answer)
+        check_problem(answer, 400, "malformed")
     await check_nothing_happened(site, watcher)
 
 
@@ -259,12 +261,12 @@ async def test_bodies_in_pieces(site: Site) -> None:
     assert (await send(site, gzip.compress(body), headers={"Content-Encoding": "gzip"})).results[0]["seq"] == 2
 
 
-@pytest.mark.parametrize(
-    "kind", ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=utf-16", "text/json", ""]
-)
-async def test_content_type(site: Site, watcher: Client, kind: str) -> None:
+async def test_content_type(site: Site, watcher: Client) -> None:
     """What does not say that it is JSON in UTF-8 is answered 415."""
-    check_problem(await send(site, json.dumps(GOOD), headers={"Content-Type": kind}), 415, "unsupported_media_type")
+    form = "application/x-www-form-urlencoded"
+    for kind in ("text/plain", form, "application/json; charset=utf-16", "text/json", "application/json5", ""):
+        answer = await send(site, json.dumps(GOOD), headers={"Content-Type": kind})
+        check_problem(answer, 415, "unsupported_media_type")
     await check_nothing_happened(site, watcher)
 
 
@@ -360,12 +362,12 @@ async def test_who_may(site: Site, watcher: Client) -> None:
     await check_nothing_happened(site, watcher)
 
 
-@pytest.mark.parametrize("session", ["a%20b", "a%2Fb", "x" * 65, "%C3%BC", "a%00", "%2A", "..%20"])
-async def test_what_cannot_name_a_session(site: Site, session: str) -> None:
+async def test_what_cannot_name_a_session(site: Site) -> None:
     """A name that no session can have is refused before anything is read."""
-    answer = await send(site, json.dumps(GOOD), session)
-    assert answer.status in (404, 422)
-    assert answer.body["code"] in ("not_found", "invalid")
+    for session in ("a%20b", "a%2Fb", "x" * 65, "%C3%BC", "a%00", "%2A", "..%20"):
+        answer = await send(site, json.dumps(GOOD), session)
+        check_problem(answer, *((422, "invalid") if answer.status == 422 else (404, "not_found")))
+    assert (await site.get("/api/v1/sessions")).body["data"] == []
 
 
 @contextlib.asynccontextmanager
