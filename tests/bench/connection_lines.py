@@ -154,9 +154,9 @@ async def moves(bench: Bench) -> None:
     times = bench.size(20_000, 2_000)
     async with servers.engine_server() as engine:
         await bench.load.ask(do="open", group="rooms", port=engine.port, count=101, rooms=1)
-        for _ in range(bench.rounds):
+        for number in range(bench.rounds):
             costs = {}
-            for others in (few, many):
+            for others in alternating(number, [few, many]):
                 answer = await engine.ask(churn={"others": others, "times": times})
                 costs[others] = answer["seconds"]
             alone.rounds.append({US: costs[many] / costs[few], "busy": 0.0, "pair_us": 1e6 * costs[few]})

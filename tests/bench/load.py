@@ -17,7 +17,6 @@ import itertools
 import json
 import os
 import random
-import resource
 import select
 import socket
 import struct
@@ -165,12 +164,25 @@ class Client:
     """One websocket."""
 
     __slots__ = (
-        "_asked", "_buffer", "_plan", "_then", "bytes", "events", "frame", "group", "index", "loop", "sock", "state",
-    )  # fmt: skip
+        "_asked",
+        "_buffer",
+        "_inflate",
+        "_then",
+        "bytes",
+        "events",
+        "frame",
+        "group",
+        "index",
+        "loop",
+        "plan",
+        "sock",
+        "state",
+    )
 
     def __init__(self, loop: Loop, group: Group, plan: Plan, then: Callable[[], None]) -> None:
-        self.loop, self.group, self._plan, self._then = loop, group, plan, then
+        self.loop, self.group, self.plan, self._then = loop, group, plan, then
         self._buffer = bytearray()
+        self._inflate: Any = zlib.decompressobj(-15) if plan.deflate else None
         self.bytes = self.events = self.frame = self._asked = 0
         self.index = group.opened
         group.opened += 1
@@ -208,16 +220,16 @@ class Client:
             head = bytes(self._buffer[:end]).decode()
             if " 101 " not in head.split("\r\n", 1)[0]:
                 raise Failed(f"{self.group.name}: not upgraded: {head.splitlines()[0]}")
-            if ("permessage-deflate" in head.lower()) != self._plan.deflate and self._plan.deflate:
+            if ("permessage-deflate" in head.lower()) != self.plan.deflate and self.plan.deflate:
                 raise Failed(f"{self.group.name}: deflate was offered and not taken")
             del self._buffer[: end + 4]
-            if self._plan.bare:
+            if self.plan.bare:
                 self._is_ready()
                 return
             self.state = "opening"
         for first, payload, _ in frames(self._buffer):
             if first & 0x40:
-                payload = zlib.decompressobj(-15).decompress(payload + b"\0\0\xff\xff")
+                payload = self._inflate.decompress(payload + b"\0\0\xff\xff")
             self._packet(payload)
 
     def _packet(self, payload: bytes) -> None:
@@ -225,7 +237,7 @@ class Client:
             self.sock.send(PONG)
         elif self.state == "opening" and payload[:1] == b"0":
             self.state = "connecting"
-            self.sock.send(client_frame("40" + self._plan.auth(self.index)))
+            self.sock.send(client_frame("40" + self.plan.auth(self.index)))
         elif self.state == "connecting" and payload[:3] == b"40{":
             self.state = "subscribing"
             self._subscribe()
@@ -238,8 +250,8 @@ class Client:
             raise Failed(f"{self.group.name}: while {self.state}: {payload.decode()}")
 
     def _subscribe(self) -> None:
-        if self._asked < len(self._plan.subscribe):
-            self.ask(self._asked, "subscribe", self._plan.subscribe[self._asked])
+        if self._asked < len(self.plan.subscribe):
+            self.ask(self._asked, "subscribe", self.plan.subscribe[self._asked])
         else:
             self._is_ready()
 
@@ -248,6 +260,7 @@ class Client:
 
     def _is_ready(self) -> None:
         self.state = "ready"
+        self._inflate = None
         self.group.ready += 1
         self.set_reader(self.read_frames)
         self._then()
@@ -507,7 +520,7 @@ class Load:
                 left -= 1
                 return
             asked[client] = number + 1
-            payload = client._plan.subscribe[-1]
+            payload = client.plan.subscribe[-1]
             client.ask(100 + number, second if number % 2 else first, payload)
 
         def answered(client: Client, payload: bytes) -> None:
@@ -669,7 +682,7 @@ class Load:
         lines = [Sender(self.loop, port) for _ in range(pollers)]
         sent: dict[str, float] = {}
         delays: list[float] = []
-        requests = 0
+        requests = empty = empty_bytes = 0
         begun = time.perf_counter() + 0.1
         end = begun + seconds
         chat = ""
@@ -687,11 +700,17 @@ class Load:
                 return
             requests += 1
             asked = time.perf_counter()
+            before = line.sent + line.received
 
             def answered(body: bytes) -> None:
+                nonlocal empty, empty_bytes
                 now = time.perf_counter()
                 last = after
-                for message in json.loads(body)["data"]:
+                messages = json.loads(body)["data"]
+                if not messages:
+                    empty += 1
+                    empty_bytes += line.sent + line.received - before
+                for message in messages:
                     if message["messageId"] in sent:
                         delays.append(now - sent[message["messageId"]])
                     last = message["seq"]
@@ -722,8 +741,8 @@ class Load:
             "delays": delays,
             "messages": len(sent),
             "requests": requests,
-            "sent": sum(line.sent for line in lines),
-            "received": sum(line.received for line in lines) + chosen.taken - taken,
+            "bytes": sum(line.sent + line.received for line in lines) + chosen.taken - taken,
+            "bytes_of_empty": empty_bytes / empty if empty else 0.0,
         }
         for line in [sender, *lines]:
             line.close()
@@ -731,8 +750,6 @@ class Load:
 
 
 def main() -> None:
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     load = Load()
     orders: collections.deque[bytes] = collections.deque()
     rest = bytearray()

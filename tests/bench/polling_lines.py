@@ -14,8 +14,8 @@ CLIENTS = 1_000
 PERIOD = 5.0
 MESSAGE_EVERY = 3.0
 HOUR = 3_600
-HEARTBEAT_BYTES = 3 + 7
-HEARTBEAT_SECONDS = 25
+HEARTBEAT_BYTES, HEARTBEAT_SECONDS = 3 + 7, 25
+POSITION_BYTES, POSITION_SECONDS = 88, 30
 
 
 async def polling(bench: Bench) -> None:
@@ -38,7 +38,6 @@ async def polling(bench: Bench) -> None:
         await subscribers(bench, US, app, clients)
         pushed = await _measure(bench, app, seconds, clients, group=US)
         await bench.load.ask(do="close", group=US)
-    pushed["bytes_an_hour"] += HOUR / HEARTBEAT_SECONDS * HEARTBEAT_BYTES
     line.rounds.append({US: pushed["cpu_an_hour"], "asking": asking["cpu_an_hour"], "busy": asking["busy"]})
     line.more["push"], line.more["asking"] = pushed, asking
 
@@ -52,9 +51,16 @@ async def _measure(bench: Bench, app: Process, seconds: float, clients: int, **h
     spent = app.cpu() - before
     # What was posted in the last seconds is not seen by those who asked just before: they are not counted.
     scale = HOUR / seconds
+    if found["requests"]:
+        silent = found["bytes_of_empty"] * HOUR / PERIOD
+        of_messages = found["bytes"] - found["requests"] * found["bytes_of_empty"]
+    else:
+        silent = HOUR / HEARTBEAT_SECONDS * HEARTBEAT_BYTES + HOUR / POSITION_SECONDS * POSITION_BYTES
+        of_messages = found["bytes"]
     return {
         "requests_an_hour": found["requests"] * scale / clients,
-        "bytes_an_hour": (found["sent"] + found["received"]) * scale / clients,
+        "silent_bytes_an_hour": silent,
+        "bytes_a_message": of_messages / clients / found["messages"],
         "delay_median_s": statistics.median(found["delays"]),
         "delay_p99_s": percentile(found["delays"], 0.99),
         "cpu_an_hour": spent * scale,

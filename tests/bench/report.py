@@ -98,7 +98,8 @@ def beside(line: Rendered) -> list[str]:
 
 POLLING = {
     "requests_an_hour": "requests an hour per client",
-    "bytes_an_hour": "bytes an hour per client",
+    "silent_bytes_an_hour": "bytes an hour per client, when nothing happens",
+    "bytes_a_message": "bytes a message and client beyond that",
     "delay_median_s": "delay until seen, median, s",
     "delay_p99_s": "delay until seen, 99th percentile, s",
     "cpu_an_hour": "server CPU an hour, all clients, s",
@@ -115,8 +116,8 @@ def markdown(result: Rendered) -> str:
     ]
     out = [
         f"{facts['cores']} cores of a virtual machine ({facts['processor']}), {facts['memory_gb']} GB, "
-        f"{facts['system']}; {', '.join(shown)}. {result['rounds']} alternating rounds; ratios are medians of the rounds' ratios, "
-        "with the least and the greatest.",
+        f"{facts['system']}; {', '.join(shown)}. {result['rounds']} alternating rounds; "
+        "ratios are medians of the rounds' ratios, with the least and the greatest.",
         "",
         "![Roomcast's ratios to its peers, and the targets](performance.svg)",
         "",

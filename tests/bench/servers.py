@@ -26,8 +26,10 @@ STOP_SECONDS: Final = 15.0
 
 # Runs between fork and the program: the kernel kills it when we are gone, however that happens.
 LAUNCHER: Final = """
-import ctypes, os, sys
+import ctypes, os, resource, sys
 ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL: kept over exec
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 if os.getppid() != int(sys.argv[1]):
     sys.exit("the bench is gone")
 if sys.argv[2]:
