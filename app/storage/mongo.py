@@ -45,6 +45,9 @@ PARALLEL_WRITES: Final = 8
 
 _ABANDONED_MICROSECONDS = 1_000_000
 _APP_NAME = "roomcast"
+_STREAM_AWAIT_MS = 1000
+_STREAM_SECONDS = 3
+"""A change stream answers every second, if only that there is nothing new. One that is silent for longer is dead."""
 
 
 Result = TypeVar("Result")
@@ -232,9 +235,9 @@ class Store:
         """
         pipeline = [{"$project": {"documentKey": 1, "fullDocument.seq": 1, "updateDescription.updatedFields.seq": 1}}]
         try:
-            async with self.sessions.watch(pipeline, max_await_time_ms=1000) as stream:
+            async with self.sessions.watch(pipeline, max_await_time_ms=_STREAM_AWAIT_MS) as stream:
                 while True:
-                    async with asyncio.timeout(self._timeout):
+                    async with asyncio.timeout(_STREAM_SECONDS):
                         change = await stream.try_next()
                     if change is None:
                         yield None
