@@ -58,13 +58,17 @@ async def measure(chosen: argparse.Namespace) -> dict[str, Any]:
     async with servers.mongod() as uri, servers.load_generator() as load:
         bench = Bench(load, uri, rounds=chosen.rounds, quick=chosen.quick)
         for name in chosen.lines:
-            await MEASUREMENTS[name](bench)
+            try:
+                await MEASUREMENTS[name](bench)
+            except servers.Broken as error:  # the others can be had all the same
+                bench.problem(f"{name}: {error}")
+                await load.ask(do="reset")
     return {
         "facts": facts(),
         "rounds": chosen.rounds,
         "quick": chosen.quick,
         "problems": bench.problems,
-        "lines": [line.render() for line in bench.lines],
+        "lines": [line.render() for line in bench.lines if line.rounds],
     }
 
 
@@ -124,6 +128,8 @@ def main() -> None:
     print(report.table(result))
     if chosen.write_docs:
         report.write_docs(result)
+    if result["problems"]:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

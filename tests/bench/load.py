@@ -98,6 +98,15 @@ class Loop:
         if self.readers.pop(sock.fileno(), None):
             self.epoll.unregister(sock.fileno())
 
+    def clear(self) -> None:
+        """End all senders and timers."""
+        for reader in list(self.readers.values()):
+            owner = getattr(reader, "__self__", None)
+            if isinstance(owner, Sender):
+                owner.close()
+        self._timers.clear()
+        self.nap = 0.0
+
     def at(self, when: float, do: Callable[[], None]) -> None:
         heapq.heappush(self._timers, (when, next(self._numbers), do))
 
@@ -349,20 +358,26 @@ def mint(secret: str, sub: str, sessions: tuple[str, ...], scopes: tuple[str, ..
 
 
 class Sender:
-    """One HTTP/1.1 connection that is kept open, with one request at a time."""
+    """One HTTP/1.1 connection that is kept open, with one request at a time; made anew if the server has closed it."""
 
     def __init__(self, loop: Loop, port: int) -> None:
-        self._loop = loop
+        self._loop, self._port = loop, port
         self._buffer = bytearray()
-        self.sock = socket.socket()
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock.connect(("127.0.0.1", port))
         self._then: Callable[[bytes], None] | None = None
         self.sent = self.received = 0
-        self.statuses: collections.Counter[int] = collections.Counter()
-        loop.add(self.sock, self._read)
+        self.open = False
+        self._connect()
+
+    def _connect(self) -> None:
+        self.sock = socket.socket()
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock.connect(("127.0.0.1", self._port))
+        self.open = True
+        self._loop.add(self.sock, self._read)
 
     def send(self, request: bytes, then: Callable[[bytes], None]) -> None:
+        if not self.open:
+            self._connect()
         self._then = then
         self.sent += len(request)
         self.sock.sendall(request)
@@ -370,7 +385,10 @@ class Sender:
     def _read(self) -> None:
         data = self.sock.recv(READ_BYTES)
         if not data:
-            raise Failed("the server closed an HTTP connection")
+            if self._then:
+                raise Failed("the server closed an HTTP connection instead of answering")
+            self.close()
+            return
         self._buffer += data
         end = self._buffer.find(b"\r\n\r\n")
         if end < 0:
@@ -385,7 +403,6 @@ class Sender:
             return
         self.received += end + 4 + length
         status = int(head[9:12])
-        self.statuses[status] += 1
         body = bytes(self._buffer[end + 4 : end + 4 + length])
         del self._buffer[: end + 4 + length]
         if status != 200:
@@ -395,6 +412,9 @@ class Sender:
             then(body)
 
     def close(self) -> None:
+        if not self.open:
+            return
+        self.open = False
         self._loop.remove(self.sock)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
@@ -460,6 +480,13 @@ class Load:
     def close(self, group: str) -> dict[str, Any]:
         for client in self.groups.pop(group).clients:
             client.reset()
+        return {}
+
+    def reset(self) -> dict[str, Any]:
+        """Forget everything: a measurement has failed."""
+        for name in list(self.groups):
+            self.close(name)
+        self.loop.clear()
         return {}
 
     def count_only(self, group: str) -> dict[str, Any]:
