@@ -6,8 +6,43 @@ import asyncio
 import contextlib
 import socket
 import struct
+from collections.abc import Callable
 
 CHUNK = 64 * 1024
+
+
+class Wire:
+    """One connection through the proxy. Its own gates hold for it beside those of the whole proxy."""
+
+    def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
+        self.client, self.server = client, server
+        self.client_port: int = (client.get_extra_info("peername") or ("", 0))[1]
+        self.server_port: int = (server.get_extra_info("sockname") or ("", 0))[1]
+        """Our own port at the server's end: what the server sees as its client's."""
+        self.marked = False
+        """For whoever watches."""
+        self.up, self.down = asyncio.Event(), asyncio.Event()
+        self.abandoned = False
+        self.thaw()
+
+    def cut(self) -> None:
+        self.up.clear()
+        self.down.clear()
+
+    def thaw(self) -> None:
+        self.up.set()
+        self.down.set()
+
+    def drop(self, *, reset: bool = False) -> None:
+        """Close both ends, orderly or with a reset."""
+        for writer in (self.client, self.server):
+            _close(writer, reset=reset)
+
+    def abandon(self) -> None:
+        """The client is gone, and the server is not told: its end stays open, and nobody reads it."""
+        self.abandoned = True
+        self.cut()
+        _close(self.client, reset=True)
 
 
 class Proxy:
@@ -28,12 +63,17 @@ class Proxy:
         """Hand on byte by byte."""
         self.refusing = False
         """Accept nobody."""
-        self._writers: set[asyncio.StreamWriter] = set()
+        self.on_up: Callable[[Wire, bytes], None] | None = None
+        """Sees what a client says before it is handed on."""
+        self.on_down: Callable[[Wire, bytes], None] | None = None
+        """Likewise what the server says."""
+        self.on_accept: Callable[[Wire], None] | None = None
+        self.wires: set[Wire] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
     async def start(self, port: int = 0) -> Proxy:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", port)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", port, backlog=1024)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -61,16 +101,17 @@ class Proxy:
 
     def drop(self, *, reset: bool = False) -> None:
         """Close every connection, orderly or with a reset."""
-        for writer in list(self._writers):
-            sock = writer.get_extra_info("socket")
-            if reset and sock is not None:
-                with contextlib.suppress(OSError):
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            writer.transport.abort() if reset else writer.close()
+        for wire in list(self.wires):
+            wire.drop(reset=reset)
+
+    def abandon(self) -> None:
+        """Every client is gone, and the server is not told. New connections are as usual."""
+        for wire in list(self.wires):
+            wire.abandon()
 
     @property
     def connections(self) -> int:
-        return len(self._writers) // 2
+        return len(self.wires)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -82,24 +123,40 @@ class Proxy:
             return
         try:
             await self.up.wait()  # a cut network lets no handshake through either
+            if reader.at_eof():
+                raise ConnectionAbortedError  # it has given up meanwhile
             other_reader, other_writer = await asyncio.open_connection(*self._target)
         except OSError:
             writer.transport.abort()
             return
-        self._writers |= {writer, other_writer}
+        wire = Wire(writer, other_writer)
+        self.wires.add(wire)
+        if self.on_accept:
+            self.on_accept(wire)
+        copies = [
+            asyncio.create_task(self._copy(wire, reader, other_writer, up=True)),
+            asyncio.create_task(self._copy(wire, other_reader, writer, up=False)),
+        ]
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._copy(reader, other_writer, self.up))
-                group.create_task(self._copy(other_reader, writer, self.down))
+            await asyncio.gather(*copies)
+        except asyncio.CancelledError:
+            # Only `stop` cancels; streams would report it as a failure of theirs.
+            for copy in copies:
+                copy.cancel()
+            await asyncio.wait(copies)
         finally:
-            self._writers -= {writer, other_writer}
+            self.wires.discard(wire)
             writer.transport.abort()
             other_writer.transport.abort()
 
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, may: asyncio.Event) -> None:
+    async def _copy(self, wire: Wire, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, up: bool) -> None:
+        whole, own = (self.up, wire.up) if up else (self.down, wire.down)
         with contextlib.suppress(OSError):
             while data := await reader.read(CHUNK):
-                await may.wait()
+                if watch := self.on_up if up else self.on_down:
+                    watch(wire, data)
+                await whole.wait()
+                await own.wait()
                 for part in [data[i : i + 1] for i in range(len(data))] if self.split else [data]:
                     writer.write(part)
                     await writer.drain()
@@ -107,5 +164,16 @@ class Proxy:
                         await asyncio.sleep(0)
                 if self.bytes_per_second:
                     await asyncio.sleep(len(data) / self.bytes_per_second)
+        if wire.abandoned and up:
+            await own.wait()  # the server is not to learn of it
+        with contextlib.suppress(OSError):
             if writer.can_write_eof():
                 writer.write_eof()
+
+
+def _close(writer: asyncio.StreamWriter, *, reset: bool) -> None:
+    sock = writer.get_extra_info("socket")
+    if reset and sock is not None:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort() if reset else writer.close()

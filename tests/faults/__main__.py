@@ -1,0 +1,105 @@
+"""`python -m tests.faults`: all rounds of all rows, with a report."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import datetime
+import json
+import random
+import subprocess
+import sys
+import time
+import traceback
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from tests.faults import report
+from tests.faults.rows import ROWS, Row, stage
+from tests.support import ROOT
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=list(ROWS), help="these rows: " + ", ".join(ROWS))
+    parser.add_argument("--rounds", type=int, help="so many rounds of each at most")
+    parser.add_argument(
+        "--seed", type=int, default=random.SystemRandom().randrange(1_000_000), help="of the first round"
+    )
+    parser.add_argument("--short", action="store_true", help="the short forms, as in `make test`")
+    parser.add_argument("--add", action="store_true", help="keep what artifacts/faults.json has of other rows")
+    parser.add_argument("--write-docs", action="store_true", help="put the figures into docs/reliability.md")
+    arguments = parser.parse_args()
+    return asyncio.run(run(arguments))
+
+
+async def run(arguments: argparse.Namespace) -> int:
+    began = time.monotonic()
+    out = ROOT / "artifacts" / "faults.json"
+    out.parent.mkdir(exist_ok=True)
+    kept: dict[str, Any] = json.loads(out.read_text()) if arguments.add and out.exists() else {}
+    results: dict[str, dict[str, Any]] = kept.get("rows", {})
+    rows = [row for name, row in ROWS.items() if not arguments.only or name in arguments.only]
+    total = sum(_rounds(row, arguments) for row in rows)
+    done = 0
+    print(f"{total} rounds of {len(rows)} faults; the first seed is {arguments.seed}", flush=True)
+    failed = False
+    for row in rows:
+        result = results[row.name] = {"rounds": 0, "failures": [], "figures": [], "worst": {}, "counts": Counter()}
+        while result["rounds"] < _rounds(row, arguments):
+            try:
+                async with stage(row, short=arguments.short) as play:
+                    while result["rounds"] < _rounds(row, arguments):
+                        seed = arguments.seed + result["rounds"]
+                        result["rounds"] += 1
+                        done += 1
+                        spent = time.monotonic() - began
+                        words = f"[{done}/{total} {spent:5.0f} s] {row.name} {result['rounds']}, seed {seed} … "
+                        print(words, end="", flush=True)
+                        played = await play(seed)
+                        print(_line(played.figures), flush=True)
+                        result["figures"].append(played.figures)
+                        result["counts"].update(played.counts)
+            except Exception as error:
+                # The stage may be spoilt: the next round has a new one.
+                failed = True
+                words = "".join(traceback.format_exception_only(error))
+                print(f"FAILED\n{words}", flush=True)
+                result["failures"].append({"seed": seed, "error": words})
+        for figures in result["figures"]:
+            for name, value in figures.items():
+                result["worst"][name] = max(value, result["worst"].get(name, value))
+        about = {
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "commit": _commit(),
+            "machine": report.machine(),
+            "seed": arguments.seed,
+            "minutes": (time.monotonic() - began) / 60 + kept.get("about", {}).get("minutes", 0),
+        }
+        out.write_text(json.dumps({"about": about, "rows": results}, indent=1))
+        words = report.render(results, about)
+        (out.parent / "faults.md").write_text(words)
+    print("\n" + words)
+    if arguments.write_docs:
+        report.write_docs(Path(ROOT / "docs" / "reliability.md"), words)
+    return int(failed)
+
+
+def _rounds(row: Row, arguments: argparse.Namespace) -> int:
+    return min(row.rounds, arguments.rounds) if arguments.rounds else row.rounds
+
+
+def _line(figures: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.2f}".rstrip("0").rstrip(".") for name, value in figures.items())
+
+
+def _commit() -> str:
+    answer = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return answer.stdout.strip() or "unknown"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""What was posted and what became of it, and what must then be in the database.
+
+Every message is answered (200), refused (4xx) or unknown (503, another 5xx, a lost answer, a time-out). After a round:
+I1 what was answered is in the database exactly once, under the number that every answer named;
+I2 what is unknown is there once or not at all, and what was refused is not;
+I3 the numbers of each session are dense, in the log as in the session's own count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+from pymongo.read_concern import ReadConcern
+
+from tests.faults.lists import Digest, digest
+from tests.faults.mongods import Driver
+
+POST_SECONDS = 15.0
+
+Key = tuple[str, str, str]
+"""Session, chat, messageId."""
+
+
+@dataclass(slots=True)
+class Entry:
+    text: str
+    seqs: set[int] = field(default_factory=set)
+    """The numbers that answers named."""
+    new: int = 0
+    """How often an answer said that it was stored just now."""
+    unknown: int = 0
+    refused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One request: from when to when, and its status; 0 where there was no answer."""
+
+    began: float
+    ended: float
+    status: int
+    retry_after: str | None
+    server: int
+
+
+@dataclass
+class Truth:
+    """What the database has, as clients must come to show it."""
+
+    digests: dict[tuple[str, str], Digest]
+    seqs: dict[str, int]
+    violations: list[str]
+    counts: Counter[str]
+
+
+class Ledger:
+    def __init__(self, http: aiohttp.ClientSession, token: str) -> None:
+        self._http, self._token = http, token
+        self.entries: dict[Key, Entry] = {}
+        self.tries: list[Try] = []
+        self.answered = 0
+        self._moved = asyncio.Event()
+
+    async def post(self, server: int, url: str, session: str, messages: Sequence[dict[str, Any]]) -> bool:
+        """One request. Whether it was answered for good, with 200 or 4xx; if not, it may be repeated."""
+        entries = []
+        for message in messages:
+            key = session, message["chatId"], message["messageId"]
+            entries.append(self.entries.setdefault(key, Entry(message["text"])))
+        began = time.monotonic()
+        status, retry_after, body = 0, None, None
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            async with self._http.post(
+                f"{url}/webhook/{session}",
+                json={"messages": list(messages)},
+                headers={"Authorization": f"Bearer {self._token}"},
+                timeout=aiohttp.ClientTimeout(total=POST_SECONDS),
+            ) as response:
+                body = await response.json(content_type=None)
+                status, retry_after = response.status, response.headers.get("Retry-After")
+        self.tries.append(Try(began, time.monotonic(), status, retry_after, server))
+        if status == 200:
+            for entry, result in zip(entries, body["data"]["results"], strict=True):
+                self.answered += not entry.seqs
+                entry.seqs.add(result["seq"])
+                entry.new += not result["duplicate"]
+            self._moved.set()
+        elif 400 <= status < 500 and status != 429:
+            for entry in entries:
+                entry.refused += 1
+        else:
+            for entry in entries:
+                entry.unknown += 1
+        return 200 <= status < 500 and status != 429
+
+    async def reached(self, answered: int, seconds: float = 60) -> None:
+        """Wait until so many messages have been answered."""
+        async with asyncio.timeout(seconds):
+            while self.answered < answered:
+                self._moved.clear()
+                await self._moved.wait()
+
+    async def answered_after(self, moment: float, seconds: float) -> float:
+        """Wait for a 200 to a request that began after the moment; when it came."""
+        async with asyncio.timeout(seconds):
+            while True:
+                for one in reversed(self.tries):
+                    if one.began >= moment and one.status == 200:
+                        return one.ended
+                self._moved.clear()
+                await self._moved.wait()
+
+    async def truth(self, driver: Driver, database: str) -> Truth:
+        """Read all that the database has of the sessions, and hold it against the ledger."""
+        db = driver.get_database(database, read_concern=ReadConcern("majority"))
+        violations: list[str] = []
+        counts: Counter[str] = Counter()
+        digests: dict[tuple[str, str], Digest] = {}
+        seqs: dict[str, int] = {}
+        found: Counter[Key] = Counter()
+        for session in sorted({session for session, _, _ in self.entries}):
+            document = await db.sessions.find_one({"_id": session})
+            seqs[session] = document["seq"] if document else 0
+            cursor = db.events.find({"sessionId": session}, {"seq": 1, "event": 1}).sort("seq", 1)
+            numbers = [(event["seq"], event["event"]) async for event in cursor]
+            if [seq for seq, _ in numbers] != list(range(1, seqs[session] + 1)):
+                violations.append(f"I3 {session}: the log has {len(numbers)} numbers, the session {seqs[session]}")
+            by_chat: dict[str, list[dict[str, Any]]] = {}
+            async for message in db.messages.find({"sessionId": session}).sort("seq", 1):
+                by_chat.setdefault(message["chatId"], []).append(message)
+            total = sum(map(len, by_chat.values()))
+            if total != sum(name == "new_message" for _, name in numbers):
+                violations.append(f"I3 {session}: {total} messages, another number of new_message in the log")
+            chats = {chat["chatId"]: chat async for chat in db.chats.find({"sessionId": session})}
+            for chat_id, messages in by_chat.items():
+                chat = chats.get(chat_id)
+                if chat is None or chat["lastSeq"] != messages[-1]["seq"]:
+                    violations.append(f"I3 {session} {chat_id}: the chat does not stand at its last message")
+                elif chat["unreadCount"] != sum(
+                    m["seq"] > chat["readSeq"] and not m.get("fromMe", False) for m in messages
+                ):
+                    violations.append(f"I3 {session} {chat_id}: a wrong count of unread messages")
+                digests[session, chat_id] = digest(messages, chat)
+                for message in messages:
+                    key = session, chat_id, message["messageId"]
+                    found[key] += 1
+                    self._compare(key, message, violations)
+        for key, entry in self.entries.items():
+            if entry.seqs:
+                counts["answered"] += 1
+                if found[key] != 1:
+                    violations.append(f"I1 {key} was answered and is there {found[key]} times")
+                if len(entry.seqs) > 1 or entry.new > 1:
+                    violations.append(f"I1 {key} was answered with {entry.seqs}, {entry.new} times as new")
+            elif entry.unknown:
+                counts["unknown, stored" if found[key] else "unknown, not stored"] += 1
+                if found[key] > 1:
+                    violations.append(f"I2 {key} is unknown and is there {found[key]} times")
+            else:
+                counts["refused"] += 1
+                if found[key]:
+                    violations.append(f"I2 {key} was refused and is there")
+        counts["requests without an answer"] = sum(one.status == 0 for one in self.tries)
+        counts["answers 503"] = sum(one.status == 503 for one in self.tries)
+        return Truth(digests, seqs, violations, counts)
+
+    def _compare(self, key: Key, message: dict[str, Any], violations: list[str]) -> None:
+        entry = self.entries.get(key)
+        if entry is None:
+            violations.append(f"I2 {key} is there and was never posted")
+        elif message["text"] != entry.text:
+            violations.append(f"I1 {key} has another text")
+        elif entry.seqs and message["seq"] not in entry.seqs:
+            violations.append(f"I1 {key} has number {message['seq']}, answered was {entry.seqs}")

@@ -1,0 +1,390 @@
+"""Two server processes on one database, proxies in front and behind, and a round's load, faults and checks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import random
+import re
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from pymongo import AsyncMongoClient
+
+from tests.faults.fleet import KINDS, Fleet, Report
+from tests.faults.ledger import Ledger, Truth
+from tests.faults.lists import Part
+from tests.faults.mongods import HOST, Driver, Single, Three
+from tests.proxy import Proxy, Wire
+from tests.support import SECRET, Process, mint, start
+
+HEAL_SECONDS = 10.0
+"""I4: so long after healing every list is right."""
+DAY = 86_400.0
+# I6, of a process that has lived through the round.
+TASKS_MORE = 2
+DESCRIPTORS_MORE = 40
+"""The driver keeps up to 32 connections, whatever the clients do."""
+MEMORY_MORE = 64 * 1024 * 1024
+"""Over what the process had when it was new: caches of the driver, freed memory that the allocator keeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    clients: int
+    chats: int
+    messages: int
+    """To each chat."""
+    short: bool = False
+
+
+FULL = Scale(40, 20, 500)
+SHORT = Scale(8, 4, 40, short=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    tasks: int
+    sockets: int
+    """Of clients."""
+    descriptors: int
+    memory: int
+
+
+class Server:
+    """One of the servers, over any number of processes on the same port."""
+
+    def __init__(self, world: World, number: int) -> None:
+        self.world, self.number = world, number
+        self.port = 0
+        self.process: Process | None = None
+        self.fresh: Footprint | None = None
+        """What the present process was like before its first client."""
+
+    @property
+    def url(self) -> str:
+        """Past all proxies: for senders, and to look at it."""
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.process.pid
+
+    async def start(self, *, elsewhere: bool = False) -> None:
+        environ = self.world.environ_of(self.number)
+        self.process = await start(self.world.http, port=0 if elsewhere else self.port, **environ)
+        self.port = int(self.process.site.url.rpartition(":")[2])
+        for (number, _), proxy in self.world.proxies.items():
+            if number == self.number:
+                proxy.retarget(self.port)
+        self.fresh = await self.footprint()
+
+    async def kill(self) -> None:
+        assert self.process is not None
+        await self.process.kill()
+
+    def signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    async def metrics(self) -> dict[str, float]:
+        # No connection of ours is kept alive: each would be a task of the server.
+        async with self.world.http.get(
+            f"{self.url}/metrics", headers={"Connection": "close"}, timeout=aiohttp.ClientTimeout(total=5)
+        ) as response:
+            text = await response.text()
+        found = re.findall(r"^(roomcast_\w+(?:\{[^}]*\})?) (\S+)$", text, re.MULTILINE)
+        return {name: float(value) for name, value in found}
+
+    async def connections(self) -> int:
+        metrics = await self.metrics()
+        return int(sum(value for name, value in metrics.items() if name.startswith("roomcast_connections{")))
+
+    async def footprint(self) -> Footprint:
+        metrics = await self.metrics()
+        tasks = int(metrics["roomcast_tasks"])
+        sockets = int(sum(value for name, value in metrics.items() if name.startswith("roomcast_connections{")))
+        descriptors = len(os.listdir(f"/proc/{self.pid}/fd"))
+        status = Path(f"/proc/{self.pid}/status").read_text()  # noqa: ASYNC240
+        memory = int(re.search(r"VmRSS:\s+(\d+) kB", status).group(1)) * 1024  # type: ignore[union-attr]
+        return Footprint(tasks, sockets, descriptors, memory)
+
+
+class World:
+    """Made by `world`."""
+
+    def __init__(self, http: aiohttp.ClientSession, database: Single | Three, environ: dict[str, str]) -> None:
+        self.http, self.database, self.environ = http, database, environ
+        self.servers = [Server(self, 0), Server(self, 1)]
+        self.proxies: dict[tuple[int, str], Proxy] = {}
+        """Between clients and a server, by the server's number and the clients' group."""
+        self.behind: dict[int, Proxy] = {}
+        """Between a server and the database, where the row has asked for them."""
+        self.name = "roomcast"
+        self.rounds = itertools.count(1)
+        self.own_environ: dict[int, dict[str, str]] = {}
+
+    def environ_of(self, number: int) -> dict[str, str]:
+        uri = self.database.uri
+        if number in self.behind:
+            uri = f"mongodb://{HOST}:{self.behind[number].port}/?directConnection=true"
+        base = {"MONGODB_URI": uri, "MONGODB_DATABASE": self.name, "AUTH_SECRET": SECRET, "LOG_LEVEL": "info"}
+        return base | self.environ | self.own_environ.get(number, {})
+
+    async def proxy(self, server: int, group: str = "") -> Proxy:
+        key = server, group
+        if key not in self.proxies:
+            proxy = self.proxies[key] = await Proxy(HOST, self.servers[server].port).start()
+            proxy.on_up = mark_socket
+        return self.proxies[key]
+
+    async def put_behind(self, number: int) -> None:
+        """From its next start on, the server reaches the database through a proxy."""
+        port = int(self.database.uri.rpartition("/")[0].rpartition(":")[2])
+        proxy = self.behind[number] = await Proxy(HOST, port).start()
+        proxy.on_up = mark_stream
+
+    async def start_servers(self) -> None:
+        await asyncio.gather(*(server.start() for server in self.servers))
+
+    @contextlib.asynccontextmanager
+    async def driver(self) -> AsyncIterator[Driver]:
+        async with AsyncMongoClient[dict[str, Any]](self.database.uri, tz_aware=True, appname="faults") as driver:
+            yield driver
+
+    async def close(self) -> None:
+        for server in self.servers:
+            if server.process and server.process.process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    server.signal(signal.SIGCONT)
+                await server.kill()
+        for proxy in (*self.proxies.values(), *self.behind.values()):
+            await proxy.stop()
+
+
+def mark_stream(wire: Wire, data: bytes) -> None:
+    """Mark the connection on which an answer of the change stream is waited for: any of the pool may be next."""
+    wire.marked = b"$changeStream" in data or b"getMore" in data
+
+
+def mark_socket(wire: Wire, data: bytes) -> None:
+    """Mark a Socket.IO connection; others are those of lists, which have no heartbeat."""
+    if data.startswith(b"GET /socket.io/"):
+        wire.marked = True
+
+
+@dataclass
+class Round:
+    """One round of a row."""
+
+    world: World
+    fleet: Fleet
+    scale: Scale
+    seed: int
+    figures: dict[str, float] = field(default_factory=dict)
+    violations: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+        self.number = next(self.world.rounds)
+        self.sessions = [f"s{self.number}-{letter}" for letter in "abc"]
+        self.chats = [(self.sessions[(0, 1, 2, 0, 1)[n % 5]], f"chat-{n}") for n in range(self.scale.chats)]
+        self.http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+        self.ledger = Ledger(self.http, mint(*self.sessions, scopes=("ingest",), lifetime=DAY))
+        self.total = self.scale.chats * self.scale.messages
+        self.healed_at = time.monotonic()
+        self.truth: Truth | None = None
+        self.open = asyncio.Event()
+        """Set once the last messages may be sent: so some come after the healing, whatever the fault."""
+        self.senders = [0, 1]
+        """The servers that are posted to."""
+        self.times = 1
+        """How often each body is posted."""
+
+    # clients
+
+    def parts(self) -> list[Part]:
+        """What a client looks at: one or two of the sessions, whole or some chats of it."""
+        parts: list[Part] = []
+        for session in self.random.sample(self.sessions, self.random.choice((1, 2))):
+            chats = [chat for one, chat in self.chats if one == session]
+            if self.random.random() < 0.5 or not chats:
+                parts.append((session, None))
+            else:
+                parts += [(session, chat) for chat in self.random.sample(chats, min(len(chats), 3))]
+        return parts
+
+    async def add_client(self, kind: str, server: int, group: str | None = "", **options: Any) -> int:
+        """A client in this group, which has a proxy of its own; with None directly at the server."""
+        port = self.world.servers[server].port if group is None else (await self.world.proxy(server, group)).port
+        parts = options.pop("parts", None) or self.parts()
+        token = mint(*{session for session, _ in parts}, scopes=("read", "write"), lifetime=DAY, sub=f"agent-{kind}")
+        if kind != "page":
+            options = {"reconnectionDelay": 300, "reconnectionDelayMax": 2000} | options
+        return await self.fleet.add(kind, f"http://{HOST}:{port}", token, parts, **options)
+
+    async def add_clients(self, groups: tuple[str, ...] = ("",)) -> None:
+        """A round's fleet, of all kinds, on both servers and in all groups; and wait until they have their lists."""
+        for n in range(self.scale.clients):
+            # Of ten: four stock ones, two with a position, two pages, two of Python.
+            kind = KINDS[n % 4] if self.scale.short else ("stock", "position", "page", "python", "stock")[n % 5]
+            await self.add_client(kind, (n // 4 + n) % 2, groups[n // 2 % len(groups)])
+        await self.fleet.ready()
+
+    def pages(self) -> list[int]:
+        return [number for number, kind in self.fleet.kinds.items() if kind == "page"]
+
+    # load
+
+    @contextlib.asynccontextmanager
+    async def load(self, pause: float = 0.1) -> AsyncIterator[None]:
+        """Posts to all chats. In the end, which comes when all is healed, the rest is posted and answered."""
+        senders = [asyncio.create_task(self._send(session, chat, pause)) for session, chat in self.chats]
+        try:
+            yield
+            self.open.set()
+            async with asyncio.timeout(90):
+                await asyncio.gather(*senders)
+        finally:
+            for sender in senders:
+                sender.cancel()
+            await asyncio.gather(*senders, return_exceptions=True)
+
+    async def _send(self, session: str, chat: str, pause: float) -> None:
+        chance = random.Random(f"{self.seed} {session} {chat}")
+        numbers = iter(range(self.scale.messages))
+        late = int(self.scale.messages * 0.85)
+        sizes = (1, 1, 2, 3) if self.scale.short else (1, 1, 2, 5, 10, 20)
+        while body := [self._message(chat, n, chance) for n in itertools.islice(numbers, chance.choice(sizes))]:
+            if int(body[-1]["messageId"].split("-")[-1]) >= late:
+                await self.open.wait()
+            # One in fifty is not repeated: nobody will ever know of it by an answer.
+            await self._repeat(session, body, chance, pause, give_up=chance.random() < 0.02)
+
+    async def _repeat(
+        self, session: str, body: list[dict[str, Any]], chance: random.Random, pause: float, *, give_up: bool
+    ) -> None:
+        async def post() -> bool:
+            number = chance.choice(self.senders)
+            return await self.ledger.post(number, self.world.servers[number].url, session, body)
+
+        while True:
+            answers = await asyncio.gather(*(post() for _ in range(self.times)))
+            if all(answers) or give_up:
+                return
+            await asyncio.sleep(pause)
+
+    def _message(self, chat: str, n: int, chance: random.Random) -> dict[str, Any]:
+        text = f"{n} " + "".join(chance.choices("abcdefgh äß試", k=chance.choice((5, 40, 200))))
+        return {"chatId": chat, "messageId": f"{chat}-{n}", "text": text.strip(), "fromMe": chance.random() < 0.2}
+
+    def part_of(self, low: float, high: float) -> int:
+        """A moment of the load, by chance between these parts of it."""
+        return int(self.total * self.random.uniform(low, high))
+
+    # the end
+
+    def healed(self) -> None:
+        """Whatever was wrong is right again."""
+        self.healed_at = time.monotonic()
+
+    def figure(self, name: str, value: float) -> None:
+        self.figures[name] = max(value, self.figures.get(name, value))
+
+    def must(self, good: object, words: str) -> None:
+        if not good:
+            self.violations.append(words)
+
+    async def verify(self) -> None:
+        """I1–I6. Raises AssertionError with all that does not hold."""
+        base = max(self.healed_at, time.monotonic())
+        await self._queues_empty()
+        async with self.world.driver() as driver:
+            self.truth = await self.ledger.truth(driver, self.world.name)
+        self.violations += self.truth.violations
+        self.counts += self.truth.counts
+        self.fleet.expect(self.truth.digests)
+        try:
+            await self.fleet.equal(base + HEAL_SECONDS - time.monotonic())
+            self.figure("lists right after s", time.monotonic() - base)
+        except AssertionError as error:
+            self.violations.append(str(error))
+        reports = await self.fleet.report()
+        for number, report in reports.items():
+            self.violations += [f"I4/I5 client {number} ({report.kind}): {words}" for words in report.violations]
+        self._count(reports)
+        await self.fleet.close_clients()
+        await self.close()
+        await self.footprints_back()
+        assert not self.violations, "\n".join(self.violations[:20])
+
+    async def close(self) -> None:
+        """Everybody is gone, with all connections that are only kept alive."""
+        await self.http.close()
+        for proxy in self.world.proxies.values():
+            proxy.drop()
+
+    def _count(self, reports: dict[int, Report]) -> None:
+        self.counts["clients"] += len(reports)
+        for report in reports.values():
+            self.counts["events taken in"] += report.taken
+            self.counts["connections made"] += report.connects
+            self.counts["recovered"] += report.recoveries
+            self.counts["lists loaded"] += report.resets
+
+    async def _queues_empty(self) -> None:
+        """Wait until no server still has something to write: what is unknown would not be decided yet."""
+
+        async def empty() -> bool:
+            metrics = await asyncio.gather(*(server.metrics() for server in self.world.servers))
+            return not any(one["roomcast_queue_depth"] for one in metrics)
+
+        await soon(empty, 15, "the servers' queues to be empty")
+
+    async def footprints_back(self) -> None:
+        """I6, of every server."""
+        for server in self.world.servers:
+            fresh = server.fresh
+            assert fresh is not None
+            over: list[str] = []
+
+            async def back(server: Server = server, fresh: Footprint = fresh, over: list[str] = over) -> bool:
+                now = await server.footprint()
+                over[:] = [
+                    f"I6 server {server.number}: {name} {was} before, {is_now} now"
+                    for name, was, is_now, more in (
+                        ("tasks", fresh.tasks, now.tasks, TASKS_MORE),
+                        ("client connections", 0, now.sockets, 0),
+                        ("descriptors", fresh.descriptors, now.descriptors, DESCRIPTORS_MORE),
+                        ("memory", fresh.memory, now.memory, MEMORY_MORE),
+                    )
+                    if is_now > was + more
+                ]
+                self.figures["memory more MiB"] = (now.memory - fresh.memory) / 2**20
+                return not over
+
+            try:
+                await soon(back, 15, "the footprint")
+            except AssertionError:
+                self.violations += over
+
+
+async def soon(condition: Callable[[], Awaitable[Any]], seconds: float, what: str, every: float = 0.02) -> float:
+    """Ask until it is true, and give how long that took. For what tells nobody that it has changed."""
+    began = time.monotonic()
+    while True:
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
+            if await condition():
+                return time.monotonic() - began
+        if time.monotonic() - began > seconds:
+            raise AssertionError(f"waited {seconds:g} s in vain for {what}")
+        await asyncio.sleep(every)
