@@ -19,7 +19,7 @@ CONFIG_TAG: Final = '<meta name="roomcast" content="{}"'
 HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: https: http:; "
-        "media-src https: http:; connect-src 'self'; font-src 'self'; manifest-src 'self'; "
+        "media-src https: http:; connect-src 'self'; font-src 'self'; manifest-src 'self'; worker-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "Referrer-Policy": "no-referrer",

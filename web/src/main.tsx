@@ -1,17 +1,12 @@
-import { effect } from "@preact/signals";
 import { options, render } from "preact";
 
-import { RoomcastApi, RoomcastClient } from "./client";
-import { Inbox } from "./store/inbox";
-import { readWhatIsSeen } from "./store/reader";
-import { parseRoute } from "./store/route";
+import { Cache } from "./store/cache";
 import { readSettings } from "./store/settings";
-import { visible } from "./store/surroundings";
-import { forgetToken, keepToken, readClaims, takeToken } from "./store/token";
+import { keepShell } from "./store/shell";
+import { forgetToken, keepToken, takeToken } from "./store/token";
 import { Formats } from "./text/formats";
 import { chooseLanguage } from "./text/language";
-import { App } from "./view/App";
-import { PageContext, type Page } from "./view/context";
+import { signedIn } from "./signedin";
 import { SignIn } from "./view/SignIn";
 import "./styles/page.css";
 
@@ -35,7 +30,9 @@ let stop = (): void => undefined;
 
 function signIn(ended: boolean): void {
   stop();
+  stop = () => undefined;
   forgetToken();
+  void new Cache("").forget();
   document.title = t("appName");
   render(<SignIn ended={ended} t={t} onToken={start} />, root);
 }
@@ -43,49 +40,7 @@ function signIn(ended: boolean): void {
 function start(token: string): void {
   stop();
   keepToken(token);
-  const claims = readClaims(token);
-  const client = new RoomcastClient({
-    url: location.origin,
-    path: settings.socketPath,
-    token,
-    backoff: settings.backoff,
-  });
-  const api = new RoomcastApi({ url: location.origin, token: () => client.token });
-  const inbox = new Inbox(client, api, claims.sessions.includes("*"));
-  const page: Page = {
-    inbox,
-    t,
-    formats,
-    agent: claims.name,
-    signOut: () => signIn(false),
-    retryNow: () => client.retryNow(),
-  };
-  const stops = [
-    () => inbox.stop(),
-    readWhatIsSeen(inbox, visible),
-    effect(() => {
-      const count = inbox.unread.value;
-      document.title = count > 0 ? `(${count}) ${t("appName")}` : t("appName");
-    }),
-    effect(() => {
-      if (inbox.connection.value.name === "unauthorized") queueMicrotask(() => signIn(true));
-    }),
-    listen("popstate", () => inbox.open(parseRoute(location.hash))),
-  ];
-  stop = () => stops.splice(0).forEach((end) => end());
-  inbox.open(parseRoute(location.hash));
-  inbox.start();
-  render(
-    <PageContext.Provider value={page}>
-      <App />
-    </PageContext.Provider>,
-    root,
-  );
-}
-
-function listen(name: "popstate" | "hashchange", listener: () => void): () => void {
-  addEventListener(name, listener);
-  return () => removeEventListener(name, listener);
+  stop = signedIn(root, token, { settings, t, formats, onSignedOut: signIn, onOther: start });
 }
 
 function enter(): void {
@@ -95,7 +50,8 @@ function enter(): void {
 }
 
 // The same tab is given another sign-in link.
-listen("hashchange", () => {
+addEventListener("hashchange", () => {
   if (location.hash.startsWith("#token=")) enter();
 });
 enter();
+keepShell();

@@ -20,6 +20,8 @@ export interface ClientOptions {
   transports?: ("websocket" | "polling")[];
   environment?: Environment;
   random?: () => number;
+  /** Is told each step, for those who look for a fault. Tokens and what people wrote are never in it. */
+  log?: (step: string, details?: Readonly<Record<string, unknown>>) => void;
 }
 
 /** `retryAt`, in milliseconds as of `Date.now()`: when the next try begins; `null` while one is under way. */
@@ -27,7 +29,11 @@ export type ClientState =
   | { name: "connecting" }
   | { name: "connected" }
   | { name: "catching_up" }
+  /** Connected, but the server cannot reach its database to bring what was missed. */
+  | { name: "unavailable"; retryAt: number | null }
   | { name: "reconnecting"; retryAt: number | null }
+  /** As `reconnecting`, and the server has said before that it restarts. */
+  | { name: "restarting"; retryAt: number | null }
   | { name: "offline"; retryAt: number | null }
   | { name: "unauthorized" }
   | { name: "closed" };
@@ -46,6 +52,8 @@ export interface ClientEvents {
 const STABLE_MS = 5_000;
 /** A try that is younger than this is left to finish when the network comes back. */
 const FRESH_TRY_MS = 2_000;
+/** A restart that takes longer than this is called a lost connection. */
+const RESTART_MS = 60_000;
 
 /** Follows sessions over connections that come and go. */
 export class RoomcastClient extends Emitter<ClientEvents> {
@@ -57,6 +65,7 @@ export class RoomcastClient extends Emitter<ClientEvents> {
   private stopWatching: (() => void) | null = null;
   private retryAt: number | null = null;
   private losses = 0;
+  private restartUntil = 0;
   private ended: "unauthorized" | "closed" | null = null;
   private probing = false;
   private current: ClientState = { name: "connecting" };
@@ -72,13 +81,21 @@ export class RoomcastClient extends Emitter<ClientEvents> {
       transports: ["websocket", "polling"],
       environment: options.environment ?? detectEnvironment(),
       random: Math.random,
+      log: () => undefined,
       ...options,
     };
     this.backoff = new Backoff(this.options.backoff, this.options.random);
     this.subscriptions = new Subscriptions(
       {
-        reset: (what) => this.emit("reset", what),
-        lost: (what) => this.emit("lost", what),
+        reset: (what) => {
+          this.log("reset: what was missed is not to be had, load anew", what);
+          this.emit("reset", what);
+        },
+        lost: (what) => {
+          this.log("subscription lost", { ...what, error: what.error.code });
+          this.emit("lost", what);
+        },
+        answered: (what) => this.log("subscribed", what),
         changed: () => this.refresh(),
       },
       this.options.random,
@@ -145,6 +162,10 @@ export class RoomcastClient extends Emitter<ClientEvents> {
     return this.subscriptions.stream(sessionId)?.position ?? null;
   }
 
+  private log(step: string, details?: Readonly<Record<string, unknown>>): void {
+    this.options.log(step, details);
+  }
+
   private request<Name extends RequestName>(name: Name, payload: Requests[Name]["payload"]): Promise<Requests[Name]["data"]> {
     return new Promise((resolve, reject) => {
       if (!this.link) return reject(new RoomcastError("disconnected", "not connected"));
@@ -156,10 +177,13 @@ export class RoomcastClient extends Emitter<ClientEvents> {
     this.clearRetry();
     const { url, path, token, transports, connectTimeoutMs, ackTimeoutMs } = this.options;
     this.probing = false;
+    this.log("connecting", { url, path, transports });
     this.link = new Link(
       { url, path, token, transports, connectTimeoutMs, ackTimeoutMs },
       {
         up: () => {
+          this.restartUntil = 0;
+          this.log("connected", { afterMs: this.link ? Date.now() - this.link.openedAt : 0 });
           if (this.link) this.subscriptions.connected(this.link);
           this.refresh();
         },
@@ -177,12 +201,15 @@ export class RoomcastClient extends Emitter<ClientEvents> {
     this.subscriptions.disconnected();
     if (this.ended === "closed") return;
     this.losses += 1;
+    if (error.code === "restarting") this.restartUntil = Date.now() + RESTART_MS;
     if (error.code === "unauthorized") {
       this.ended = "unauthorized";
+      this.log("refused: the token is not good");
     } else {
       if (upAt !== null && Date.now() - upAt >= STABLE_MS) this.backoff.reset();
       const delay = this.backoff.next();
       this.retryAt = Date.now() + delay;
+      this.log("not connected", { code: error.code, reason: error.message, nextTryMs: delay });
       this.retryTimer = setTimeout(() => this.open(), delay);
     }
     this.refresh();
@@ -195,6 +222,7 @@ export class RoomcastClient extends Emitter<ClientEvents> {
   }
 
   private noticed(sign: Sign): void {
+    this.log(`noticed: ${sign}`);
     if (sign === "online") this.backoff.reset();
     if (this.link?.isUp) this.probe(this.link);
     else if (sign === "offline") this.refresh();
@@ -219,6 +247,7 @@ export class RoomcastClient extends Emitter<ClientEvents> {
       (error) => {
         if (link !== this.link) return;
         this.probing = false;
+        this.log(error ? `no sign of life: ${error.code}` : "the connection lives");
         if (error?.code === "timeout") {
           link.end(error);
           this.retryNow();
@@ -230,7 +259,9 @@ export class RoomcastClient extends Emitter<ClientEvents> {
 
   private durable(event: DurableName, payload: unknown): void {
     const durable = { event, ...(payload as object) } as DurableEvent;
-    if (!this.subscriptions.stream(durable.sessionId)?.take(durable.seq)) return;
+    const taken = this.subscriptions.stream(durable.sessionId)?.take(durable.seq) ?? false;
+    this.log(taken ? event : `${event} known already`, { sessionId: durable.sessionId, seq: durable.seq });
+    if (!taken) return;
     this.emit("event", durable);
     if (this.current.name === "catching_up") this.refresh();
   }
@@ -244,16 +275,21 @@ export class RoomcastClient extends Emitter<ClientEvents> {
     const next = this.present();
     const same = JSON.stringify(next) === JSON.stringify(this.current);
     this.current = next;
-    if (!same) this.emit("state", next);
+    if (same) return;
+    this.log(`state: ${next.name}`);
+    this.emit("state", next);
   }
 
   private present(): ClientState {
     if (this.ended) return { name: this.ended };
     if (this.link?.isUp) {
-      return { name: this.subscriptions.upToDate ? "connected" : "catching_up" };
+      if (this.subscriptions.upToDate) return { name: "connected" };
+      const { hinderedUntil } = this.subscriptions;
+      return hinderedUntil === null ? { name: "catching_up" } : { name: "unavailable", retryAt: hinderedUntil };
     }
     if (!this.options.environment.isOnline()) return { name: "offline", retryAt: this.retryAt };
     if (this.losses === 0) return { name: "connecting" };
+    if (Date.now() < this.restartUntil) return { name: "restarting", retryAt: this.retryAt };
     return { name: "reconnecting", retryAt: this.retryAt };
   }
 }

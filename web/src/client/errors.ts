@@ -18,6 +18,8 @@ export type ErrorCode =
   // on the way
   | "timeout"
   | "disconnected"
+  // the server has said that it stops, and means to be back
+  | "restarting"
   | "unreachable"
   | "aborted";
 

@@ -58,7 +58,9 @@ export class Link {
       listener.up();
     });
     this.socket.on("connect_error", (error) => this.end(refusal(error)));
-    this.socket.on("disconnect", (reason) => this.end(new RoomcastError("disconnected", reason)));
+    this.socket.on("disconnect", (reason, details) => {
+      this.end(new RoomcastError(isRestart(details) ? "restarting" : "disconnected", reason));
+    });
     for (const name of DURABLE) this.socket.on(name, (payload: unknown) => listener.durable(name, payload));
     this.socket.on("position", (payload: PositionPayload) => listener.position(payload));
     this.socket.connect();
@@ -105,6 +107,14 @@ export class Link {
     this.socket.disconnect();
     this.listener.down(error);
   }
+}
+
+/** WebSocket's close code for a server that restarts. */
+const SERVICE_RESTART = 1012;
+
+function isRestart(details: unknown): boolean {
+  const { context } = Object(details) as { context?: unknown };
+  return (Object(context) as { code?: unknown }).code === SERVICE_RESTART;
 }
 
 function refusal(error: Error): RoomcastError {

@@ -19,6 +19,7 @@ const PASSING = new Set(["timeout", "rate_limited", "unavailable", "internal"]);
 export interface SubscriptionsListener {
   reset(what: { sessionId: string; position: Position }): void;
   lost(what: { sessionId: string; chatId: string | null; error: RoomcastError }): void;
+  answered(what: { sessionId: string; chatId: string | null; recovered: boolean; seq: number }): void;
   /** Whether everything is up to date may have changed. */
   changed(): void;
 }
@@ -28,6 +29,8 @@ export class Subscriptions {
   private readonly streams = new Map<string, SessionStream>();
   private waiters: Waiter[] = [];
   private link: Link | null = null;
+  /** The server said last that it has no database to answer from; when it is asked again. */
+  hinderedUntil: number | null = null;
   private readonly backoff: Backoff;
 
   constructor(
@@ -52,6 +55,7 @@ export class Subscriptions {
 
   disconnected(): void {
     this.link = null;
+    this.hinderedUntil = null;
     for (const stream of this.streams.values()) stream.connectionLost();
   }
 
@@ -115,6 +119,7 @@ export class Subscriptions {
   private subscribed(stream: SessionStream, part: Part, answer: Subscribed, restarted: boolean): void {
     const { sessionId } = stream;
     this.backoff.reset();
+    this.hinderedUntil = null;
     stream.held.add(part);
     if (restarted && answer.recovered) {
       stream.recovered(answer.position);
@@ -124,6 +129,7 @@ export class Subscriptions {
     } else if (!stream.position) {
       stream.begin(answer.position);
     }
+    this.listener.answered({ sessionId, chatId: part, recovered: answer.recovered, seq: answer.position.seq });
     this.settle(stream, part, (waiter) => waiter.resolve(answer));
     this.sync(stream);
   }
@@ -132,11 +138,14 @@ export class Subscriptions {
     if (error.code === "disconnected") return;
     if (PASSING.has(error.code)) {
       stream.syncing = true;
+      const delay = this.backoff.next();
+      this.hinderedUntil = error.code === "unavailable" ? Date.now() + delay : null;
+      this.listener.changed();
       setTimeout(() => {
         if (link !== this.link) return;
         stream.syncing = false;
         this.sync(stream);
-      }, this.backoff.next());
+      }, delay);
       return;
     }
     stream.wanted.delete(part);

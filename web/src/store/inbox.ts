@@ -10,32 +10,43 @@ import {
   type RoomcastClient,
 } from "../client";
 import { merged } from "./chatlist";
+import { Lists } from "./lists";
 import type { MessageLog } from "./messagelog";
-import { persist, type PersistOptions } from "./persist";
-import { SessionStore } from "./sessionstore";
+import { SessionStore, type SavedSession } from "./sessionstore";
 
 export interface Address {
   sessionId: string;
   chatId: string;
 }
 
-const CHATS_PER_PAGE = 200;
-const MESSAGES_PER_PAGE = 60;
+const PAGE_OF_CHATS = 200;
+const PAGE_OF_MESSAGES = 60;
+/** When it is not to be read but to be looked through. */
+const LARGE_PAGE_OF_MESSAGES = 200;
 /** So many chats of a session are loaded without being asked for; the rest when the list is scrolled to them. */
 const CHATS_AT_ONCE = 5_000;
 /** How often to look for sessions that did not exist before: often while there is nothing else to look at. */
 const LOOK_FOR_FIRST_MS = 1_000;
 const LOOK_FOR_MORE_MS = 20_000;
 
+export interface InboxOptions {
+  /** The token allows sessions that do not exist yet. */
+  mayGrow: boolean;
+  /** What was kept from an earlier time. */
+  saved?: Promise<readonly SavedSession[]>;
+}
+
 /** Everything that the page shows, kept true by lists and events. */
 export class Inbox {
-  readonly connection = signal<ClientState>({ name: "connecting" });
+  readonly connection: ReadonlySignal<ClientState>;
   /** False until it is known what there is to show. */
   readonly ready = signal(false);
   readonly opened = signal<Address | null>(null);
   /** The last event that came in, for those who tell of it. */
   readonly latest = signal<DurableEvent | null>(null);
   readonly chats: ReadonlySignal<readonly Chat[]>;
+  /** The server has chats that are not loaded. */
+  readonly moreChats: ReadonlySignal<boolean>;
   readonly unread: ReadonlySignal<number>;
   readonly openedChat: ReadonlySignal<Chat | null>;
   readonly severalSessions: ReadonlySignal<boolean>;
@@ -45,19 +56,24 @@ export class Inbox {
   private readonly shown = signal<readonly SessionStore[]>([]);
   /** Where the events go: the store that is shown, or the one that is to replace it. */
   private readonly stores = new Map<string, SessionStore>();
-  private readonly cursors = new WeakMap<SessionStore, string | null>();
-  private readonly paging = new WeakMap<SessionStore, Promise<boolean>>();
-  private looking: Promise<void> | null = null;
+  private readonly paging = new WeakMap<SessionStore | MessageLog, Promise<unknown>>();
+  private readonly clientState = signal<ClientState>({ name: "connecting" });
+  /** A list was refused: the token is not good any more, whatever the connection says. */
+  private readonly refused = signal(false);
   private readonly ended = new AbortController();
+  private readonly lists: Lists;
+  private looking: Promise<void> | null = null;
   private lookTimer: ReturnType<typeof setTimeout> | undefined;
+  private begun = false;
 
-  /** `mayGrow`: the token allows sessions that do not exist yet. */
   constructor(
     private readonly client: RoomcastClient,
-    private readonly api: RoomcastApi,
-    private readonly mayGrow: boolean,
+    api: RoomcastApi,
+    private readonly options: InboxOptions,
   ) {
+    this.lists = new Lists(client, api, this.ended.signal);
     this.chats = computed(() => merged(this.shown.value.map((store) => store.chats.ordered.value)));
+    this.moreChats = computed(() => this.shown.value.some((store) => store.cursor.value !== null));
     this.unread = computed(() => this.shown.value.reduce((sum, store) => sum + store.chats.unread.value, 0));
     this.severalSessions = computed(() => this.shown.value.length > 1);
     this.openedChat = computed(() => {
@@ -66,12 +82,18 @@ export class Inbox {
       const store = this.shown.value.find(({ sessionId }) => sessionId === address.sessionId);
       return store?.chats.ordered.value.find(({ chatId }) => chatId === address.chatId) ?? null;
     });
+    this.connection = computed(() => {
+      const [state, until] = [this.clientState.value, this.lists.hinderedUntil.value];
+      if (this.refused.value) return { name: "unauthorized" };
+      const linked = state.name === "connected" || state.name === "catching_up";
+      return linked && until !== null ? { name: "unavailable", retryAt: until } : state;
+    });
   }
 
   start(): void {
     this.client.on("state", (state) => {
-      this.connection.value = state;
-      if (state.name === "connected") this.look();
+      this.clientState.value = state;
+      if (state.name === "connected" && this.begun) this.look();
     });
     this.client.on("event", (event) => {
       batch(() => {
@@ -82,13 +104,26 @@ export class Inbox {
     this.client.on("reset", ({ sessionId }) => this.attempt(this.reload(sessionId)));
     this.client.on("lost", ({ sessionId }) => this.drop(sessionId));
     this.client.connect();
-    this.look();
+    this.attempt(this.begin());
   }
 
   stop(): void {
     this.ended.abort();
     clearTimeout(this.lookTimer);
     this.client.close();
+  }
+
+  /** Goes on with a new token of the same agent, from where it stood. */
+  async resume(token: string): Promise<void> {
+    await this.client.authenticate(token);
+    this.refused.value = false;
+    this.look();
+  }
+
+  /** Somebody does not want to wait for the next try. */
+  retryNow(): void {
+    this.client.retryNow();
+    this.lists.now();
   }
 
   open(address: Address | null): void {
@@ -98,14 +133,34 @@ export class Inbox {
     const same = from?.sessionId === address?.sessionId && from?.chatId === address?.chatId;
     if (left && log && same) log.following = left.following;
     else if (left) left.following = true;
-    this.opened.value = address;
-    this.log.value = log;
+    batch(() => {
+      this.opened.value = address;
+      this.log.value = log;
+    });
     if (log && address && !log.loaded.peek()) this.attempt(this.loadPage(log, address));
   }
 
   loadOlder(): void {
     const [log, address] = [this.log.peek(), this.opened.peek()];
     if (log?.loaded.peek() && log.hasMore.peek() && address) this.attempt(this.loadPage(log, address));
+  }
+
+  /** Loads older messages of the open chat until this one is there. Tells whether it is; `null`: another chat is open. */
+  async seek(messageId: string): Promise<boolean | null> {
+    const [log, address] = [this.log.peek(), this.opened.peek()];
+    if (!log || !address) return null;
+    const { following } = log;
+    // What has been looked through is not let go of meanwhile.
+    log.following = false;
+    while (!log.has(messageId)) {
+      if (!log.hasMore.peek()) {
+        log.following = following;
+        return false;
+      }
+      await this.loadPage(log, address, LARGE_PAGE_OF_MESSAGES);
+      if (this.log.peek() !== log || this.ended.signal.aborted) return null;
+    }
+    return true;
   }
 
   /** The list has been scrolled to its end. */
@@ -118,6 +173,29 @@ export class Inbox {
     this.stores.get(sessionId)?.chats.put(chat);
   }
 
+  /** All that is known, at this moment, for another time. What is being replaced is left out. */
+  saved(): SavedSession[] {
+    return this.shown.peek().flatMap((store) => {
+      const position = this.client.position(store.sessionId);
+      return position && this.stores.get(store.sessionId) === store ? [store.saved(position)] : [];
+    });
+  }
+
+  private async begin(): Promise<void> {
+    const saved = (await this.options.saved) ?? [];
+    if (this.ended.signal.aborted) return;
+    for (const session of saved) {
+      const store = SessionStore.restored(session);
+      this.stores.set(session.sessionId, store);
+      this.attempt(this.client.subscribe(session.sessionId, undefined, session.position));
+      this.show(store);
+      this.attempt(this.fillUp(store));
+    }
+    if (saved.length > 0) this.ready.value = true;
+    this.begun = true;
+    this.look();
+  }
+
   /** Looks for sessions: at the start, after a reconnect, and from time to time where new ones may come to be. */
   private look(): void {
     clearTimeout(this.lookTimer);
@@ -125,14 +203,14 @@ export class Inbox {
       .catch((error: unknown) => this.failed(error))
       .finally(() => {
         this.looking = null;
-        if (!this.mayGrow || this.ended.signal.aborted) return;
+        if (!this.options.mayGrow || this.ended.signal.aborted || this.refused.peek()) return;
         const wait = this.shown.peek().length > 0 ? LOOK_FOR_MORE_MS : LOOK_FOR_FIRST_MS;
         this.lookTimer = setTimeout(() => this.look(), wait);
       });
   }
 
   private async lookOnce(): Promise<void> {
-    const { data } = await this.persist(() => this.api.sessions({ signal: this.ended.signal }));
+    const { data } = await this.lists.sessions();
     const fresh = data.filter(({ sessionId }) => !this.stores.has(sessionId));
     await Promise.all(fresh.map(({ sessionId }) => this.add(sessionId)));
     this.ready.value = true;
@@ -164,7 +242,7 @@ export class Inbox {
     const address = this.opened.peek();
     if (address?.sessionId === sessionId) {
       const seen = this.log.peek()?.messages.peek().length ?? 0;
-      await this.loadPage(store.log(address.chatId), address, Math.min(200, Math.max(MESSAGES_PER_PAGE, seen)));
+      await this.loadPage(store.log(address.chatId), address, Math.min(200, Math.max(PAGE_OF_MESSAGES, seen)));
     }
     this.show(store);
   }
@@ -189,64 +267,53 @@ export class Inbox {
     while (store.chats.ordered.peek().length < CHATS_AT_ONCE && (await this.nextChats(store)));
   }
 
-  /** Loads the next page of chats, once for all who ask meanwhile. Tells whether there is yet another. */
-  private nextChats(store: SessionStore): Promise<boolean> {
-    const cursor = this.cursors.get(store);
-    if (!cursor) return Promise.resolve(false);
-    const running =
-      this.paging.get(store) ??
-      this.chatPage(store, cursor)
-        .then(({ nextCursor }) => nextCursor !== null)
-        .finally(() => this.paging.delete(store));
-    this.paging.set(store, running);
-    return running;
+  /** Loads the next page of chats. Tells whether there is yet another. */
+  private async nextChats(store: SessionStore): Promise<boolean> {
+    const cursor = store.cursor.peek();
+    if (cursor === null) return false;
+    await this.once(store, () => this.chatPage(store, cursor || undefined));
+    return store.cursor.peek() !== null;
   }
 
   private async chatPage(store: SessionStore, cursor?: string): Promise<ChatPage> {
-    const page = await this.persist(() =>
-      this.api.chats(store.sessionId, { limit: CHATS_PER_PAGE, cursor, signal: this.ended.signal }),
-    );
-    store.chats.put(...page.data);
-    this.cursors.set(store, page.nextCursor);
+    const page = await this.lists.chats(store.sessionId, PAGE_OF_CHATS, cursor);
+    batch(() => {
+      store.chats.put(...page.data);
+      store.cursor.value = page.nextCursor;
+    });
     return page;
   }
 
-  private async loadPage(log: MessageLog, { sessionId, chatId }: Address, limit = MESSAGES_PER_PAGE): Promise<void> {
-    if (log.loading.peek()) return;
-    log.loading.value = true;
-    try {
-      const before = log.messages.peek()[0]?.seq;
-      const options = { limit, before, signal: this.ended.signal };
-      const page = await this.persist(() => this.api.messages(sessionId, chatId, options));
-      batch(() => {
-        log.addPage(page.data, page.hasMore);
+  private loadPage(log: MessageLog, { sessionId, chatId }: Address, limit = PAGE_OF_MESSAGES): Promise<void> {
+    return this.once(log, async () => {
+      log.loading.value = true;
+      try {
+        const page = await this.lists.messages(sessionId, chatId, limit, log.messages.peek()[0]?.seq);
+        batch(() => {
+          log.addPage(page.data, page.hasMore);
+          log.loading.value = false;
+        });
+      } finally {
         log.loading.value = false;
-      });
-    } finally {
-      log.loading.value = false;
-    }
+      }
+    });
   }
 
-  private persist<Result>(task: () => Promise<Result>): Promise<Result> {
-    const options: PersistOptions = {
-      signal: this.ended.signal,
-      hurry: (wake) => this.client.on("state", (state) => state.name === "connected" && wake()),
-    };
-    return persist(task, options);
+  /** One page at a time, for all who ask meanwhile. */
+  private once(of: SessionStore | MessageLog, load: () => Promise<unknown>): Promise<void> {
+    const running = this.paging.get(of) ?? load().finally(() => this.paging.delete(of));
+    this.paging.set(of, running);
+    return running.then(() => undefined);
   }
 
   private attempt(work: Promise<unknown>): void {
     work.catch((error: unknown) => this.failed(error));
   }
 
-  /** What is left when `persist` has given up. */
+  /** What is left when nothing is tried again. */
   private failed(error: unknown): void {
     if (this.ended.signal.aborted) return;
-    if (hasCode(error, "unauthorized")) {
-      this.stop();
-      this.connection.value = { name: "unauthorized" };
-    } else if (!hasCode(error, "aborted", "disconnected", "not_found", "forbidden")) {
-      console.error(error);
-    }
+    if (hasCode(error, "unauthorized")) this.refused.value = true;
+    else if (!hasCode(error, "aborted", "disconnected", "not_found", "forbidden")) console.error(error);
   }
 }

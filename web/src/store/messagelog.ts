@@ -1,6 +1,7 @@
-import { signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 
 import type { Message } from "../client";
+import { withReactions } from "./reactions";
 
 /** A chat that is read at its end holds this many messages at most; then the oldest are let go of. */
 const MOST = 1_000;
@@ -9,6 +10,8 @@ const KEPT = 400;
 /** What is loaded of one chat: its newest messages, ascending by `seq`, without a hole from the first to the last. */
 export class MessageLog {
   readonly messages = signal<readonly Message[]>([]);
+  /** The same as a person looks at it, with the reactions where they belong. */
+  readonly reacted = computed(() => withReactions(this.messages.value));
   /** Whether the server has older ones. */
   readonly hasMore = signal(true);
   readonly loaded = signal(false);
@@ -17,6 +20,19 @@ export class MessageLog {
   following = true;
   /** While a page is on its way: news of messages that are not loaded. The page may have been read before them. */
   private early: Message[] = [];
+
+  /** As it was kept from an earlier time. */
+  static restored(messages: readonly Message[], hasMore: boolean): MessageLog {
+    const log = new MessageLog();
+    log.messages.value = messages;
+    log.hasMore.value = hasMore;
+    log.loaded.value = true;
+    return log;
+  }
+
+  has(messageId: string): boolean {
+    return this.messages.peek().some((message) => message.messageId === messageId);
+  }
 
   /** Takes in the message of an event. */
   apply(message: Message): void {
@@ -33,12 +49,10 @@ export class MessageLog {
 
   /** Takes in the newest page, or the one before the first message. */
   addPage(page: readonly Message[], hasMore: boolean): void {
-    const known = new Map(page.map((message) => [message.messageId, message]));
-    for (const message of this.messages.value) newest(known, message);
     const [first] = page;
-    for (const message of this.early) if (!hasMore || !first || message.seq >= first.seq) newest(known, message);
+    const early = this.early.filter((message) => !hasMore || !first || message.seq >= first.seq);
     this.early = [];
-    this.messages.value = [...known.values()].sort((a, b) => a.seq - b.seq);
+    this.messages.value = early.length === 0 ? joined(page, this.messages.value) : united(page, this.messages.value, early);
     this.hasMore.value = hasMore;
     this.loaded.value = true;
   }
@@ -51,9 +65,19 @@ export class MessageLog {
   }
 }
 
-function newest(known: Map<string, Message>, message: Message): void {
-  const other = known.get(message.messageId);
-  if (!other || message.updatedSeq >= other.updatedSeq) known.set(message.messageId, message);
+/** A page that ends before the first message needs no comparing: long chats are made of many. */
+function joined(page: readonly Message[], messages: readonly Message[]): readonly Message[] {
+  const [last, first] = [page.at(-1), messages[0]];
+  return !last || !first || last.seq < first.seq ? [...page, ...messages] : united(page, messages);
+}
+
+function united(...lists: readonly (readonly Message[])[]): readonly Message[] {
+  const known = new Map<string, Message>();
+  for (const message of lists.flat()) {
+    const other = known.get(message.messageId);
+    if (!other || message.updatedSeq >= other.updatedSeq) known.set(message.messageId, message);
+  }
+  return [...known.values()].sort((a, b) => a.seq - b.seq);
 }
 
 /** With this message at its place, in place of an older state of it. */

@@ -7,6 +7,10 @@ export interface PersistOptions {
   signal: AbortSignal;
   /** Takes a callback for when things look better, so that the wait can end early. Returns how to stop. */
   hurry: (wake: () => void) => () => void;
+  /** The same for somebody who says "now", whatever the server asked for. */
+  urge?: (wake: () => void) => () => void;
+  /** It has failed and is done again at this time. */
+  waiting?: (error: unknown, until: number) => void;
 }
 
 /** Does it again until it succeeds, at growing intervals. */
@@ -18,21 +22,25 @@ export async function persist<Result>(task: () => Promise<Result>, options: Pers
     } catch (error) {
       if (options.signal.aborted || hasCode(error, ...FINAL)) throw error;
       const asked = error instanceof RoomcastError ? (error.retryAfterMs ?? 0) : 0;
-      await delay(Math.max(asked, backoff.next()), asked > 0 ? { ...options, hurry: () => () => undefined } : options);
+      const wait = Math.max(asked, backoff.next());
+      options.waiting?.(error, Date.now() + wait);
+      await delay(wait, options, asked > 0);
     }
   }
 }
 
-function delay(ms: number, { signal, hurry }: PersistOptions): Promise<void> {
+function delay(ms: number, { signal, hurry, urge }: PersistOptions, asked: boolean): Promise<void> {
   return new Promise((resolve) => {
+    const stops: (() => void)[] = [];
     const done = (): void => {
       clearTimeout(timer);
-      stop();
+      stops.forEach((stop) => stop());
       signal.removeEventListener("abort", done);
       resolve();
     };
     const timer = setTimeout(done, ms);
-    const stop = hurry(done);
+    if (!asked) stops.push(hurry(done));
+    if (urge) stops.push(urge(done));
     signal.addEventListener("abort", done);
   });
 }

@@ -1,17 +1,62 @@
-import type { DurableEvent } from "../client";
+import { signal } from "@preact/signals";
+
+import type { Chat, DurableEvent, Message, Position } from "../client";
 import { ChatList } from "./chatlist";
 import { MessageLog } from "./messagelog";
 
 /** As many chats keep their messages when others are opened. */
 const LOGS_KEPT = 20;
+/** What is kept for the next time the page is opened: enough to begin with, not a second database. */
+const CHATS_SAVED = 200;
+const LOGS_SAVED = 10;
+const MESSAGES_SAVED = 50;
+
+/** What is kept of a session: its state as it was at `position`. */
+export interface SavedSession {
+  sessionId: string;
+  position: Position;
+  chats: readonly Chat[];
+  /** Whether these are all chats. */
+  whole: boolean;
+  /** The chat opened last comes last. */
+  logs: readonly { chatId: string; messages: readonly Message[]; hasMore: boolean }[];
+}
 
 /** What this page knows of one session. After a reset it is thrown away as a whole: its numbers may mean nothing any more. */
 export class SessionStore {
   readonly chats = new ChatList();
+  /** Where the next page of chats begins; empty: with the first one. `null`: there is none. */
+  readonly cursor = signal<string | null>(null);
   /** The messages of chats that have been opened, the one opened last at the end. */
   private readonly logs = new Map<string, MessageLog>();
 
   constructor(readonly sessionId: string) {}
+
+  static restored(saved: SavedSession): SessionStore {
+    const store = new SessionStore(saved.sessionId);
+    store.chats.put(...saved.chats);
+    store.cursor.value = saved.whole ? null : "";
+    for (const { chatId, messages, hasMore } of saved.logs) store.logs.set(chatId, MessageLog.restored(messages, hasMore));
+    return store;
+  }
+
+  /** All of it as it is at this moment, which is what `position` must tell of. */
+  saved(position: Position): SavedSession {
+    const chats = this.chats.ordered.peek();
+    const whole = this.cursor.peek() === null;
+    const logs = [...this.logs].filter(([, log]) => log.loaded.peek()).slice(-LOGS_SAVED);
+    return {
+      sessionId: this.sessionId,
+      position,
+      chats: chats.slice(0, CHATS_SAVED),
+      whole: whole && chats.length <= CHATS_SAVED,
+      logs: logs.map(([chatId, log]) => {
+        const messages = log.messages.peek();
+        const hasMore = log.hasMore.peek() || messages.length > MESSAGES_SAVED;
+        return { chatId, messages: messages.slice(-MESSAGES_SAVED), hasMore };
+      }),
+    };
+  }
 
   apply(event: DurableEvent): void {
     this.chats.put(event.chat);

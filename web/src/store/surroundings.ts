@@ -1,4 +1,4 @@
-import { signal, type ReadonlySignal } from "@preact/signals";
+import { computed, signal, type ReadonlySignal } from "@preact/signals";
 
 import { startOfDay } from "../text/formats";
 
@@ -8,8 +8,13 @@ document.addEventListener("visibilitychange", () => (visibleNow.value = !documen
 /** Whether somebody can see this tab. */
 export const visible: ReadonlySignal<boolean> = visibleNow;
 
-const todayNow = signal(startOfDay(Date.now()));
-setInterval(() => (todayNow.value = startOfDay(Date.now())), 30_000);
+const clock = signal(Date.now());
+setInterval(() => (clock.value = Date.now()), 10_000);
+// The timers of a hidden tab sleep: what is looked at again is true at once.
+document.addEventListener("visibilitychange", () => (clock.value = Date.now()));
+
+/** The time, exact enough for "5 min ago". */
+export const now: ReadonlySignal<number> = clock;
 
 /** The start of the present day: what is called "today" changes at midnight, also on a page that stays open. */
-export const today: ReadonlySignal<number> = todayNow;
+export const today: ReadonlySignal<number> = computed(() => startOfDay(clock.value));

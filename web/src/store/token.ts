@@ -2,6 +2,10 @@ const KEY = "roomcast.token";
 
 export interface Claims {
   name: string | null;
+  /** Whose it is; empty where it does not say. */
+  sub: string;
+  /** In milliseconds as of `Date.now()`. */
+  expiresAt: number;
   sessions: readonly string[];
 }
 
@@ -24,10 +28,12 @@ export function readClaims(token: string): Claims {
   } catch {
     // The server will say what it thinks of it.
   }
-  const { name, sub, sessions } = claims;
+  const { name, sub, exp, sessions } = claims;
   const words = [name, sub].filter((word): word is string => typeof word === "string" && word !== "");
   return {
     name: words[0] ?? null,
+    sub: typeof sub === "string" ? sub : "",
+    expiresAt: typeof exp === "number" ? exp * 1000 : 0,
     sessions: Array.isArray(sessions) ? sessions.filter((id): id is string => typeof id === "string") : [],
   };
 }

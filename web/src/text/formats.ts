@@ -1,5 +1,6 @@
 import type { Language } from "./language";
 
+const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
 
 export function startOfDay(time: number): number {
@@ -14,6 +15,7 @@ export class Formats {
   private readonly longDay: Intl.DateTimeFormat;
   private readonly longDate: Intl.DateTimeFormat;
   private readonly full: Intl.DateTimeFormat;
+  private readonly ago: Intl.RelativeTimeFormat;
   private readonly locale: string;
 
   constructor(private readonly language: Language) {
@@ -28,6 +30,7 @@ export class Formats {
     this.longDay = format({ weekday: "long", month: "long", day: "numeric" });
     this.longDate = format({ year: "numeric", month: "long", day: "numeric" });
     this.full = format({ dateStyle: "full", timeStyle: "medium" });
+    this.ago = new Intl.RelativeTimeFormat(this.locale, { style: "narrow" });
   }
 
   time(timestamp: string): string {
@@ -39,10 +42,14 @@ export class Formats {
     return this.full.format(Date.parse(timestamp));
   }
 
-  /** As short as a list needs it: a time today, then a day, then a date. `today` is the start of the present day. */
-  brief(timestamp: string, today: number): string {
+  /** As short as a list needs it: how long ago within the hour, a time today, then a day, then a date. */
+  brief(timestamp: string, now: number): string {
     const time = Date.parse(timestamp);
-    const days = daysBefore(time, today);
+    const minutes = Math.floor((now - time) / MINUTE_MS);
+    // Clocks differ: what seems to be a little in the future has just come.
+    if (minutes >= -2 && minutes < 1) return this.language.t("justNow");
+    if (minutes >= 1 && minutes < 60) return this.ago.format(-minutes, "minute");
+    const days = daysBefore(time, startOfDay(now));
     if (days === 0) return this.clock.format(time);
     if (days === 1) return this.language.t("yesterday");
     return days > 1 && days < 7 ? this.weekday.format(time) : this.shortDate.format(time);

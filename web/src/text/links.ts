@@ -9,15 +9,17 @@ export function safeUrl(url: string): string | null {
 
 export type Piece = { text: string; href?: string };
 
-const URLS = /\bhttps?:\/\/[^\s<>"'、。，！？；：（）「」]+/giu;
+/** Addresses of the web, and those of mail: the signs of the latter are bounded, so that no text makes it slow. */
+const LINKS =
+  /\bhttps?:\/\/[^\s<>"'、。，！？；：（）「」]+|\bwww\.[\p{L}\p{N}-]{1,63}\.[^\s<>"'、。，！？；：（）「」]+|(?<![\w.+-])[\w.+-]{1,64}@(?:[a-z0-9-]{1,63}\.){1,4}[a-z]{2,24}(?![\w@])/giu;
 
 /** A text in pieces, of which some are links. Signs that end a sentence are not taken into the link. */
 export function linked(text: string): Piece[] {
   const pieces: Piece[] = [];
   let from = 0;
-  for (const match of text.matchAll(URLS)) {
+  for (const match of text.matchAll(LINKS)) {
     const found = withoutEnd(match[0]);
-    const href = safeUrl(found);
+    const href = hrefOf(found);
     if (!href) continue;
     if (match.index > from) pieces.push({ text: text.slice(from, match.index) });
     pieces.push({ text: found, href });
@@ -25,6 +27,11 @@ export function linked(text: string): Piece[] {
   }
   if (from < text.length) pieces.push({ text: text.slice(from) });
   return pieces;
+}
+
+function hrefOf(found: string): string | null {
+  if (/^https?:/i.test(found)) return safeUrl(found);
+  return /^www\./i.test(found) ? safeUrl(`https://${found}`) : `mailto:${encodeURIComponent(found).replace("%40", "@")}`;
 }
 
 function withoutEnd(url: string): string {

@@ -1,6 +1,7 @@
-import type { LastMessage, Message, MessageType } from "../client";
+import type { Chat, LastMessage, Message, MessageType } from "../client";
 import type { TextKey } from "./en";
 import type { Translate } from "./language";
+import { isGroup } from "./names";
 
 const TYPE_TEXT: Record<MessageType, TextKey> = {
   text: "typeText",
@@ -27,4 +28,12 @@ export function summary(message: Pick<Message | LastMessage, "type" | "text">, t
   if (type === "reaction") return text ? t("reacted", { text }) : t("reactionRemoved");
   if (type === "text" || type === "system") return text || kindOf(type, t);
   return text ? `${kindOf(type, t)} · ${text}` : kindOf(type, t);
+}
+
+/** The last message of a chat in one line; in a group with who said it. */
+export function lastLine({ chatId, lastMessage }: Pick<Chat, "chatId" | "lastMessage">, t: Translate): string {
+  if (!lastMessage) return "";
+  const text = summary(lastMessage, t);
+  const name = lastMessage.fromMe ? t("you") : isGroup(chatId) ? lastMessage.senderName : null;
+  return name ? t("lastFrom", { name, text }) : text;
 }

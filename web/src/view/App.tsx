@@ -5,21 +5,16 @@ import { goTo } from "../store/route";
 import { Announcer } from "./Announcer";
 import { ChatList } from "./ChatList";
 import { Connection } from "./Connection";
-import { usePage } from "./context";
+import { usePage, type Page } from "./context";
 import { Conversation } from "./Conversation";
 import { Icon } from "./icons";
+import { Overlays } from "./Overlays";
 
 export function App(): JSX.Element {
-  const { inbox, t, agent, signOut } = usePage();
+  const page = usePage();
+  const { inbox, t, agent, overlay, signOut } = page;
   const opened = inbox.opened.value;
-
-  useEffect(() => {
-    const leave = (event: KeyboardEvent): void => {
-      if (event.key === "Escape" && !event.defaultPrevented && inbox.opened.peek()) goTo(null);
-    };
-    document.addEventListener("keydown", leave);
-    return () => document.removeEventListener("keydown", leave);
-  }, [inbox]);
+  useKeys(page);
 
   // The focus that was in a chat is not lost with it.
   useLayoutEffect(() => {
@@ -38,9 +33,11 @@ export function App(): JSX.Element {
               {agent}
             </span>
           )}
-          <button type="button" class="plain" aria-label={t("signOut")} title={t("signOut")} onClick={signOut}>
-            <Icon name="exit" />
-          </button>
+          <span class="bar-buttons">
+            <BarButton icon="bell" name={t("preferences")} onClick={() => (overlay.value = { name: "preferences" })} />
+            <BarButton icon="help" name={t("help")} onClick={() => (overlay.value = { name: "help" })} />
+            <BarButton icon="exit" name={t("signOut")} onClick={signOut} />
+          </span>
         </header>
         <ChatList />
       </nav>
@@ -57,6 +54,38 @@ export function App(): JSX.Element {
       )}
       <Connection />
       <Announcer />
+      <Overlays />
     </div>
   );
+}
+
+function BarButton({ icon, name, onClick }: { icon: "bell" | "help" | "exit"; name: string; onClick: () => void }): JSX.Element {
+  return (
+    <button type="button" class="plain" aria-label={name} title={name} onClick={onClick}>
+      <Icon name={icon} />
+    </button>
+  );
+}
+
+/** The keys that hold everywhere. */
+function useKeys({ inbox, overlay }: Page): void {
+  useEffect(() => {
+    const pressed = (event: KeyboardEvent): void => {
+      // What lies over the page has the keys, and so has who writes, and a method of writing other scripts.
+      if (event.defaultPrevented || overlay.peek() || event.isComposing) return;
+      if (event.ctrlKey || event.metaKey || event.altKey) return;
+      const writing = event.target instanceof HTMLInputElement;
+      if (event.key === "Escape" && inbox.opened.peek()) goTo(null);
+      else if (event.key === "/" && !writing) {
+        // On a phone's width the list is hidden behind the chat.
+        const search = document.getElementById("search");
+        if (search && getComputedStyle(search).visibility === "hidden") goTo(null);
+        requestAnimationFrame(() => search?.focus());
+      } else if (event.key === "?" && !writing) overlay.value = { name: "help" };
+      else return;
+      event.preventDefault();
+    };
+    document.addEventListener("keydown", pressed);
+    return () => document.removeEventListener("keydown", pressed);
+  }, [inbox, overlay]);
 }

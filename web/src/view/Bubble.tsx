@@ -1,13 +1,18 @@
 import type { JSX } from "preact";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 import type { Message, MessageStatus } from "../client";
+import type { Reaction } from "../store/reactions";
 import type { TextKey } from "../text/en";
-import { linked } from "../text/links";
 import { hueOf, senderName } from "../text/names";
 import { kindOf, summary } from "../text/summary";
+import { Contact, Location } from "./Card";
 import { usePage } from "./context";
 import { Icon, type IconName } from "./icons";
 import { Media } from "./Media";
+import { Quote } from "./Quote";
+import { Reactions } from "./Reactions";
+import { Words } from "./Words";
 
 const STATUS: Partial<Record<MessageStatus, [IconName, TextKey]>> = {
   pending: ["clock", "statusPending"],
@@ -24,20 +29,40 @@ interface Props {
   named: boolean;
   /** Whether the one before is by somebody else, or from another day. */
   leads: boolean;
+  /** Who wrote what is quoted, where that is known. */
+  quotedName: string | null;
+  reactions: readonly Reaction[] | null;
+  /** Somebody has come here by a quote. */
+  found: boolean;
+  onQuote: (messageId: string) => void;
 }
 
-export function Bubble({ message, named, leads }: Props): JSX.Element {
+export function Bubble({ message, named, leads, quotedName, reactions, found, onQuote }: Props): JSX.Element {
   const { t, formats } = usePage();
   const { fromMe, media, replyTo, type } = message;
   const quiet = type === "system" || type === "reaction";
-  const classes = ["bubble", fromMe ? "is-mine" : "is-theirs", leads && "leads", quiet && "is-quiet"].filter(Boolean);
+  const classes = [
+    "bubble",
+    fromMe ? "is-mine" : "is-theirs",
+    leads && "leads",
+    quiet && "is-quiet",
+    found && "is-found",
+    reactions && reactions.length > 0 && "has-reactions",
+  ];
+  const self = useRef<HTMLElement>(null);
+  // Who came by the keyboard goes on from here.
+  useLayoutEffect(() => {
+    if (found) self.current?.focus({ preventScroll: true });
+  }, [found]);
   return (
     <article
-      class={classes.join(" ")}
+      ref={self}
+      class={classes.filter(Boolean).join(" ")}
       data-testid="message"
       data-message-id={message.messageId}
       data-seq={message.seq}
       data-type={type}
+      tabIndex={-1}
       aria-label={`${senderName(message, t)}, ${formats.time(message.timestamp)}`}
     >
       {named && (
@@ -45,12 +70,7 @@ export function Bubble({ message, named, leads }: Props): JSX.Element {
           {senderName(message, t)}
         </span>
       )}
-      {replyTo && (
-        <blockquote class="quote" dir="auto">
-          <span class="for-ears">{t("quoted")}: </span>
-          {replyTo.text || t("quotedUnknown")}
-        </blockquote>
-      )}
+      {replyTo && <Quote replyTo={replyTo} name={quotedName} onQuote={onQuote} />}
       {media && <Media message={message} media={media} />}
       <Body message={message} />
       <span class="meta">
@@ -59,6 +79,7 @@ export function Bubble({ message, named, leads }: Props): JSX.Element {
         </time>
         {fromMe && <Status status={message.status} />}
       </span>
+      {reactions && <Reactions reactions={reactions} />}
     </article>
   );
 }
@@ -67,26 +88,14 @@ function Body({ message }: { message: Message }): JSX.Element | null {
   const { t } = usePage();
   const { media, text, type } = message;
   if (type === "reaction") return <span class="aside">{summary(message, t)}</span>;
+  if (type === "location" && text) return <Location text={text} />;
+  if (type === "contact" && text) return <Contact text={text} />;
   // Media says by itself what it is; a text too. Of the rest, the kind has to be said.
   const says = media || type === "text" || type === "system";
   return (
     <>
       {!says && <span class="aside">{kindOf(type, t)}</span>}
-      {text ? (
-        <span class="text" dir="auto">
-          {linked(text).map(({ text: words, href }) =>
-            href ? (
-              <a href={href} target="_blank" rel="noopener noreferrer">
-                {words}
-              </a>
-            ) : (
-              words
-            ),
-          )}
-        </span>
-      ) : (
-        says && !media && <span class="aside">{kindOf(type, t)}</span>
-      )}
+      {text ? <Words text={text} /> : says && !media && <span class="aside">{kindOf(type, t)}</span>}
     </>
   );
 }

@@ -1,9 +1,9 @@
 import type { JSX } from "preact";
 
 import type { Chat } from "../client";
-import { today } from "../store/surroundings";
-import { chatName, isGroup } from "../text/names";
-import { summary } from "../text/summary";
+import { now } from "../store/surroundings";
+import { chatName } from "../text/names";
+import { lastLine } from "../text/summary";
 import { Avatar } from "./Avatar";
 import { usePage } from "./context";
 
@@ -42,7 +42,7 @@ export function ChatRow({ id, chat, open, active, count, place, onOpen }: Props)
         </span>
         {lastMessage && (
           <time class="chat-time" dateTime={lastMessage.timestamp}>
-            {formats.brief(lastMessage.timestamp, today.value)}
+            {formats.brief(lastMessage.timestamp, now.value)}
           </time>
         )}
       </span>
@@ -60,11 +60,4 @@ export function ChatRow({ id, chat, open, active, count, place, onOpen }: Props)
       </span>
     </div>
   );
-}
-
-function lastLine({ chatId, lastMessage }: Chat, t: ReturnType<typeof usePage>["t"]): string {
-  if (!lastMessage) return "";
-  const text = summary(lastMessage, t);
-  const name = lastMessage.fromMe ? t("you") : isGroup(chatId) ? lastMessage.senderName : null;
-  return name ? t("lastFrom", { name, text }) : text;
 }

@@ -6,28 +6,41 @@ import type { TextKey } from "../text/en";
 import type { Translate } from "../text/language";
 import { usePage } from "./context";
 
-const WORDS: Record<Exclude<ClientState["name"], "reconnecting">, TextKey> = {
-  connecting: "stateConnecting",
-  connected: "stateConnected",
-  catching_up: "stateCatchingUp",
-  offline: "stateOffline",
-  unauthorized: "stateUnauthorized",
-  closed: "stateClosed",
+/** What is said of a state, and what while a wait of it has seconds to go. */
+const WORDS: Record<ClientState["name"], [plain: TextKey, waiting?: TextKey]> = {
+  connecting: ["stateConnecting"],
+  connected: ["stateConnected"],
+  catching_up: ["stateCatchingUp"],
+  unavailable: ["stateUnavailable", "stateUnavailableIn"],
+  reconnecting: ["stateReconnecting", "stateReconnectingIn"],
+  restarting: ["stateRestarting", "stateRestartingIn"],
+  offline: ["stateOffline"],
+  unauthorized: ["stateUnauthorized"],
+  closed: ["stateClosed"],
 };
 
 /** The one line that says how the connection is. */
 export function Connection(): JSX.Element {
-  const { inbox, t, retryNow } = usePage();
+  const { inbox, t, overlay } = usePage();
   const state = inbox.connection.value;
   const retryAt = "retryAt" in state ? state.retryAt : null;
   const seconds = useSecondsUntil(retryAt);
   return (
     <footer class={`connection is-${state.name}`} data-testid="connection" data-state={state.name}>
       <span class="dot" aria-hidden="true" />
-      <span role="status">{words(state, seconds, t)}</span>
+      {/* The seconds are for the eye: nobody wants to hear them counted. */}
+      <span class="for-ears" role="status">
+        {words(state, 0, t)}
+      </span>
+      <span aria-hidden="true">{words(state, seconds, t)}</span>
       {retryAt !== null && (
-        <button type="button" class="plain link" onClick={retryNow}>
+        <button type="button" class="plain link" onClick={() => inbox.retryNow()}>
           {t("tryNow")}
+        </button>
+      )}
+      {state.name === "unauthorized" && (
+        <button type="button" class="plain link" onClick={() => (overlay.value = { name: "signIn" })}>
+          {t("signInAgain")}
         </button>
       )}
     </footer>
@@ -35,9 +48,9 @@ export function Connection(): JSX.Element {
 }
 
 function words(state: ClientState, seconds: number, t: Translate): string {
-  if (state.name !== "reconnecting") return t(WORDS[state.name]);
+  const [plain, waiting] = WORDS[state.name];
   // A wait that is over before it has been read is not worth a number.
-  return seconds >= 2 ? t("stateReconnectingIn", { seconds }) : t("stateReconnecting");
+  return waiting && seconds >= 2 ? t(waiting, { seconds }) : t(plain);
 }
 
 function useSecondsUntil(time: number | null): number {

@@ -4,8 +4,9 @@ import { useState } from "preact/hooks";
 import type { Media as MediaObject, Message, MessageType } from "../client";
 import { safeUrl } from "../text/links";
 import { kindOf } from "../text/summary";
+import { Card } from "./Card";
 import { usePage } from "./context";
-import { Icon, type IconName } from "./icons";
+import type { IconName } from "./icons";
 
 const ICONS: Partial<Record<MessageType, IconName>> = {
   image: "image",
@@ -17,87 +18,114 @@ const ICONS: Partial<Record<MessageType, IconName>> = {
 };
 
 /** The largest box that a picture gets, in CSS pixels; the narrow screen makes it smaller by itself. */
-const MOST = { image: { width: 320, height: 320 }, sticker: { width: 140, height: 140 } };
+const MOST = { image: 320, video: 320, sticker: 140 };
 
-export function Media({ message, media }: { message: Message; media: MediaObject }): JSX.Element {
-  const [missing, setMissing] = useState(false);
-  const url = safeUrl(media.url);
-  const asPicture = (message.type === "image" || message.type === "sticker") && url !== null && !missing;
-  return asPicture ? (
-    <Picture message={message} media={media} url={url} onMissing={() => setMissing(true)} />
-  ) : (
-    <Card message={message} media={media} url={url} missing={missing} />
-  );
-}
-
-interface PictureProps {
+interface Props {
   message: Message;
   media: MediaObject;
+}
+
+export function Media({ message, media }: Props): JSX.Element {
+  const [missing, setMissing] = useState(false);
+  const url = safeUrl(media.url);
+  const props = { message, media, onMissing: () => setMissing(true) };
+  if (url !== null && !missing) {
+    if (message.type === "image" || message.type === "sticker") return <Picture {...props} url={url} />;
+    if (message.type === "video") return <Video {...props} url={url} />;
+    if (message.type === "audio") return <Audio {...props} url={url} />;
+  }
+  return <File message={message} media={media} url={url} missing={missing} />;
+}
+
+interface ShownProps extends Props {
   url: string;
   onMissing: () => void;
 }
 
-/** The box has its size before the picture is there, so that nothing moves when it comes. */
-function Picture({ message, media, url, onMissing }: PictureProps): JSX.Element {
-  const { t } = usePage();
-  const most = message.type === "sticker" ? MOST.sticker : MOST.image;
-  const [width, height] = media.width && media.height ? [media.width, media.height] : [4, 3];
-  const scale = Math.min(most.width / width, most.height / height);
-  const shown = Math.max(96, Math.round(width * scale));
+/** The box has its size before what is in it is there, so that nothing moves when it comes. */
+function boxOf({ width, height }: MediaObject, most: number): { width: string; aspectRatio: string } {
+  const [wide, high] = width && height ? [width, height] : [4, 3];
+  const scale = Math.min(most / wide, most / high);
+  return { width: `${Math.max(96, Math.round(wide * scale))}px`, aspectRatio: `${wide} / ${high}` };
+}
+
+function Picture({ message, media, url, onMissing }: ShownProps): JSX.Element {
+  const { t, overlay } = usePage();
   const name = media.fileName || kindOf(message.type, t);
+  const alt = message.text || name;
   return (
     <a
       class={`picture is-${message.type}`}
       href={url}
       target="_blank"
       rel="noopener noreferrer"
-      aria-label={t("openMedia", { name })}
-      style={{ width: `${shown}px`, aspectRatio: `${width} / ${height}` }}
+      aria-label={t("openMedia", { name: alt })}
+      style={boxOf(media, message.type === "sticker" ? MOST.sticker : MOST.image)}
+      onClick={(event) => {
+        // With a key held down it is a link like others.
+        if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+        event.preventDefault();
+        overlay.value = { name: "picture", picture: { url, alt } };
+      }}
     >
-      <img
+      <img src={url} alt={alt} loading="lazy" decoding="async" referrerpolicy="no-referrer" onError={onMissing} />
+    </a>
+  );
+}
+
+function Video({ message, media, url, onMissing }: ShownProps): JSX.Element {
+  return (
+    <span class="player">
+      {/* Nothing is fetched before somebody wants to see it. */}
+      <video
+        controls
+        playsInline
+        preload="none"
         src={url}
-        alt={message.text || name}
-        loading="lazy"
-        decoding="async"
-        referrerpolicy="no-referrer"
+        style={boxOf(media, MOST.video)}
+        aria-label={useName(message, media)}
         onError={onMissing}
       />
-    </a>
+      <Facts media={media} />
+    </span>
   );
 }
 
-interface CardProps {
-  message: Message;
-  media: MediaObject;
-  url: string | null;
-  missing: boolean;
+function Audio({ message, media, url, onMissing }: ShownProps): JSX.Element {
+  return (
+    <span class="player is-audio">
+      <audio controls preload="none" src={url} aria-label={useName(message, media)} onError={onMissing} />
+      <Facts media={media} />
+    </span>
+  );
 }
 
-function Card({ message, media, url, missing }: CardProps): JSX.Element {
-  const { t, formats } = usePage();
+function useName(message: Message, media: MediaObject): string {
+  const { t } = usePage();
+  return media.fileName || kindOf(message.type, t);
+}
+
+function Facts({ media }: { media: MediaObject }): JSX.Element | null {
+  const facts = [media.fileName, ...useFacts(media)].filter(Boolean);
+  return facts.length > 0 ? <span class="card-facts">{facts.join(" · ")}</span> : null;
+}
+
+function useFacts({ durationSeconds, size }: MediaObject): (string | false)[] {
+  const { formats } = usePage();
+  return [
+    typeof durationSeconds === "number" && formats.duration(durationSeconds),
+    typeof size === "number" && formats.size(size),
+  ];
+}
+
+function File({ message, media, url, missing }: Props & { url: string | null; missing: boolean }): JSX.Element {
+  const { t } = usePage();
   const kind = kindOf(message.type, t);
+  const playable = message.type === "audio" || message.type === "video";
   const facts = [
-    missing ? t("imageMissing") : media.fileName && kind,
+    missing ? t(playable ? "playerMissing" : "imageMissing") : media.fileName && kind,
     media.mimeType,
-    typeof media.durationSeconds === "number" && formats.duration(media.durationSeconds),
-    typeof media.size === "number" && formats.size(media.size),
+    ...useFacts(media),
   ].filter(Boolean);
-  const content = (
-    <>
-      <span class="card-icon">
-        <Icon name={ICONS[message.type] ?? "file"} />
-      </span>
-      <span class="card-name" dir="auto">
-        {media.fileName || kind}
-      </span>
-      <span class="card-facts">{facts.join(" · ")}</span>
-    </>
-  );
-  return url ? (
-    <a class="card" href={url} target="_blank" rel="noopener noreferrer">
-      {content}
-    </a>
-  ) : (
-    <span class="card">{content}</span>
-  );
+  return <Card icon={ICONS[message.type] ?? "file"} name={media.fileName || kind} facts={facts.join(" · ")} url={url} />;
 }

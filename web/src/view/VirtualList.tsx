@@ -29,6 +29,8 @@ interface Props<Item> {
 const OVERSCAN = 500;
 /** So close to where more would have to be is the time to ask for it. */
 const NEAR = 1_200;
+/** As many rows from the upper edge are kept hold of, should the first ones go. */
+const HELD = 4;
 /** So close to the end counts as the end: nobody aims at pixels. */
 const AT_END = 32;
 
@@ -47,8 +49,8 @@ export class VirtualList<Item> extends Component<Props<Item>> {
   private top = 0;
   private width = 0;
   private following = this.props.anchor === "end";
-  /** The row at the upper edge and how much of it lies above. */
-  private held: { key: string; delta: number } | null = null;
+  /** The row at the upper edge and how much of it lies above; then those below it, for when it goes. */
+  private held: readonly { key: string; delta: number }[] = [];
   private observer: ResizeObserver | null = null;
 
   override componentDidMount(): void {
@@ -75,6 +77,17 @@ export class VirtualList<Item> extends Component<Props<Item>> {
   scrollToEnd(): void {
     this.follow(true);
     this.place();
+  }
+
+  /** Brings this row to the upper third, wherever it is. It must have been drawn, or could have been. */
+  showRow(key: string): void {
+    const scroller = this.scroller.current;
+    if (!scroller || this.heights.indexOf(key) < 0) return;
+    this.following = false;
+    this.held = [{ key, delta: -scroller.clientHeight / 3 }];
+    this.place();
+    this.following = this.atEnd(scroller);
+    this.props.onFollow?.(this.following);
   }
 
   render({ items, keyOf, row, before, scroller }: Props<Item>): JSX.Element {
@@ -121,9 +134,10 @@ export class VirtualList<Item> extends Component<Props<Item>> {
     const most = Math.max(0, this.headHeight() + this.heights.total + this.tailHeight() - (scroller?.clientHeight ?? 800));
     if (this.props.anchor === "start") return Math.min(most, this.top);
     if (this.following) return most;
-    const index = this.held ? this.heights.indexOf(this.held.key) : -1;
-    if (index < 0 || !this.held) return Math.min(most, this.top);
-    return Math.min(most, this.headHeight() + this.heights.offset(index) + this.held.delta);
+    const held = this.held.find(({ key }) => this.heights.indexOf(key) >= 0);
+    if (!held) return Math.min(most, this.top);
+    const wanted = this.headHeight() + this.heights.offset(this.heights.indexOf(held.key)) + held.delta;
+    return Math.max(0, Math.min(most, wanted));
   }
 
   private headHeight(): number {
@@ -166,9 +180,8 @@ export class VirtualList<Item> extends Component<Props<Item>> {
     // Our own scrolling comes back as an event, too.
     if (!scroller || Math.abs(scroller.scrollTop - this.top) < 1) return;
     this.top = scroller.scrollTop;
-    const atEnd = scroller.scrollHeight - scroller.clientHeight - this.top <= AT_END;
-    this.held = null;
-    if (this.props.anchor === "end") this.follow(atEnd);
+    this.held = [];
+    if (this.props.anchor === "end") this.follow(this.atEnd(scroller));
     this.hold();
     this.renderOthers();
     this.askForMore();
@@ -176,11 +189,18 @@ export class VirtualList<Item> extends Component<Props<Item>> {
 
   /** Keeps hold of the row at the upper edge. As long as it is there, it stays the one. */
   private hold(): void {
-    if (this.held && this.heights.indexOf(this.held.key) >= 0) return;
+    const [first] = this.held;
+    if (first && this.heights.indexOf(first.key) >= 0) return;
     const offset = this.top - this.headHeight();
     const index = this.heights.indexAt(offset);
-    const key = this.heights.keyAt(index);
-    this.held = key === undefined ? null : { key, delta: offset - this.heights.offset(index) };
+    this.held = Array.from({ length: HELD }, (_, more) => index + more).flatMap((at) => {
+      const key = this.heights.keyAt(at);
+      return key === undefined ? [] : [{ key, delta: offset - this.heights.offset(at) }];
+    });
+  }
+
+  private atEnd(scroller: HTMLElement): boolean {
+    return scroller.scrollHeight - scroller.clientHeight - this.top <= AT_END;
   }
 
   private follow(following: boolean): void {

@@ -1,19 +1,38 @@
+import type { Signal } from "@preact/signals";
 import { createContext } from "preact";
 import { useContext } from "preact/hooks";
 
 import type { Inbox } from "../store/inbox";
+import type { Preference } from "../store/preferences";
+import type { Search } from "../store/search";
 import type { Formats } from "../text/formats";
 import type { Translate } from "../text/language";
+
+/** A picture that is looked at in full. */
+export interface FullPicture {
+  url: string;
+  alt: string;
+}
+
+/** What lies over the page; one at a time. */
+export type Overlay = { name: "help" } | { name: "preferences" } | { name: "signIn" } | { name: "picture"; picture: FullPicture };
 
 /** What every part of the page may need. */
 export interface Page {
   inbox: Inbox;
+  search: Search;
   t: Translate;
   formats: Formats;
   /** Whom the token names. */
   agent: string | null;
+  overlay: Signal<Overlay | null>;
+  notify: Preference;
+  sound: Preference;
+  /** The page may be heard from now on: somebody has touched it. */
+  hearable: () => void;
   signOut: () => void;
-  retryNow: () => void;
+  /** A new token; false where it is none that helps. */
+  signInAgain: (token: string) => Promise<boolean>;
 }
 
 export const PageContext = createContext<Page | null>(null);

@@ -4,6 +4,7 @@ import { signal } from "@preact/signals";
 
 import { RoomcastApi, RoomcastClient } from "../../src/client";
 import { Inbox } from "../../src/store/inbox";
+import type { SavedSession } from "../../src/store/sessionstore";
 import { readWhatIsSeen } from "../../src/store/reader";
 import { FakeEnvironment } from "../support/environment";
 import { FakeServer } from "../support/server";
@@ -21,11 +22,14 @@ afterEach(async () => {
   await server.stop();
 });
 
-function start(mayGrow = false): Inbox {
+function start(mayGrow = false, saved: readonly SavedSession[] = []): Inbox {
   const backoff = { delayMs: 20, delayMaxMs: 100, jitter: 0.5 };
   const environment = new FakeEnvironment();
   const client = new RoomcastClient({ url: server.url, token: "good", backoff, environment });
-  const inbox = new Inbox(client, new RoomcastApi({ url: server.url, token: () => client.token }), mayGrow);
+  const inbox = new Inbox(client, new RoomcastApi({ url: server.url, token: () => client.token }), {
+    mayGrow,
+    saved: Promise.resolve(saved),
+  });
   open.push(inbox);
   inbox.start();
   return inbox;
@@ -146,6 +150,95 @@ test("a token that is refused ends in signed out", async () => {
   server.tokens.clear();
   const inbox = start();
   await until("signed out", () => inbox.connection.value.name === "unauthorized");
+});
+
+describe("what was kept from an earlier time", () => {
+  async function kept(): Promise<SavedSession[]> {
+    server.post("a", "x", "one");
+    server.post("a", "y", "two");
+    const inbox = start();
+    await connected(inbox);
+    inbox.open({ sessionId: "a", chatId: "x" });
+    await until("the chat", () => texts(inbox)?.length === 1);
+    const saved = inbox.saved();
+    inbox.stop();
+    return structuredClone(saved);
+  }
+
+  test("is shown at once, and caught up from its position without any list of chats", async () => {
+    const saved = await kept();
+    server.post("a", "x", "missed");
+    const asked: string[] = [];
+    server.beforeList = (path) => void asked.push(path);
+    const inbox = start(false, saved);
+    inbox.open({ sessionId: "a", chatId: "x" });
+    await until("the old state", () => inbox.ready.value);
+    await until("what was missed", () => texts(inbox)?.length === 2);
+    expect(lines(inbox)).toEqual(["x 2 missed", "y 1 two"]);
+    await connected(inbox);
+    expect(asked.filter((path) => path !== "/api/v1/sessions")).toEqual([]);
+  });
+
+  test("is shown where there is no server at all", async () => {
+    const saved = await kept();
+    await server.stop();
+    const inbox = start(false, saved);
+    await until("the old state", () => inbox.ready.value);
+    inbox.open({ sessionId: "a", chatId: "x" });
+    expect(lines(inbox)).toEqual(["y 1 two", "x 1 one"]);
+    expect(texts(inbox)).toEqual(["one"]);
+  });
+
+  test("is thrown away where the numbering is another one", async () => {
+    const saved = await kept();
+    server.restore();
+    server.post("a", "z", "three");
+    const inbox = start(false, saved);
+    await until("all of it", () => inbox.chats.value.length === 3);
+    await connected(inbox);
+    expect(lines(inbox)).toEqual(["z 1 three", "y 1 two", "x 1 one"]);
+  });
+
+  test("holds the newest of it only", async () => {
+    for (let n = 0; n < 260; n += 1) server.post("a", `chat-${n % 230}`, `${n}`);
+    for (let n = 0; n < 80; n += 1) server.post("a", "x", `${n}`);
+    const inbox = start();
+    await until("all chats", () => inbox.chats.value.length === 231);
+    inbox.open({ sessionId: "a", chatId: "x" });
+    await until("the chat", () => texts(inbox)?.length === 60);
+    const [session] = inbox.saved();
+    expect([session?.chats.length, session?.whole, session?.logs[0]?.messages.length]).toEqual([200, false, 50]);
+    expect(session?.logs[0]?.messages.at(-1)?.text).toBe("79");
+    inbox.stop();
+    const again = start(false, structuredClone([session!]));
+    await until("the rest of the list", () => again.chats.value.length === 231);
+  });
+});
+
+test("a message far back is found, and one that is not there is not", async () => {
+  for (let n = 1; n <= 700; n += 1) server.post("a", "x", `${n}`);
+  const inbox = start();
+  await connected(inbox);
+  inbox.open({ sessionId: "a", chatId: "x" });
+  await until("the newest page", () => inbox.log.value?.loaded.value === true);
+  expect(await inbox.seek("m50")).toBe(true);
+  expect(texts(inbox)?.length).toBe(660);
+  expect(await inbox.seek("nowhere")).toBe(false);
+  expect(texts(inbox)?.length).toBe(700);
+});
+
+test("after the token was refused, a new one goes on where it was", async () => {
+  server.post("a", "x", "one");
+  const inbox = start();
+  await connected(inbox);
+  server.tokens.clear();
+  server.cut();
+  await until("signed out", () => inbox.connection.value.name === "unauthorized");
+  expect(lines(inbox)).toEqual(["x 1 one"]);
+  server.tokens.add("another");
+  server.post("a", "x", "missed");
+  await inbox.resume("another");
+  await until("up to date", () => inbox.unread.value === 2);
 });
 
 describe("reading", () => {

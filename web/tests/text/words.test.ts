@@ -2,8 +2,10 @@ import { describe, expect, test } from "vitest";
 
 import { Formats, startOfDay } from "../../src/text/formats";
 import { chooseLanguage } from "../../src/text/language";
+import { fold } from "../../src/text/fold";
 import { linked, safeUrl } from "../../src/text/links";
 import { chatName, initials, readableId, readablePhone } from "../../src/text/names";
+import { placeOf } from "../../src/text/place";
 import { summary } from "../../src/text/summary";
 
 const english = chooseLanguage(["en-GB"]);
@@ -58,8 +60,19 @@ describe("times", () => {
     [at(2025, 11, 31, 9, 0), "31/12/25", "31 December 2025"],
     [at(2026, 1, 8, 9, 0), "08/02/26", "Sunday 8 February"],
   ])("%s is %s in the list, and %s above a day", (timestamp, brief, day) => {
-    expect(formats.brief(timestamp, today)).toBe(brief);
+    expect(formats.brief(timestamp, now.getTime())).toBe(brief);
     expect(formats.day(timestamp, today).replace(",", "")).toBe(day);
+  });
+
+  test.each([
+    [0, "now"],
+    [-90_000, "now"],
+    [59_000, "now"],
+    [60_000, "1 min ago"],
+    [59 * 60_000, "59 min ago"],
+    [60 * 60_000, "11:04"],
+  ])("%d ms ago is %s", (age, brief) => {
+    expect(formats.brief(new Date(now.getTime() - age).toISOString(), now.getTime())).toBe(brief);
   });
 
   test("sizes and lengths", () => {
@@ -90,6 +103,17 @@ describe("links", () => {
     expect(linked("javascript:alert(1) <b>")).toEqual([{ text: "javascript:alert(1) <b>" }]);
     expect(linked("看https://a.example/圖。謝謝").map(({ href }) => href)).toContain("https://a.example/圖");
     expect(linked("")).toEqual([]);
+    expect(linked("www.shop.example/a and ann.o+x@mail.example.")).toEqual([
+      { text: "www.shop.example/a", href: "https://www.shop.example/a" },
+      { text: " and " },
+      { text: "ann.o+x@mail.example", href: "mailto:ann.o%2Bx@mail.example" },
+      { text: "." },
+    ]);
+    expect(linked("a@b and @ann and mailto:x@y.example?body=1").map(({ href }) => href)).toEqual([
+      undefined,
+      "mailto:x@y.example",
+      undefined,
+    ]);
   });
 
   test.each(["javascript:alert(1)", "data:text/html,x", "file:///etc/passwd", "//x", "x", " JavaScript:x"])(
@@ -97,6 +121,33 @@ describe("links", () => {
     (url) => expect(safeUrl(url)).toBeNull(),
   );
 });
+
+test("no text makes the search for links slow", () => {
+  const began = performance.now();
+  for (const text of ["a".repeat(60_000), "a.".repeat(30_000), `${"a@".repeat(30_000)}`, "www.".repeat(15_000)]) linked(text);
+  expect(performance.now() - began).toBeLessThan(2_000);
+});
+
+describe("places", () => {
+  test.each([
+    ["Harbour Café\n1 Pier Rd\n22.293100, 114.168300", "Harbour Café", "1 Pier Rd\n22.29310, 114.16830", true],
+    ["22.3,114.2", null, "22.30000, 114.20000", true],
+    ["91.0, 10.0", null, "", false],
+    ["Just a name", "Just a name", "", false],
+    ["1.0, 2.0&x=<b>", "1.0, 2.0&x=<b>", "", false],
+  ])("%j", (text, title, detail, mapped) => {
+    const place = placeOf(text);
+    expect([place.title, place.detail, place.map !== null]).toEqual([title, detail, mapped]);
+    if (place.map) expect(place.map).toMatch(/^https:\/\/www\.openstreetmap\.org\/\?mlat=[\d.-]+&mlon=[\d.-]+#map=16\/[\d.-]+\/[\d.-]+$/);
+  });
+});
+
+test.each([
+  ["Ångström", "angstrom"],
+  ["ＡＢＣ", "abc"],
+  ["José", "jose"],
+  ["陳大文", "陳大文"],
+])("%s is compared as %s", (text, folded) => expect(fold(text)).toBe(folded));
 
 test("every kind of message in a line", () => {
   expect(summary({ type: "text", text: "hello" }, t)).toBe("hello");

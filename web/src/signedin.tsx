@@ -1,0 +1,146 @@
+import { effect, signal } from "@preact/signals";
+import { render } from "preact";
+
+import { RoomcastApi, RoomcastClient } from "./client";
+import { showUnread } from "./store/badge";
+import { Cache } from "./store/cache";
+import { Inbox } from "./store/inbox";
+import { keep } from "./store/keeper";
+import { tellOfNews } from "./store/notifier";
+import { preference } from "./store/preferences";
+import { readWhatIsSeen } from "./store/reader";
+import { goTo, parseRoute, routeOf } from "./store/route";
+import { Search } from "./store/search";
+import type { SavedSession } from "./store/sessionstore";
+import type { Settings } from "./store/settings";
+import { Sound } from "./store/sound";
+import { visible } from "./store/surroundings";
+import { Tabs } from "./store/tabs";
+import { forgetToken, keepToken, readClaims } from "./store/token";
+import type { Formats } from "./text/formats";
+import type { Translate } from "./text/language";
+import { chatName, isGroup, senderName } from "./text/names";
+import { summary } from "./text/summary";
+import { App } from "./view/App";
+import { PageContext, type Overlay, type Page } from "./view/context";
+
+interface Options {
+  settings: Settings;
+  t: Translate;
+  formats: Formats;
+  /** `ended`: not because somebody wanted it. */
+  onSignedOut: (ended: boolean) => void;
+  /** A token of somebody else was brought. */
+  onOther: (token: string) => void;
+}
+
+/** The page for somebody with a token. Returns how to stop. */
+export function signedIn(root: Element, token: string, { settings, t, formats, ...options }: Options): () => void {
+  const claims = readClaims(token);
+  const url = location.origin;
+  const log = debugLog();
+  const client = new RoomcastClient({ url, path: settings.socketPath, token, backoff: settings.backoff, ...(log && { log }) });
+  const api = new RoomcastApi({ url, token: () => client.token });
+  const cache = new Cache(claims.sub);
+  const any = claims.sessions.includes("*");
+  const allowed = ({ sessionId }: SavedSession): boolean => any || claims.sessions.includes(sessionId);
+  // What a token that has run out allowed is not shown before the server has been asked.
+  const saved = claims.expiresAt > Date.now() ? cache.read().then((all) => all.filter(allowed)) : Promise.resolve([]);
+  const inbox = new Inbox(client, api, { mayGrow: any, saved: saved.catch(() => []) });
+  const search = new Search(inbox, inbox.opened, t);
+  const [notify, sounds] = [preference("notify"), preference("sound")];
+  const sound = new Sound();
+  const tabs = new Tabs(claims.sub, {
+    reading: () => (visible.peek() && inbox.opened.peek() ? routeOf(inbox.opened.peek()!) : null),
+    audible: () => sound.audible,
+    ring: () => sound.play(),
+  });
+  const touched = (): void => {
+    if (sounds.on.peek()) sound.touched();
+  };
+  let wasConnected = false;
+
+  const page: Page = {
+    inbox,
+    search,
+    t,
+    formats,
+    agent: claims.name,
+    overlay: signal<Overlay | null>(null),
+    notify,
+    sound: sounds,
+    hearable: () => sound.touched(),
+    signOut: () => options.onSignedOut(false),
+    signInAgain: async (given) => {
+      const other = readClaims(given);
+      if (other.sub !== claims.sub || other.sessions.join() !== claims.sessions.join()) {
+        options.onOther(given);
+        return true;
+      }
+      try {
+        await inbox.resume(given);
+      } catch {
+        return false;
+      }
+      keepToken(given);
+      return true;
+    },
+  };
+
+  const stops = [
+    () => inbox.stop(),
+    () => search.stop(),
+    () => tabs.stop(),
+    readWhatIsSeen(inbox, visible),
+    keep(inbox, cache),
+    showUnread(inbox.unread, t("appName")),
+    tellOfNews({
+      inbox,
+      tabs,
+      notifies: () => notify.on.peek(),
+      sounds: () => sounds.on.peek(),
+      words: ({ chat, message }) => {
+        const [name, sender] = [chatName(chat, t), senderName(message, t)];
+        const title = isGroup(chat.chatId) ? t("notifyPlace", { name: sender, chat: name }) : name;
+        return { title, body: summary(message, t).slice(0, 200) };
+      },
+      open: goTo,
+    }),
+    effect(() => {
+      const { name } = inbox.connection.value;
+      if (name === "connected") wasConnected = true;
+      if (name !== "unauthorized") return;
+      // What is being read stays where it is, and the line says how to go on; what was kept is forgotten at once.
+      forgetToken();
+      void cache.forget();
+      if (!wasConnected) queueMicrotask(() => options.onSignedOut(true));
+    }),
+    listen("popstate", () => inbox.open(parseRoute(location.hash))),
+    listen("pointerdown", touched),
+    listen("keydown", touched),
+  ];
+  inbox.open(parseRoute(location.hash));
+  inbox.start();
+  render(
+    <PageContext.Provider value={page}>
+      <App />
+    </PageContext.Provider>,
+    root,
+  );
+  return () => stops.splice(0).forEach((end) => end());
+}
+
+function listen(name: "popstate" | "pointerdown" | "keydown", listener: () => void): () => void {
+  addEventListener(name, listener);
+  return () => removeEventListener(name, listener);
+}
+
+/** `localStorage.debug = "roomcast"` and a reload: the console tells each step. */
+function debugLog(): ((step: string, details?: Readonly<Record<string, unknown>>) => void) | null {
+  try {
+    if (!localStorage.getItem("debug")) return null;
+  } catch {
+    return null;
+  }
+  return (step, details) => console.debug(`[roomcast] ${new Date().toISOString().slice(11, 23)} ${step}`, details ?? "");
+}

@@ -1,0 +1,50 @@
+import { signal } from "@preact/signals";
+
+import { hasCode, type ChatPage, type MessagePage, type RoomcastApi, type RoomcastClient, type SessionPage } from "../client";
+import { persist } from "./persist";
+
+/** The server's lists, asked for until they come. */
+export class Lists {
+  /** When they are asked for again, while the server says that it has no database; else `null`. */
+  readonly hinderedUntil = signal<number | null>(null);
+  private readonly waits = new Set<() => void>();
+
+  constructor(
+    private readonly client: Pick<RoomcastClient, "on">,
+    private readonly api: RoomcastApi,
+    private readonly ended: AbortSignal,
+  ) {}
+
+  sessions(): Promise<SessionPage> {
+    return this.insist(() => this.api.sessions({ signal: this.ended }));
+  }
+
+  chats(sessionId: string, limit: number, cursor: string | undefined): Promise<ChatPage> {
+    return this.insist(() => this.api.chats(sessionId, { limit, cursor, signal: this.ended }));
+  }
+
+  messages(sessionId: string, chatId: string, limit: number, before: number | undefined): Promise<MessagePage> {
+    return this.insist(() => this.api.messages(sessionId, chatId, { limit, before, signal: this.ended }));
+  }
+
+  /** Somebody does not want to wait. */
+  now(): void {
+    for (const wake of [...this.waits]) wake();
+  }
+
+  private async insist<Result>(task: () => Promise<Result>): Promise<Result> {
+    const result = await persist(task, {
+      signal: this.ended,
+      hurry: (wake) => this.client.on("state", ({ name }) => name === "connected" && wake()),
+      urge: (wake) => {
+        this.waits.add(wake);
+        return () => this.waits.delete(wake);
+      },
+      waiting: (error, until) => {
+        this.hinderedUntil.value = hasCode(error, "unavailable") ? until : null;
+      },
+    });
+    this.hinderedUntil.value = null;
+    return result;
+  }
+}

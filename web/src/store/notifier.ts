@@ -1,0 +1,89 @@
+import { effect } from "@preact/signals";
+
+import type { Chat, DurableEvent } from "../client";
+import type { Address, Inbox } from "./inbox";
+import { routeOf } from "./route";
+import type { Tabs } from "./tabs";
+
+/** What is older was missed, and is on the page: nobody is called for it. */
+const RECENT_MS = 120_000;
+
+export interface NotifierOptions {
+  inbox: Inbox;
+  tabs: Tabs;
+  notifies: () => boolean;
+  sounds: () => boolean;
+  words: (event: DurableEvent & { event: "new_message" }) => { title: string; body: string };
+  open: (address: Address) => void;
+}
+
+/** Calls somebody when a message comes into a chat that nobody reads. Returns how to stop. */
+export function tellOfNews(options: NotifierOptions): () => void {
+  const { inbox, tabs } = options;
+  const shown = new Map<string, Notification>();
+  /** The last message of each chat that is about to be told of. */
+  const waiting = new Map<string, DurableEvent & { event: "new_message" }>();
+
+  const tell = async (key: string): Promise<void> => {
+    const read = await tabs.isRead(key);
+    const event = waiting.get(key);
+    waiting.delete(key);
+    if (!event || read) return;
+    if (options.notifies()) {
+      const { title, body } = options.words(event);
+      const notification = notify(title, body, key);
+      if (notification) {
+        shown.set(key, notification);
+        notification.onclick = () => {
+          window.focus();
+          notification.close();
+          options.open(event);
+        };
+      }
+    }
+    if (options.sounds()) tabs.ring();
+  };
+
+  const stops = [
+    effect(() => {
+      const event = inbox.latest.value;
+      if (event?.event !== "new_message" || !deserves(event) || !tabs.leading) return;
+      const key = routeOf(event);
+      const first = !waiting.has(key);
+      waiting.set(key, event);
+      if (first) void tell(key);
+    }),
+    // What has been read, here or elsewhere, needs no notice any more.
+    effect(() => {
+      const event = inbox.latest.value;
+      if (event && isRead(event.chat)) {
+        shown.get(routeOf(event))?.close();
+        shown.delete(routeOf(event));
+      }
+    }),
+  ];
+  return () => {
+    stops.forEach((stop) => stop());
+    for (const notification of shown.values()) notification.close();
+  };
+}
+
+function deserves({ message }: DurableEvent & { event: "new_message" }): boolean {
+  return !message.fromMe && message.type !== "system" && Date.now() - Date.parse(message.receivedAt) < RECENT_MS;
+}
+
+function isRead({ unreadCount }: Chat): boolean {
+  return unreadCount === 0;
+}
+
+/** With one tag for each chat: a newer notice takes the place of an older one. */
+function notify(title: string, body: string, tag: string): Notification | null {
+  if (typeof Notification !== "function" || Notification.permission !== "granted") return null;
+  try {
+    return new Notification(title, { body, tag });
+  } catch {
+    // Phones have them only through the service worker, which opens the chat by the tag.
+    void navigator.serviceWorker?.ready.then((worker) => worker.showNotification(title, { body, tag }));
+    return null;
+  }
+}

@@ -1,0 +1,35 @@
+import { signal, type ReadonlySignal } from "@preact/signals";
+
+export interface Preference {
+  readonly on: ReadonlySignal<boolean>;
+  set(on: boolean): void;
+}
+
+/** What somebody has switched on, in this browser; the same in all its tabs. Everything is off until then. */
+export function preference(name: string): Preference {
+  const key = `roomcast.${name}`;
+  const on = signal(read(key));
+  addEventListener("storage", (event) => {
+    if (event.key === key || event.key === null) on.value = read(key);
+  });
+  return {
+    on,
+    set: (value) => {
+      on.value = value;
+      try {
+        if (value) localStorage.setItem(key, "on");
+        else localStorage.removeItem(key);
+      } catch {
+        // Not kept, then: it holds for this tab.
+      }
+    },
+  };
+}
+
+function read(key: string): boolean {
+  try {
+    return localStorage.getItem(key) === "on";
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,66 @@
+import type { ComponentChildren, JSX } from "preact";
+
+import { initials } from "../text/names";
+import { placeOf } from "../text/place";
+import { usePage } from "./context";
+import { Icon, type IconName } from "./icons";
+
+interface Props {
+  icon: IconName;
+  name: string;
+  facts: ComponentChildren;
+  /** Where it leads, if anywhere: safe already. */
+  url?: string | null;
+}
+
+/** A thing that is named rather than shown. */
+export function Card({ icon, name, facts, url = null }: Props): JSX.Element {
+  const content = (
+    <>
+      <span class="card-icon">
+        <Icon name={icon} />
+      </span>
+      <span class="card-name" dir="auto">
+        {name}
+      </span>
+      <span class="card-facts" dir="auto">
+        {facts}
+      </span>
+    </>
+  );
+  return url ? (
+    <a class="card" href={url} target="_blank" rel="noopener noreferrer">
+      {content}
+    </a>
+  ) : (
+    <span class="card">{content}</span>
+  );
+}
+
+export function Location({ text }: { text: string }): JSX.Element {
+  const { t } = usePage();
+  const { title, detail, map } = placeOf(text);
+  return (
+    <>
+      <Card icon="pin" name={title ?? t("typeLocation")} facts={detail} url={map} />
+      {map && (
+        <a class="card-link" href={map} target="_blank" rel="noopener noreferrer">
+          {t("openMap")}
+        </a>
+      )}
+    </>
+  );
+}
+
+export function Contact({ text }: { text: string }): JSX.Element {
+  const { t } = usePage();
+  const [name = "", ...numbers] = text.split("\n");
+  const unnamed = initials(name) === "#";
+  return (
+    <Card
+      icon="person"
+      name={unnamed ? t("typeContact") : name}
+      facts={(unnamed ? [name, ...numbers] : numbers).join("\n")}
+    />
+  );
+}

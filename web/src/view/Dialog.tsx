@@ -1,0 +1,49 @@
+import type { ComponentChildren, JSX } from "preact";
+import { useId, useLayoutEffect, useRef } from "preact/hooks";
+
+import { usePage } from "./context";
+import { Icon } from "./icons";
+
+interface Props {
+  title: string;
+  class?: string;
+  /** Beside the button that closes it. */
+  actions?: ComponentChildren;
+  children: ComponentChildren;
+}
+
+/** Lies over the page until it is closed: by its button, by Esc, by a click beside it, by the back gesture of a phone. */
+export function Dialog({ title, class: className = "", actions, children }: Props): JSX.Element {
+  const { overlay, t } = usePage();
+  const dialog = useRef<HTMLDialogElement>(null);
+  const id = useId();
+  useLayoutEffect(() => {
+    const element = dialog.current;
+    element?.showModal();
+    // Closing gives the focus back to where it was.
+    return () => element?.close();
+  }, []);
+  const close = (): void => void (overlay.value = null);
+  return (
+    <dialog
+      ref={dialog}
+      class={`dialog ${className}`}
+      aria-labelledby={id}
+      onClose={close}
+      onClick={(event) => event.target === dialog.current && close()}
+    >
+      <div class="dialog-inside">
+        <header class="dialog-bar">
+          <h2 id={id} dir="auto">
+            {title}
+          </h2>
+          {actions}
+          <button type="button" class="plain" aria-label={t("close")} title={t("close")} onClick={close}>
+            <Icon name="close" />
+          </button>
+        </header>
+        {children}
+      </div>
+    </dialog>
+  );
+}

@@ -1,0 +1,36 @@
+import type { JSX } from "preact";
+
+import type { TextKey } from "../text/en";
+import { usePage } from "./context";
+import { Dialog } from "./Dialog";
+
+const KEYS: readonly [keys: readonly string[], text: TextKey][] = [
+  [["↑", "↓"], "helpMove"],
+  [["Home", "End", "PgUp", "PgDn"], "helpPages"],
+  [["Enter"], "helpOpen"],
+  [["Esc"], "helpLeave"],
+  [["/"], "helpSearch"],
+  [["End"], "helpNewest"],
+  [["?"], "helpHelp"],
+];
+
+/** What the keys do. */
+export function Help(): JSX.Element {
+  const { t } = usePage();
+  return (
+    <Dialog title={t("help")}>
+      <dl class="keys">
+        {KEYS.map(([keys, text]) => (
+          <div>
+            <dt>
+              {keys.map((key) => (
+                <kbd>{key}</kbd>
+              ))}
+            </dt>
+            <dd>{t(text)}</dd>
+          </div>
+        ))}
+      </dl>
+    </Dialog>
+  );
+}

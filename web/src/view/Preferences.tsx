@@ -1,0 +1,71 @@
+import type { JSX } from "preact";
+import { useId, useState } from "preact/hooks";
+
+import { usePage } from "./context";
+import { Dialog } from "./Dialog";
+
+/** What this browser may do to call somebody. */
+export function Preferences(): JSX.Element {
+  const { t, notify, sound, hearable } = usePage();
+  const [blocked, setBlocked] = useState(typeof Notification !== "function" || Notification.permission === "denied");
+
+  const setNotify = async (on: boolean): Promise<void> => {
+    if (!on || typeof Notification !== "function") return notify.set(false);
+    const permission = await Notification.requestPermission();
+    setBlocked(permission === "denied");
+    notify.set(permission === "granted");
+  };
+  const setSound = (on: boolean): void => {
+    sound.set(on);
+    if (on) hearable();
+  };
+
+  return (
+    <Dialog title={t("preferences")}>
+      <Switch
+        name={t("notify")}
+        hint={t(blocked ? "notifyBlocked" : "notifyHint")}
+        on={notify.on.value && !blocked}
+        disabled={blocked}
+        onChange={(on) => void setNotify(on)}
+      />
+      <Switch name={t("sound")} hint={t("soundHint")} on={sound.on.value} onChange={setSound} />
+    </Dialog>
+  );
+}
+
+interface SwitchProps {
+  name: string;
+  hint: string;
+  on: boolean;
+  disabled?: boolean;
+  onChange: (on: boolean) => void;
+}
+
+function Switch({ name, hint, on, disabled = false, onChange }: SwitchProps): JSX.Element {
+  const id = useId();
+  return (
+    <label class="switch-line">
+      <span class="switch-words">
+        <span class="switch-name">{name}</span>
+        <span class="hint" id={id}>
+          {hint}
+        </span>
+      </span>
+      <input
+        type="checkbox"
+        role="switch"
+        class="switch"
+        checked={on}
+        disabled={disabled}
+        aria-label={name}
+        aria-describedby={id}
+        onChange={(event) => {
+          onChange(event.currentTarget.checked);
+          // What is shown is what holds, not what was wished for.
+          event.currentTarget.checked = on;
+        }}
+      />
+    </label>
+  );
+}

@@ -1,0 +1,20 @@
+import type { JSX } from "preact";
+
+import { linked } from "../text/links";
+
+/** What somebody wrote, as text; what leads to the web, or to a mail, can be followed. */
+export function Words({ text }: { text: string }): JSX.Element {
+  return (
+    <span class="text" dir="auto">
+      {linked(text).map(({ text: words, href }) =>
+        href ? (
+          <a href={href} target="_blank" rel="noopener noreferrer" dir="auto">
+            {words}
+          </a>
+        ) : (
+          words
+        ),
+      )}
+    </span>
+  );
+}
