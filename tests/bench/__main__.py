@@ -62,7 +62,6 @@ async def measure(chosen: argparse.Namespace) -> dict[str, Any]:
                 await MEASUREMENTS[name](bench)
             except servers.Broken as error:  # the others can be had all the same
                 bench.problem(f"{name}: {error}")
-                await load.ask(do="reset")
     return {
         "facts": facts(),
         "rounds": chosen.rounds,
