@@ -115,6 +115,7 @@ export function signedIn(root: Element, token: string, { settings, t, formats, .
       void cache.forget();
       if (!wasConnected) queueMicrotask(() => options.onSignedOut(true));
     }),
+    measure(inbox),
     listen("popstate", () => inbox.open(parseRoute(location.hash))),
     listen("pointerdown", touched),
     listen("keydown", touched),
@@ -133,6 +134,17 @@ export function signedIn(root: Element, token: string, { settings, t, formats, .
 function listen(name: "popstate" | "pointerdown" | "keydown", listener: () => void): () => void {
   addEventListener(name, listener);
   return () => removeEventListener(name, listener);
+}
+
+/** Marks for the browser's own stopwatch: when the list and when a chat was there to be seen first. */
+function measure(inbox: Inbox): () => void {
+  const mark = (name: string): void => {
+    if (performance.getEntriesByName(name).length === 0) requestAnimationFrame(() => performance.mark(name));
+  };
+  return effect(() => {
+    if (inbox.ready.value && inbox.chats.value.length > 0) mark("roomcast:list");
+    if (inbox.log.value?.loaded.value) mark("roomcast:chat");
+  });
 }
 
 /** `localStorage.debug = "roomcast"` and a reload: the console tells each step. */

@@ -67,6 +67,9 @@ function BarButton({ icon, name, onClick }: { icon: "bell" | "help" | "exit"; na
   );
 }
 
+/** The list is drawn by then. */
+const HIDDEN_MS = 100;
+
 /** The keys that hold everywhere. */
 function useKeys({ inbox, overlay }: Page): void {
   useEffect(() => {
@@ -79,8 +82,11 @@ function useKeys({ inbox, overlay }: Page): void {
       else if (event.key === "/" && !writing) {
         // On a phone's width the list is hidden behind the chat.
         const search = document.getElementById("search");
-        if (search && getComputedStyle(search).visibility === "hidden") goTo(null);
-        requestAnimationFrame(() => search?.focus());
+        const hidden = search && getComputedStyle(search).visibility === "hidden";
+        if (hidden) goTo(null);
+        // At once where it can be: who is quick types on.
+        if (hidden) setTimeout(() => search.focus(), HIDDEN_MS);
+        else search?.focus();
       } else if (event.key === "?" && !writing) overlay.value = { name: "help" };
       else return;
       event.preventDefault();

@@ -10,7 +10,7 @@ import { Contact, Location } from "./Card";
 import { usePage } from "./context";
 import { Icon, type IconName } from "./icons";
 import { Media } from "./Media";
-import { Quote } from "./Quote";
+import { Quote, type Quoted } from "./Quote";
 import { Reactions } from "./Reactions";
 import { Words } from "./Words";
 
@@ -29,17 +29,16 @@ interface Props {
   named: boolean;
   /** Whether the one before is by somebody else, or from another day. */
   leads: boolean;
-  /** Who wrote what is quoted, where that is known. */
-  quotedName: string | null;
+  quoted: Quoted | null;
   reactions: readonly Reaction[] | null;
   /** Somebody has come here by a quote. */
   found: boolean;
   onQuote: (messageId: string) => void;
 }
 
-export function Bubble({ message, named, leads, quotedName, reactions, found, onQuote }: Props): JSX.Element {
+export function Bubble({ message, named, leads, quoted, reactions, found, onQuote }: Props): JSX.Element {
   const { t, formats } = usePage();
-  const { fromMe, media, replyTo, type } = message;
+  const { fromMe, media, type } = message;
   const quiet = type === "system" || type === "reaction";
   const classes = [
     "bubble",
@@ -70,7 +69,7 @@ export function Bubble({ message, named, leads, quotedName, reactions, found, on
           {senderName(message, t)}
         </span>
       )}
-      {replyTo && <Quote replyTo={replyTo} name={quotedName} onQuote={onQuote} />}
+      {quoted && <Quote quoted={quoted} onQuote={onQuote} />}
       {media && <Media message={message} media={media} />}
       <Body message={message} />
       <span class="meta">

@@ -5,9 +5,13 @@ import type { Message } from "../client";
 import type { MessageLog } from "../store/messagelog";
 import { today } from "../store/surroundings";
 import { startOfDay } from "../text/formats";
+import type { Translate } from "../text/language";
+import { readableId, senderName } from "../text/names";
+import { summary } from "../text/summary";
 import { Bubble } from "./Bubble";
 import { usePage } from "./context";
 import { Icon } from "./icons";
+import type { Quoted } from "./Quote";
 import { useSeek } from "./seek";
 import { VirtualList } from "./VirtualList";
 
@@ -31,7 +35,8 @@ export function Messages({ log, readSeq, group, name }: Props): JSX.Element {
   const [leftAt, setLeftAt] = useState<number | null>(null);
   const newBelow = leftAt === null ? 0 : messages.filter(({ seq, fromMe }) => seq > leftAt && !fromMe).length;
   const seek = useSeek(list);
-  const names = useMemo(() => namesOf(messages), [messages]);
+  const names = useMemo(() => namesOf(messages, t), [messages, t]);
+  const known = useMemo(() => new Map(messages.map((message) => [message.messageId, message])), [messages]);
 
   const onFollow = (following: boolean): void => {
     log.following = following;
@@ -84,7 +89,7 @@ export function Messages({ log, readSeq, group, name }: Props): JSX.Element {
                 message={message}
                 leads={leads}
                 named={leads && group && !message.fromMe && message.type !== "system"}
-                quotedName={(message.replyTo?.senderId && names.get(message.replyTo.senderId)) || null}
+                quoted={quotedOf(message, known, names, t)}
                 reactions={reactions.get(message.messageId) ?? null}
                 found={seek.found === message.messageId}
                 onQuote={seek.to}
@@ -111,11 +116,32 @@ export function Messages({ log, readSeq, group, name }: Props): JSX.Element {
   );
 }
 
-/** What people are called in this chat, by their address; ourselves by nothing. */
-function namesOf(messages: readonly Message[]): ReadonlyMap<string, string> {
+/** What people are called in this chat, by their address. */
+function namesOf(messages: readonly Message[], t: Translate): ReadonlyMap<string, string> {
   const names = new Map<string, string>();
-  for (const { fromMe, sender } of messages) if (!fromMe && sender.name) names.set(sender.id, sender.name);
+  for (const message of messages) {
+    if (message.fromMe || message.sender.name) names.set(message.sender.id, senderName(message, t));
+  }
   return names;
+}
+
+/** What is quoted, by whom and in which words: the original knows best, where it is here. */
+function quotedOf(
+  { replyTo }: Message,
+  known: ReadonlyMap<string, Message>,
+  names: ReadonlyMap<string, string>,
+  t: Translate,
+): Quoted | null {
+  if (!replyTo) return null;
+  const { messageId, senderId, text } = replyTo;
+  const original = known.get(messageId);
+  const address = senderId?.includes("@") ? readableId(senderId, t) : null;
+  return {
+    messageId,
+    hue: original?.sender.id ?? senderId ?? "",
+    name: original ? senderName(original, t) : ((senderId && names.get(senderId)) ?? address),
+    text: original ? summary(original, t) : text || t("quotedUnknown"),
+  };
 }
 
 function dayOf(message: Message): number {

@@ -1,36 +1,41 @@
 import type { JSX } from "preact";
 
-import type { Message } from "../client";
-import { hueOf, readableId } from "../text/names";
+import { hueOf } from "../text/names";
 import { usePage } from "./context";
 
-interface Props {
-  replyTo: NonNullable<Message["replyTo"]>;
+/** What is answered to. */
+export interface Quoted {
+  messageId: string;
+  /** Whose colour it has. */
+  hue: string;
   name: string | null;
+  text: string;
+}
+
+interface Props {
+  quoted: Quoted;
   onQuote: (messageId: string) => void;
 }
 
-/** What is answered to; it leads there. */
-export function Quote({ replyTo, name, onQuote }: Props): JSX.Element {
+/** It leads to the original. */
+export function Quote({ quoted: { messageId, hue, name, text }, onQuote }: Props): JSX.Element {
   const { t } = usePage();
-  const { messageId, senderId, text } = replyTo;
-  const who = name ?? (senderId && senderId.includes("@") ? readableId(senderId, t) : null);
   return (
     <button
       type="button"
       class="quote"
       title={t("quotedGo")}
-      style={{ "--hue": String(hueOf(senderId ?? "")) }}
+      style={{ "--hue": String(hueOf(hue)) }}
       onClick={() => onQuote(messageId)}
     >
       <span class="for-ears">{t("quoted")}: </span>
-      {who && (
+      {name && (
         <span class="quote-name" dir="auto">
-          {who}
+          {name}
         </span>
       )}
       <span class="quote-text" dir="auto">
-        {text || t("quotedUnknown")}
+        {text}
       </span>
     </button>
   );

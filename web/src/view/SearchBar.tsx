@@ -34,7 +34,6 @@ export function SearchBar({ activeId, onMove }: Props): JSX.Element {
           value={words.value}
           placeholder={t("search")}
           aria-label={t("searchHint")}
-          aria-controls="chats"
           {...(activeId && { "aria-activedescendant": activeId })}
           autocomplete="off"
           spellcheck={false}

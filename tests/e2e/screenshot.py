@@ -1,0 +1,183 @@
+"""The README's picture, taken of a real server: `python -m tests.e2e.screenshot [FILE] [--all DIRECTORY]`.
+
+With `--all` it also takes the page's other states, to be looked at before a change of styles lands.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.e2e import conversations
+from tests.e2e.conftest import CHROMIUM, Loop, Server, eventually
+from tests.proxy import Proxy
+from tests.support import ROOT, TOKENS
+
+SIZE = {"width": 1200, "height": 750}
+SESSION = "kiln"
+
+
+@contextmanager
+def pictures() -> Iterator[str]:
+    """Serves the drawings that the conversations show; gives their address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            *slow, name = self.path.strip("/").split("/")
+            if slow:
+                time.sleep(1)
+            body = conversations.DRAWINGS.get(name, "").encode()
+            self.send_response(200 if body else 404)
+            self.send_header("Content-Type", "image/svg+xml")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    site = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=site.serve_forever).start()
+    try:
+        yield f"http://127.0.0.1:{site.server_port}"
+    finally:
+        site.shutdown()
+        site.server_close()
+
+
+@contextmanager
+def server() -> Iterator[Server]:
+    loop = Loop()
+    proxy = loop.run(Proxy("127.0.0.1", 1).start())
+    with tempfile.TemporaryDirectory() as directory:
+        server = Server(Path(directory), loop, proxy)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+            loop.run(proxy.stop())
+            loop.close()
+
+
+def opened(browser: Browser, server: Server, **options: Any) -> Page:
+    page = browser.new_context(**({"viewport": SIZE, "locale": "en-GB"} | options)).new_page()
+    token = TOKENS.mint("mei", name="Mei Tanaka", sessions=[SESSION], scopes=["read", "write"], lifetime=3600)
+    page.goto(f"{server.url}/#token={token}")
+    page.locator("[data-testid=connection][data-state=connected]").wait_for()
+    page.locator("[data-testid=chat]").first.wait_for()
+    return page
+
+
+def open_chat(page: Page, name: str) -> None:
+    page.get_by_test_id("chat").filter(has_text=name).first.click()
+    page.locator("[data-message-id]").first.wait_for()
+    eventually(lambda: page.evaluate("[...document.images].every(image => image.complete)"), "the pictures")
+    page.wait_for_timeout(300)
+
+
+def take_all(browser: Browser, server: Server, into: Path) -> None:
+    into.mkdir(parents=True, exist_ok=True)
+
+    def shoot(page: Page, name: str) -> None:
+        page.wait_for_timeout(150)
+        page.screenshot(path=into / f"{name}.png")
+
+    dark = opened(browser, server, color_scheme="dark")
+    shoot(dark, "nothing-open")
+    open_chat(dark, conversations.OPEN)
+    shoot(dark, "dark")
+    open_chat(dark, conversations.GROUP)
+    shoot(dark, "dark-group")
+    dark.keyboard.press("?")
+    shoot(dark, "dark-help")
+
+    page = opened(browser, server)
+    open_chat(page, conversations.GROUP)
+    shoot(page, "group")
+    page.keyboard.press("?")
+    shoot(page, "help")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Settings").click()
+    shoot(page, "settings")
+    page.keyboard.press("Escape")
+    page.keyboard.press("/")
+    page.keyboard.type("order")
+    shoot(page, "search")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.type(" of nothing")
+    shoot(page, "search-nothing")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Unread").click()
+    shoot(page, "unread")
+    page.get_by_role("button", name="Unread").click()
+    open_chat(page, conversations.KINDS)
+    shoot(page, "kinds")
+    page.locator(".picture").first.click()
+    page.wait_for_timeout(300)
+    shoot(page, "picture")
+    page.keyboard.press("Escape")
+    open_chat(page, conversations.RIGHT_TO_LEFT)
+    shoot(page, "right-to-left")
+    page.context.set_offline(True)
+    server.loop.call(server.proxy.cut)
+    server.loop.call(server.proxy.drop)
+    page.locator("[data-testid=connection]:not([data-state=connected])").wait_for()
+    shoot(page, "offline")
+    page.context.set_offline(False)
+    server.loop.call(server.proxy.thaw)
+
+    for locale in ("zh-CN", "zh-TW"):
+        chinese = opened(browser, server, locale=locale)
+        open_chat(chinese, conversations.CHINESE)
+        shoot(chinese, locale)
+        chinese.keyboard.press("?")
+        shoot(chinese, f"{locale}-help")
+    phone = opened(browser, server, viewport={"width": 390, "height": 780}, has_touch=True, is_mobile=True)
+    shoot(phone, "phone-list")
+    open_chat(phone, conversations.OPEN)
+    shoot(phone, "phone-chat")
+    zoomed = opened(browser, server, viewport={"width": 600, "height": 375}, device_scale_factor=2)
+    shoot(zoomed, "zoomed-list")
+    open_chat(zoomed, conversations.OPEN)
+    shoot(zoomed, "zoomed")
+    signed_out = browser.new_context(viewport=SIZE, locale="en-GB").new_page()
+    signed_out.goto(server.url)
+    shoot(signed_out, "sign-in")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", nargs="?", type=Path, default=ROOT / "docs" / "inbox.png")
+    parser.add_argument("--all", type=Path, help="a directory for pictures of the other states")
+    options = parser.parse_args()
+    with server() as running, pictures() as address, sync_playwright() as playwright:
+        now = datetime.datetime.now(datetime.UTC)
+        running.post(SESSION, {"messages": conversations.messages(address, now)})
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = opened(browser, running)
+        for name in conversations.READ:
+            open_chat(page, name)
+        open_chat(page, conversations.OPEN)
+        page.mouse.move(0, 0)
+        running.post(SESSION, {"messages": conversations.news(now)})
+        page.get_by_test_id("chat").first.get_by_test_id("unread").wait_for()
+        page.wait_for_timeout(500)
+        page.screenshot(path=options.file)
+        if options.all:
+            take_all(browser, running, options.all)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
