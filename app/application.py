@@ -133,7 +133,6 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
 
     app = web.Application(
         middlewares=[listener.middleware, access.middleware(origins, SOCKET_PATH), problems.middleware(metrics)],
-        handler_args={"keepalive_timeout": 75},
     )
     app[STORE], app[ENGINE], app[METRICS] = store, sio, metrics
     app[PUBLISHER], app[STREAMS], app[INGEST] = publisher, streams, ingest

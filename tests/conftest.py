@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -15,6 +16,7 @@ from aiohttp import web
 
 from app import settings as app_settings
 from app.application import assemble
+from app.http import listener
 from app.settings import Settings
 from app.storage import embedded
 from app.storage.mongo import Store, connect
@@ -97,9 +99,10 @@ async def run_app(http: aiohttp.ClientSession) -> AsyncIterator[Callable[[web.Ap
             runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=2)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
-            port = runner.addresses[0][1]
+            listening = socket.create_server(("127.0.0.1", 0))
+            server = await listener.listen(runner, listening, 10)
+            stack.callback(server.close)
+            port = listening.getsockname()[1]
             return Site(f"http://127.0.0.1:{port}", http)
 
         yield run

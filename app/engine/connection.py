@@ -207,7 +207,7 @@ class Connection:
         return size <= limits.max_buffered + self._base
 
     def relieved(self) -> None:
-        """Nothing waits any more."""
+        """Nothing waits any more; polling, little does."""
         self.waits = False
         if self.congested:
             self.congested = False

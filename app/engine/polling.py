@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 PING, PONG_PROBE, NOOP, CLOSE = Message(b"2"), Message(b"3probe"), Message(b"6"), Message(b"1")
 SEPARATOR = "\x1e"
 _LARGE_ANSWER = 16_384
+_ANSWER_PACKETS = 16
+"""Packets that answer one poll. python-engineio's client drops the whole of an answer that has more."""
 
 
 class Answer:
@@ -94,11 +96,16 @@ class Polling:
             if not self._waiter.done():
                 self._waiter.set_result(None)
 
-    def take(self) -> list[Message]:
-        """All that waits; nothing waits any more."""
-        packets, self.packets, self.size = self.packets, [], 0
-        self.connection.server.unpolled.discard(self)
-        if self.connection.polling is self:
+    def take(self, most: int | None = None) -> list[Message]:
+        """All that waits, or so many packets of it."""
+        server = self.connection.server
+        packets = self.packets[:most]
+        del self.packets[:most]
+        self.size -= sum([len(packet.plain) for packet in packets])
+        server.unpolled.discard(self)
+        if self.packets:
+            server.unpolled.add(self)
+        if self.connection.polling is self and self.size <= server.limits.high_water:
             self.connection.relieved()
         return packets
 
@@ -125,7 +132,7 @@ class Polling:
                 raise
             finally:
                 self._waiter = self._transport = None
-        packets = self.take()
+        packets = self.take(_ANSWER_PACKETS)
         return SEPARATOR.join([packet.text for packet in packets]) if packets else NOOP.text
 
     @staticmethod

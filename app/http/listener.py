@@ -1,49 +1,69 @@
-"""Listening, with a time limit on the head of each request, which aiohttp does not have.
+"""Listening: aiohttp's protocol with a time limit on the head of each request, and problems for what is no HTTP.
 
-A guard stands before aiohttp's own protocol on each connection. It closes the connection when a request has begun and
-its head is not whole in time, or when none has begun at all. That a head is whole is told by the outermost middleware.
-A connection that becomes a websocket leaves the guard behind with aiohttp's protocol.
+A connection is closed when a request has begun and its head is not whole in time, or when none has begun at all. That
+a head is whole is told by the outermost middleware. A connection that becomes a websocket leaves this protocol behind.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from typing import cast
+from typing import Final
 
+import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from app.errors import AppError
+from app.http.problems import problem
 
-class Guard(asyncio.Protocol):
-    def __init__(self, inner: asyncio.Protocol, timeout: float) -> None:
-        self._inner, self._timeout = inner, timeout
-        self._transport: asyncio.Transport | None = None
-        self._timer: asyncio.TimerHandle | None = None
+log = structlog.get_logger(__name__)
+
+KEEPALIVE_SECONDS: Final = 75
+"""How long an idle connection stays: longer than reverse proxies keep theirs."""
+
+
+class GuardedHandler(web.RequestHandler):
+    __slots__ = ("_head_timeout", "_head_timer", "_requests")
+
+    def __init__(self, server: web.Server, head_timeout: float) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(server, loop=loop, keepalive_timeout=KEEPALIVE_SECONDS, access_log=None)  # type: ignore[arg-type]
+        self._head_timeout = head_timeout
+        self._head_timer: asyncio.TimerHandle | None = None
         self._requests = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
-        self._inner.connection_made(transport)
+        super().connection_made(transport)
         self._expect_head()
 
-    def data_received(self, data: bytes) -> None:
-        if not self._requests and self._timer is None:
-            self._expect_head()
-        self._inner.data_received(data)
-
-    def eof_received(self) -> bool | None:
-        return self._inner.eof_received()
-
-    def pause_writing(self) -> None:
-        self._inner.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._inner.resume_writing()
-
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: BaseException | None) -> None:
         self._head_is_here()
-        self._inner.connection_lost(exc)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._requests and self._head_timer is None:
+            self._expect_head()
+        super().data_received(data)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What aiohttp answers where no handler does: no HTTP, or too long a head. Its words and bytes stay here."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun already")
+        if status >= 500:
+            log.error("request_failed", error=type(exc).__name__)
+            error = AppError("internal", "The request could not be served.")
+        else:
+            error = AppError("malformed", "This is no HTTP request that can be read.")
+        response = problem(error)
+        response.force_close()
+        return response
 
     def begin(self) -> None:
         """A request's head is whole."""
@@ -51,43 +71,42 @@ class Guard(asyncio.Protocol):
         self._head_is_here()
 
     def end(self) -> None:
-        """The request is answered; from here aiohttp's own limit on idle connections holds."""
+        """The request is answered; from here the limit on idle connections holds."""
         self._requests -= 1
 
     def _expect_head(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._timeout, self._give_up)
+        self._head_timer = asyncio.get_running_loop().call_later(self._head_timeout, self._give_up)
 
     def _head_is_here(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
+        if self._head_timer:
+            self._head_timer.cancel()
+            self._head_timer = None
 
     def _give_up(self) -> None:
-        self._timer = None
-        # Elsewhere by now: the connection has become a websocket, whose own limits hold.
-        if self._transport and self._transport.get_protocol() is self:
-            self._transport.abort()
+        self._head_timer = None
+        if self.transport is not None:
+            self.transport.abort()
 
 
 @web.middleware
 async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """To be the outermost one: tells the guard when a request begins and ends."""
-    guard = request.transport.get_protocol() if request.transport else None
-    if not isinstance(guard, Guard):
+    """To be the outermost one: tells the connection when a request begins and ends."""
+    connection = request.protocol
+    if not isinstance(connection, GuardedHandler):
         return await handler(request)
-    guard.begin()
+    connection.begin()
     try:
         return await handler(request)
     finally:
-        guard.end()
+        connection.end()
 
 
-async def listen(runner: web.AppRunner, listening: socket.socket, header_timeout: float) -> asyncio.Server:
+async def listen(runner: web.AppRunner, listening: socket.socket, head_timeout: float) -> asyncio.Server:
     """Serve the runner's application on a bound socket."""
-    factory = runner.server
-    assert factory is not None, "the runner is set up"
+    server = runner.server
+    assert server is not None, "the runner is set up"
 
-    def guarded() -> Guard:
-        return Guard(factory(), header_timeout)
+    def accept() -> GuardedHandler:
+        return GuardedHandler(server, head_timeout)
 
-    return await asyncio.get_running_loop().create_server(guarded, sock=listening, backlog=1024)
+    return await asyncio.get_running_loop().create_server(accept, sock=listening, backlog=1024)

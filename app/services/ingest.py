@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+import traceback
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -151,7 +152,9 @@ class Ingest:
             _fail(batch, error)
         except Exception as error:
             if len(batch) == 1:
-                log.exception("write_failed", session_id=session_id)
+                # Not the error's words: they may hold the document, and so what people wrote.
+                places = traceback.format_tb(error.__traceback__)
+                log.error("write_failed", session_id=session_id, error=type(error).__name__, traceback=places)
                 _fail(batch, error)
             else:
                 for one in batch:

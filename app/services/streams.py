@@ -62,6 +62,8 @@ class Stream:
     """The number after which each of these chats is wanted."""
     batch: bool = False
     live: bool = False
+    told: int = 0
+    """How far the client knows that the stream has come, from events or otherwise, while it is catching up."""
 
     @property
     def at_edge(self) -> bool:
@@ -81,7 +83,8 @@ class Stream:
             self.whole = seq
 
     def begin_anew(self, began: Beginning) -> None:
-        self.began, self.cursor = began, began.seq
+        self.began = began
+        self.cursor = self.told = began.seq
         if self.whole is not None:
             self.whole = began.seq
         for chat_id in self.chats:
@@ -250,7 +253,8 @@ class Streams:
         else:
             if stream is not None:
                 self._end(connection, stream)
-            stream = connection.streams[session_id] = Stream(edge, edge.seq, self._begin(connection, edge.seq))
+            began = self._begin(connection, edge.seq)
+            stream = connection.streams[session_id] = Stream(edge, edge.seq, began, told=edge.seq)
         if batch is not None:
             stream.batch = batch
         stream.want(chat_id, edge.seq)
@@ -324,7 +328,7 @@ class Streams:
         for room in connection.rooms(stream):
             self._engine.leave(connection.sid, room)
         stream.live = False
-        stream.cursor = stream.edge.seq
+        stream.cursor = stream.told = stream.edge.seq
         self._metrics.live_streams.dec()
 
     def _end(self, connection: Connection, stream: Stream) -> None:
@@ -345,23 +349,22 @@ class Streams:
 
     async def _catch_up(self, connection: Connection) -> None:
         with self._metrics.catching_up.track_inprogress():
-            told = {stream: stream.cursor for stream in connection.streams.values()}
             while await self._engine.drained(connection.sid):
                 behind = [stream for stream in connection.streams.values() if not stream.live]
                 if connection.pid is None or all(stream.at_edge for stream in behind):
                     for stream in behind:
                         if stream.at_edge:
-                            self._tell_position(connection, stream, told)
+                            self._tell_position(connection, stream)
                             self._join_rooms(connection, stream)
                     behind = [stream for stream in behind if not stream.live]
                 if not behind:
                     connection.task = None
                     return
                 for stream in behind:
-                    if not stream.at_edge and not await self._page(connection, stream, told):
+                    if not stream.at_edge and not await self._page(connection, stream):
                         return
 
-    async def _page(self, connection: Connection, stream: Stream, told: dict[Stream, int]) -> bool:
+    async def _page(self, connection: Connection, stream: Stream) -> bool:
         """Send the next page of the log. False when the connection is gone or must go."""
         upto = stream.edge.seq
         chats = None if stream.whole is not None else list(stream.chats)
@@ -381,21 +384,21 @@ class Streams:
             wanted.append(event)
             if stream.batch and len(wanted) < self._batch_events and event is not events[-1]:
                 continue
-            self._send(connection, stream, wanted, told)
+            self._send(connection, stream, wanted)
             wanted = []
             if self._engine.waiting(connection.sid) > PACE_BYTES and not await self._engine.drained(connection.sid):
                 return False
         if wanted:
-            self._send(connection, stream, wanted, told)
+            self._send(connection, stream, wanted)
         if len(events) < PAGE:
             if stream.whole is not None and stream.cursor != upto:
                 return self._trimmed(connection, stream)
             stream.cursor = upto
         return True
 
-    def _send(self, connection: Connection, stream: Stream, events: Sequence[Event], told: dict[Stream, int]) -> None:
+    def _send(self, connection: Connection, stream: Stream, events: Sequence[Event]) -> None:
         """One event, or a batch. The stream's cursor is at the last of them."""
-        told[stream] = stream.cursor
+        stream.told = stream.cursor
         self._metrics.events_caught_up.inc(len(events))
         name, data = (EVENTS, render_batch(events)) if stream.batch else (events[0].event, events[0].data)
         if connection.pid is None:
@@ -411,9 +414,10 @@ class Streams:
         self._engine.close(connection.sid, "events no longer kept")
         return False
 
-    def _tell_position(self, connection: Connection, stream: Stream, told: dict[Stream, int]) -> None:
+    def _tell_position(self, connection: Connection, stream: Stream) -> None:
         """Tell a stream that is about to be live how far it is, where the last event did not."""
-        if told.get(stream, stream.cursor) < stream.cursor:
+        if stream.told < stream.cursor:
+            stream.told = stream.cursor
             position = render_position(self._store.position(stream.cursor))
             payload = {"sessionId": stream.edge.session_id, "position": position}
             self._engine.push(connection.sid, POSITION, payload)
@@ -469,7 +473,7 @@ class Streams:
             connection.generation = kept.generation + 1
             for stream, cursor in cursors.items():
                 stream.began = Beginning(cursor, self._publisher.number, connection.generation)
-                stream.cursor = cursor
+                stream.cursor = stream.told = cursor
             connection.streams = kept.streams
             return True
         for stream in kept.streams.values():

@@ -19,12 +19,6 @@ from tests.support import TOKENS, Client, Site, message, mint
 RunApp = Callable[[web.Application], Awaitable[Site]]
 
 
-@pytest.fixture(autouse=True)
-def _long_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """python-engineio's client drops a poll's answer of more than 16 packets unless told otherwise."""
-    monkeypatch.setattr("engineio.payload.Payload.max_decode_packets", 100_000)
-
-
 async def fill(site: Site, count: int, *chats: str, session: str = "shop") -> None:
     """Store `count` messages, in the chats in turn."""
     chats = chats or ("a",)

@@ -218,6 +218,39 @@ async def test_logs(processes: Callable[..., Awaitable[Process]], connect_client
     assert any("connection_id" in entry for entry in entries)
 
 
+@pytest.mark.parametrize(
+    "head", [b"nonsense\r\n\r\n", b"BREW / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nbad header\r\n\r\n"], ids=range(3)
+)
+async def test_what_is_no_http_gets_a_problem(site: Site, head: bytes) -> None:
+    """Errors that arise before any handler are problems too, and end the connection."""
+    host, _, port = site.url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(head)
+    status, _, answer = (await reader.read()).partition(b"\r\n")
+    assert status.split()[1] == b"400"
+    assert b"application/problem+json" in answer
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "malformed"
+    writer.close()
+
+
+async def test_slow_heads_are_given_up(processes: Callable[..., Awaitable[Process]]) -> None:
+    """Who opens a connection and does not send a request's head in time is closed; who has sent it is not."""
+    server = await processes(HEADER_TIMEOUT="0.5")
+    host, _, port = server.site.url.removeprefix("http://").partition(":")
+    for start in (b"", b"GET / HTTP/1.1\r\nHost: x\r\n"):
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(start)
+        async with asyncio.timeout(PATIENCE):
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() == b""
+        writer.close()
+    client = await Client(server.site).connect()
+    assert (await server.site.get("/healthz")).status == 200
+    await client.subscribe("shop")
+    assert client.connected
+    await client.close()
+
+
 async def test_unreadable_requests_stay_out_of_the_logs(processes: Callable[..., Awaitable[Process]]) -> None:
     """What is no HTTP is refused, and leaves neither its bytes nor a traceback in the logs."""
     process = await processes(LOG_LEVEL="debug")
