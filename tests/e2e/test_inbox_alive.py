@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.e2e.conftest import Desk, Server, eventually, is_complaint
@@ -39,6 +41,13 @@ KEPT = """() => new Promise((resolve) => {
 })"""
 
 
+@pytest.fixture(autouse=True)
+def network(server: Server) -> Iterator[None]:
+    """What a test did to the network is over with it."""
+    yield
+    server.loop.call(server.proxy.thaw)
+
+
 def chat(page: Page, chat_id: str = ALICE) -> Any:
     return page.locator(f"[data-chat-id='{chat_id}']")
 
@@ -55,7 +64,7 @@ def told(*pages: Page) -> list[dict[str, Any]]:
 
 
 def test_one_notification_for_all_tabs(desk: Desk, server: Server) -> None:
-    """Off at first; then one for each message, none for the chat that is read in any tab; gone when it has been read."""
+    """Off at first; then one for each message, none for a chat that is read in any tab; gone when it has been read."""
     context = desk.context()
     context.add_init_script(TOLD)
     server.curl("call", "first", chat=ALICE)

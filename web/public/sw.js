@@ -64,6 +64,7 @@ async function refresh() {
 }
 
 async function asset(request) {
-  const kept = await caches.match(request, { cacheName: SHELL });
+  // What it was once asked for with is another matter than what it is: the name says it all.
+  const kept = await caches.match(request, { cacheName: SHELL, ignoreVary: true });
   return kept ?? fetch(request);
 }

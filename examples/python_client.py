@@ -1,0 +1,144 @@
+"""A client that follows a session for good: python examples/python_client.py --url URL --session shop --token TOKEN
+
+It prints each event as a line of JSON, once and in order, whatever happens to the connection. Where it has come to it
+keeps in a file, if one is named, so that it goes on from there when it is started again.
+
+Needs: pip install "python-socketio[asyncio_client]" aiohttp
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+import socketio
+
+DURABLE = ("new_message", "message_updated", "chat_updated")
+
+
+class Follower:
+    """One session: its position, and what to do when there is no way on from it."""
+
+    def __init__(self, url: str, session_id: str, token: str, on_event: Callable[[dict[str, Any]], None]) -> None:
+        self.url, self.session_id, self.token, self.on_event = url, session_id, token, on_event
+        self.position: dict[str, Any] | None = None
+        # It connects again by itself, with growing delays; the token goes along each time.
+        self.client = socketio.AsyncClient(reconnection_delay=0.5, reconnection_delay_max=5, randomization_factor=0.5)
+        self.client.on("connect", self.connected)
+        self.client.on("connect_error", self.refused)
+        self.client.on("position", self.moved)
+        for name in DURABLE:
+            self.client.on(name, self._handler(name))
+        self.fault: str | None = None
+
+    async def run(self) -> None:
+        await self.client.connect(self.url, auth={"token": self.token}, transports=["websocket"], retry=True)
+        await self.client.wait()
+        if self.fault:
+            raise SystemExit(self.fault)
+
+    async def connected(self) -> None:
+        """A new connection knows nothing of us: subscribe anew, with our position."""
+        if self.position is None:
+            self.position = await self.load()
+        payload = {"sessionId": self.session_id, "position": self.position}
+        # By callback: it runs in the order of what comes, so before the events that the answer brings.
+        await self.client.emit("subscribe", payload, callback=self.subscribed)
+
+    def subscribed(self, answer: dict[str, Any]) -> None:
+        if answer["ok"]:
+            if not answer["data"]["recovered"]:
+                # Nothing is replayed: events go on from here, and what was before has to be read.
+                self.position = answer["data"]["position"]
+                self.client.start_background_task(self.load)
+        elif answer["error"]["code"] in ("forbidden", "invalid"):
+            self.end(f"not allowed: {answer['error']['code']}")
+        else:  # unavailable, rate_limited: in a while
+            self.client.start_background_task(self.again)
+
+    async def again(self) -> None:
+        await asyncio.sleep(2)
+        if self.client.connected:
+            await self.connected()
+
+    def refused(self, data: Any) -> None:
+        """Without an answer from the server it is tried again; this is an answer."""
+        if isinstance(data, dict) and data.get("data", {}).get("code") == "unauthorized":
+            self.end("the token is not good")
+
+    def end(self, fault: str) -> None:
+        self.fault = fault
+        self.client.start_background_task(self.client.shutdown)
+
+    async def load(self) -> dict[str, Any]:
+        """Read the list of chats, as often as it takes; answer the position at which it was read."""
+        while True:
+            try:
+                return await self.read_chats()
+            except (aiohttp.ClientError, TimeoutError):
+                await asyncio.sleep(2)
+
+    async def read_chats(self) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        cursor: str | None = None
+        position: dict[str, Any] = {}
+        async with aiohttp.ClientSession(self.url, headers=headers) as http:
+            while not position or cursor:
+                query = {"limit": "200"} | ({"cursor": cursor} if cursor else {})
+                async with http.get(f"/api/v1/sessions/{self.session_id}/chats", params=query) as response:
+                    response.raise_for_status()
+                    page = await response.json()
+                for chat in page["data"]:
+                    self.on_event({"event": "chat", "data": chat})
+                # The first page's position: what changed while the others were read comes as events.
+                position = position or page["position"]
+                cursor = page["nextCursor"]
+        return position
+
+    def _handler(self, name: str) -> Callable[[dict[str, Any]], None]:
+        def handle(data: dict[str, Any]) -> None:
+            if self.take(data["seq"]):
+                self.on_event({"event": name, "data": data})
+
+        return handle
+
+    def take(self, seq: int) -> bool:
+        """Whether this is the next one; what has been taken in already is left out."""
+        if self.position is None or seq <= self.position["seq"]:
+            return False
+        self.position = {**self.position, "seq": seq}
+        return True
+
+    def moved(self, data: dict[str, Any]) -> None:
+        if self.position is not None and data["position"]["epoch"] == self.position["epoch"]:
+            self.take(data["position"]["seq"])
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--url", default="http://127.0.0.1:8080")
+    parser.add_argument("--session", default="shop")
+    parser.add_argument("--token", required=True)
+    parser.add_argument("--keep", type=pathlib.Path, help="a file for the position")
+    options = parser.parse_args()
+
+    def show(event: dict[str, Any]) -> None:
+        print(json.dumps(event, ensure_ascii=False), flush=True)  # noqa: T201
+        if options.keep and follower.position:
+            options.keep.write_text(json.dumps(follower.position), encoding="utf-8")
+
+    follower = Follower(options.url, options.session, options.token, show)
+    if options.keep and options.keep.exists():
+        follower.position = json.loads(options.keep.read_text(encoding="utf-8"))
+    await follower.run()
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(main())
