@@ -58,8 +58,10 @@ class Lists:
         if "message" in data:
             message = data["message"]
             messages = self.messages.setdefault(key, {})
-            if name == "new_message" and message["messageId"] in messages:
-                self.violations.append(f"new once more: {session} {chat_id} {message['messageId']}")
+            known = messages.get(message["messageId"])
+            # The same number may be there from a list that was loaded; by an event it cannot have come before.
+            if known is not None and known["seq"] != message["seq"]:
+                self.violations.append(f"under two numbers: {session} {chat_id} {message['messageId']}")
             messages[message["messageId"]] = message
         self.chats[key] = data["chat"]
 

@@ -317,7 +317,7 @@ class Round:
             await self.fleet.equal(base + HEAL_SECONDS - time.monotonic())
             self.figure("lists right after s", time.monotonic() - base)
         except AssertionError as error:
-            self.violations.append(str(error))
+            self.violations.append(f"{error}; {await self.later()}")
         reports = await self.fleet.report()
         for number, report in reports.items():
             self.violations += [f"I4/I5 client {number} ({report.kind}): {words}" for words in report.violations]
@@ -326,6 +326,15 @@ class Round:
         await self.close()
         await self.footprints_back()
         assert not self.violations, "\n".join(self.violations[:20])
+
+    async def later(self) -> str:
+        """For whoever looks into it: whether the lists were late or never came."""
+        began = time.monotonic()
+        try:
+            await self.fleet.equal(30)
+        except AssertionError:
+            return "nor 30 s later"
+        return f"right {time.monotonic() - began:.1f} s later"
 
     async def close(self) -> None:
         """Everybody is gone, with all connections that are only kept alive."""
