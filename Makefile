@@ -52,6 +52,19 @@ check: $(VENV) $(WEB) ## Lint, formatting and types, of Python and TypeScript
 	$(BIN)/mypy
 	cd web && npm run --silent check
 
+.PHONY: bench
+bench: $(VENV) $(PAGE) ## Measure Roomcast beside its peers, as ratios; ONLY='NAME …' for some lines
+	$(BIN)/python -m tests.bench $(if $(ONLY),--lines $(ONLY))
+
+.PHONY: bench-page
+bench-page: $(VENV) $(PAGE) ## Measure the page in a real Chromium
+	@scripts/need-chromium
+	$(BIN)/python -m tests.bench.page
+
+.PHONY: faults
+faults: $(VENV) $(PAGE) $(NODE_CLIENTS) ## All faults, all rounds (hours); ONLY='NAME …' for some
+	$(BIN)/python -m tests.faults $(if $(ONLY),--only $(ONLY))
+
 .PHONY: format
 format: $(VENV) ## Put the Python code into its form
 	$(BIN)/ruff check --fix .
