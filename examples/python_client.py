@@ -36,17 +36,24 @@ class Follower:
         for name in DURABLE:
             self.client.on(name, self._handler(name))
         self.fault: str | None = None
+        self.ended = asyncio.Event()
 
     async def run(self) -> None:
-        await self.client.connect(self.url, auth={"token": self.token}, transports=["websocket"], retry=True)
-        await self.client.wait()
-        if self.fault:
-            raise SystemExit(self.fault)
+        try:
+            # What cannot be reached is tried again (`retry`), now and ever after; an error that is left is a refusal.
+            await self.client.connect(self.url, auth={"token": self.token}, transports=["websocket"], retry=True)
+            await self.ended.wait()
+            await self.client.disconnect()
+        except socketio.exceptions.ConnectionError as error:
+            self.fault = self.fault or str(error)
+        raise SystemExit(self.fault)
 
     async def connected(self) -> None:
         """A new connection knows nothing of us: subscribe anew, with our position."""
         if self.position is None:
             self.position = await self.load()
+        if self.position is None:
+            return
         payload = {"sessionId": self.session_id, "position": self.position}
         # By callback: it runs in the order of what comes, so before the events that the answer brings.
         await self.client.emit("subscribe", payload, callback=self.subscribed)
@@ -74,15 +81,20 @@ class Follower:
 
     def end(self, fault: str) -> None:
         self.fault = fault
-        self.client.start_background_task(self.client.shutdown)
+        self.ended.set()
 
-    async def load(self) -> dict[str, Any]:
+    async def load(self) -> dict[str, Any] | None:
         """Read the list of chats, as often as it takes; answer the position at which it was read."""
         while True:
             try:
                 return await self.read_chats()
+            except aiohttp.ClientResponseError as error:
+                if error.status < 500 and error.status != 429:
+                    self.end(f"not allowed: {error.status}")
+                    return None
             except (aiohttp.ClientError, TimeoutError):
-                await asyncio.sleep(2)
+                pass
+            await asyncio.sleep(2)
 
     async def read_chats(self) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {self.token}"}
@@ -131,7 +143,10 @@ async def main() -> None:
     def show(event: dict[str, Any]) -> None:
         print(json.dumps(event, ensure_ascii=False), flush=True)  # noqa: T201
         if options.keep and follower.position:
-            options.keep.write_text(json.dumps(follower.position), encoding="utf-8")
+            # Whole or not at all. Whoever is stopped before this sees the last event once more.
+            fresh = options.keep.with_suffix(".new")
+            fresh.write_text(json.dumps(follower.position), encoding="utf-8")
+            fresh.replace(options.keep)
 
     follower = Follower(options.url, options.session, options.token, show)
     if options.keep and options.keep.exists():
