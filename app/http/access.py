@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from app import schemas
 from app.auth import Principal, Tokens
 from app.errors import AppError
 
@@ -22,10 +23,17 @@ def bearer(request: web.Request, tokens: Tokens) -> Principal:
     return tokens.verify(token.strip())
 
 
-def allowed(principal: Principal, scope: str, session_id: str) -> None:
-    """Raises AppError `not_found` where the token does not allow it: what is forbidden looks as what is missing."""
+def session_of(request: web.Request, tokens: Tokens, scope: str) -> str:
+    """The session that the path names, where the token has this scope for it.
+
+    Raises AppError: `unauthorized`, `not_found` (what is forbidden looks as what is missing), `invalid`.
+    """
+    principal = bearer(request, tokens)
+    session_id = request.match_info["session_id"]
     if not principal.may(scope, session_id):
         raise AppError("not_found", "Not found, or the token does not allow it.")
+    schemas.check_session_id(session_id)
+    return session_id
 
 
 class Origins:

@@ -17,7 +17,7 @@ from app import schemas
 from app.auth import ALL_SESSIONS, Tokens
 from app.domain.events import render_chat, render_message, render_position
 from app.errors import AppError, Fault
-from app.http.access import allowed, bearer
+from app.http.access import bearer, session_of
 from app.storage.mongo import Store
 
 DEFAULT_LIMIT = 50
@@ -44,7 +44,7 @@ class Api:
         return _answer({"ok": True, "data": data})
 
     async def chats(self, request: web.Request) -> web.Response:
-        session_id = self._session_id(request)
+        session_id = session_of(request, self._tokens, "read")
         query = _query(request, "limit", "cursor")
         limit = _limit(query)
         before = _read_cursor(query["cursor"]) if "cursor" in query else None
@@ -56,7 +56,7 @@ class Api:
         return _answer({"ok": True, "data": data, "position": self._position(seq), "nextCursor": following})
 
     async def messages(self, request: web.Request) -> web.Response:
-        session_id = self._session_id(request)
+        session_id = session_of(request, self._tokens, "read")
         chat_id = schemas.load_chat_id(request.match_info["chat_id"])
         query = _query(request, "limit", "before", "after")
         limit = _limit(query)
@@ -70,13 +70,6 @@ class Api:
         return _answer(
             {"ok": True, "data": data, "position": self._position(seq), "hasMore": len(found) > limit},
         )
-
-    def _session_id(self, request: web.Request) -> str:
-        principal = bearer(request, self._tokens)
-        session_id = request.match_info["session_id"]
-        allowed(principal, "read", session_id)
-        schemas.check_session_id(session_id)
-        return session_id
 
     def _position(self, seq: int) -> dict[str, Any]:
         return render_position(self._store.position(seq))

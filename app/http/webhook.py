@@ -18,7 +18,7 @@ from app.auth import Tokens
 from app.domain.events import now
 from app.domain.models import IncomingMessage, StoreMessages
 from app.errors import AppError
-from app.http.access import allowed, bearer
+from app.http.access import session_of
 from app.metrics import Metrics
 from app.services.ingest import BATCH_BYTES, BATCH_COMMANDS, Ingest
 from app.sources import SOURCES, Parsed
@@ -37,7 +37,7 @@ class Webhook:
         router.add_post("/webhook/{session_id}/{source}", self.provider)
 
     async def own(self, request: web.Request) -> web.Response:
-        session_id = self._session_id(request)
+        session_id = session_of(request, self._tokens, "ingest")
         received_at = now()
         body = await read_json_body(request, MAX_BODY, self._body_timeout)
         messages = schemas.load_messages(json.loads(body), session_id, received_at)
@@ -45,7 +45,7 @@ class Webhook:
 
     async def provider(self, request: web.Request) -> web.Response:
         name = request.match_info["source"]
-        session_id = self._session_id(request)
+        session_id = session_of(request, self._tokens, "ingest")
         if name not in SOURCES:
             raise AppError("not_found", f"No such source; there are: {', '.join(SOURCES)}.")
         received_at = now()
@@ -64,13 +64,6 @@ class Webhook:
         data = [{"messageId": one.message_id, "seq": one.seq, "duplicate": one.duplicate} for one in results]
         body = orjson.dumps({"ok": True, "data": {"results": data}})
         return web.Response(body=body, content_type="application/json")
-
-    def _session_id(self, request: web.Request) -> str:
-        principal = bearer(request, self._tokens)
-        session_id = request.match_info["session_id"]
-        allowed(principal, "ingest", session_id)
-        schemas.check_session_id(session_id)
-        return session_id
 
 
 async def read_json_body(request: web.Request, limit: int, timeout: float) -> bytes:

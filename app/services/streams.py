@@ -14,105 +14,34 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
 
 from app.auth import Principal
-from app.domain import rooms
-from app.domain.events import POSITION, Event, Wire, render_position
+from app.domain.events import Wire, render_position
 from app.domain.models import Position
-from app.domain.rooms import Room
 from app.errors import AppError, Unavailable
 from app.metrics import Metrics
 from app.services import recovery
+from app.services.catchup import CatchUp
 from app.services.edge import Edge
 from app.services.engine import Engine
-from app.services.publisher import EVENTS, Publisher, render_batch
+from app.services.publisher import Publisher
 from app.services.recovery import Beginning
+from app.services.stream import Connection, Stream
 from app.storage.mongo import Store
 
 log = structlog.get_logger(__name__)
 
 MAX_SUBSCRIPTIONS: Final = 128
-PAGE = 100
-"""Events read from the log at a time."""
-PACE_BYTES = 256 * 1024
-"""A catching-up stream waits for the client when more than this waits for it."""
-PARALLEL_READS = 6
 EXPIRY_SECONDS = 2.0
 """How often is looked for connections whose token has expired; the contract promises 10 s."""
 MAX_KEPT = 10_000
 """Connections that have gone and may still be recovered; beyond that the oldest cannot."""
 
 _FORBIDDEN = "The token does not allow this session, or there is none of this name."
-
-
-@dataclass(eq=False, slots=True)
-class Stream:
-    edge: Edge
-    cursor: int
-    """Right while it is catching up; of a live stream the edge is the cursor."""
-    began: Beginning
-    whole: int | None = None
-    """The number after which all of the session is wanted."""
-    chats: dict[str, int] = field(default_factory=dict)
-    """The number after which each of these chats is wanted."""
-    batch: bool = False
-    live: bool = False
-    told: int = 0
-    """How far the client knows that the stream has come, from events or otherwise, while it is catching up."""
-
-    @property
-    def at_edge(self) -> bool:
-        return self.live or self.cursor == self.edge.seq
-
-    def wants(self, event: Event) -> bool:
-        if self.whole is not None and event.seq > self.whole:
-            return True
-        since = self.chats.get(event.chat_id)
-        return since is not None and event.seq > since
-
-    def want(self, chat_id: str | None, seq: int) -> None:
-        """Want the session, or a chat, after `seq`; what was wanted from an earlier number stays so."""
-        if chat_id is not None:
-            self.chats.setdefault(chat_id, seq)
-        elif self.whole is None:
-            self.whole = seq
-
-    def begin_anew(self, began: Beginning) -> None:
-        self.began = began
-        self.cursor = self.told = began.seq
-        if self.whole is not None:
-            self.whole = began.seq
-        for chat_id in self.chats:
-            self.chats[chat_id] = began.seq
-
-
-@dataclass(eq=False, slots=True)
-class Connection:
-    sid: str
-    principal: Principal
-    pid: str | None = None
-    """Its private id, if it asked for recovery."""
-    generation: int = 0
-    """Counts the beginnings of its streams."""
-    streams: dict[str, Stream] = field(default_factory=dict)
-    task: asyncio.Task[None] | None = None
-    """Catches up what is not live."""
-
-    def subscriptions(self) -> int:
-        return sum((stream.whole is not None) + len(stream.chats) for stream in self.streams.values())
-
-    def rooms(self, stream: Stream) -> list[Room]:
-        """Where it is when the stream is live."""
-        kind = rooms.kind(batch=stream.batch, recovery=self.pid is not None)
-        session_id = stream.edge.session_id
-        if stream.whole is not None:
-            return [rooms.session(session_id, kind)]
-        return [rooms.chats(session_id, kind), *(rooms.chat(session_id, chat, kind) for chat in stream.chats)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +68,10 @@ class Streams:
     ) -> None:
         self._store, self._publisher, self._engine, self._metrics = store, publisher, engine, metrics
         self._recovery_max_events, self._recovery_seconds = recovery_max_events, recovery_seconds
-        self._batch_events = batch_events
         self._connections: dict[str, Connection] = {}
         self._by_pid: dict[str, Connection] = {}
         self._kept: dict[str, Kept] = {}
-        self._reads = asyncio.Semaphore(PARALLEL_READS)
+        self._catch_up = CatchUp(store, engine, metrics, batch_events=batch_events)
         self._housekeeping: asyncio.Task[None] | None = None
         publisher.on_lost = self._lost
 
@@ -267,7 +195,7 @@ class Streams:
         """Take the session or one chat out of the stream. What was not in it is out of it already."""
         connection = self._connection(sid)
         stream = connection.streams.get(session_id)
-        if stream is None or not _has(stream, chat_id):
+        if stream is None or not stream.holds(chat_id):
             return
         self._leave_rooms(connection, stream)
         if chat_id is None:
@@ -281,7 +209,9 @@ class Streams:
     def _check(self, connection: Connection, session_id: str, chat_id: str | None) -> None:
         if not connection.principal.may("read", session_id):
             raise AppError("forbidden", _FORBIDDEN)
-        if not _has(connection.streams.get(session_id), chat_id) and connection.subscriptions() >= MAX_SUBSCRIPTIONS:
+        stream = connection.streams.get(session_id)
+        held = stream is not None and stream.holds(chat_id)
+        if not held and connection.subscriptions() >= MAX_SUBSCRIPTIONS:
             raise AppError("too_many_subscriptions", f"A connection may have {MAX_SUBSCRIPTIONS} subscriptions.")
 
     async def _can_recover(self, edge: Edge, position: Position) -> bool:
@@ -345,82 +275,7 @@ class Streams:
         if connection.pid is not None:
             for stream in connection.streams.values():
                 self._leave_rooms(connection, stream)
-        connection.task = asyncio.create_task(self._catch_up(connection))
-
-    async def _catch_up(self, connection: Connection) -> None:
-        with self._metrics.catching_up.track_inprogress():
-            while await self._engine.drained(connection.sid):
-                behind = [stream for stream in connection.streams.values() if not stream.live]
-                if connection.pid is None or all(stream.at_edge for stream in behind):
-                    for stream in behind:
-                        if stream.at_edge:
-                            self._tell_position(connection, stream)
-                            self._join_rooms(connection, stream)
-                    behind = [stream for stream in behind if not stream.live]
-                if not behind:
-                    connection.task = None
-                    return
-                for stream in behind:
-                    if not stream.at_edge and not await self._page(connection, stream):
-                        return
-
-    async def _page(self, connection: Connection, stream: Stream) -> bool:
-        """Send the next page of the log. False when the connection is gone or must go."""
-        upto = stream.edge.seq
-        chats = None if stream.whole is not None else list(stream.chats)
-        try:
-            async with self._reads:
-                events = await self._store.read_events(stream.edge.session_id, stream.cursor, upto, PAGE, chats)
-        except Unavailable:
-            await asyncio.sleep(1)
-            return True
-        wanted: list[Event] = []
-        for event in events:
-            if stream.whole is not None and event.seq != stream.cursor + 1:
-                return self._trimmed(connection, stream)
-            stream.cursor = event.seq
-            if not stream.wants(event):
-                continue
-            wanted.append(event)
-            if stream.batch and len(wanted) < self._batch_events and event is not events[-1]:
-                continue
-            self._send(connection, stream, wanted)
-            wanted = []
-            if self._engine.waiting(connection.sid) > PACE_BYTES and not await self._engine.drained(connection.sid):
-                return False
-        if wanted:
-            self._send(connection, stream, wanted)
-        if len(events) < PAGE:
-            if stream.whole is not None and stream.cursor != upto:
-                return self._trimmed(connection, stream)
-            stream.cursor = upto
-        return True
-
-    def _send(self, connection: Connection, stream: Stream, events: Sequence[Event]) -> None:
-        """One event, or a batch. The stream's cursor is at the last of them."""
-        stream.told = stream.cursor
-        self._metrics.events_caught_up.inc(len(events))
-        name, data = (EVENTS, render_batch(events)) if stream.batch else (events[0].event, events[0].data)
-        if connection.pid is None:
-            self._engine.push(connection.sid, name, data)
-        else:
-            cursors = {session_id: one.cursor for session_id, one in connection.streams.items()}
-            offset = recovery.make_offset(connection.pid, connection.generation, cursors)
-            self._engine.push(connection.sid, name, data, offset)
-
-    def _trimmed(self, connection: Connection, stream: Stream) -> bool:
-        """The log lost entries while we read it: the client comes back and is told that it cannot recover."""
-        log.warning("log_trimmed_while_catching_up", session_id=stream.edge.session_id, cursor=stream.cursor)
-        self._engine.close(connection.sid, "events no longer kept")
-        return False
-
-    def _tell_position(self, connection: Connection, stream: Stream) -> None:
-        """Tell a stream that is about to be live how far it is, where the last event did not."""
-        if stream.told < stream.cursor:
-            stream.told = stream.cursor
-            position = render_position(self._store.position(stream.cursor))
-            payload = {"sessionId": stream.edge.session_id, "position": position}
-            self._engine.push(connection.sid, POSITION, payload)
+        connection.task = asyncio.create_task(self._catch_up.run(connection, self._join_rooms))
 
     # recovery
 
@@ -506,9 +361,3 @@ class Streams:
         if connection is None:
             raise AppError("forbidden", "The connection is closed.")
         return connection
-
-
-def _has(stream: Stream | None, chat_id: str | None) -> bool:
-    if stream is None:
-        return False
-    return stream.whole is not None if chat_id is None else chat_id in stream.chats

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pymongo import WriteConcern
 
-from app.domain.events import Event, render_last_message, render_media, render_reply_to, render_sender
+from app.domain.events import Event, render_chat, render_message
 from app.domain.models import Chat, LastMessage, Media, Message, ReplyTo, Sender
 
 Document = dict[str, Any]
@@ -15,22 +15,7 @@ MAJORITY: Final = WriteConcern("majority", j=True)
 
 
 def dump_message(message: Message) -> Document:
-    return {
-        "sessionId": message.session_id,
-        "chatId": message.chat_id,
-        "messageId": message.message_id,
-        "seq": message.seq,
-        "updatedSeq": message.updated_seq,
-        "fromMe": message.from_me,
-        "sender": render_sender(message.sender),
-        "type": message.type,
-        "text": message.text,
-        "media": message.media and render_media(message.media),
-        "replyTo": message.reply_to and render_reply_to(message.reply_to),
-        "status": message.status,
-        "timestamp": message.timestamp,
-        "receivedAt": message.received_at,
-    }
+    return {**render_message(message), "timestamp": message.timestamp, "receivedAt": message.received_at}
 
 
 def load_message(document: Document) -> Message:
@@ -63,19 +48,10 @@ def load_message(document: Document) -> Message:
 
 
 def dump_chat(chat: Chat) -> Document:
-    last = chat.last_message
-    return {
-        "sessionId": chat.session_id,
-        "chatId": chat.chat_id,
-        "name": chat.name,
-        "nameGiven": chat.name_given,
-        "unreadCount": chat.unread_count,
-        "lastMessage": last and {**render_last_message(last), "timestamp": last.timestamp},
-        "lastSeq": chat.last_seq,
-        "readSeq": chat.read_seq,
-        "updatedSeq": chat.updated_seq,
-        "updatedAt": chat.updated_at,
-    }
+    document = {**render_chat(chat), "nameGiven": chat.name_given, "updatedAt": chat.updated_at}
+    if chat.last_message:
+        document["lastMessage"]["timestamp"] = chat.last_message.timestamp
+    return document
 
 
 def load_chat(document: Document) -> Chat:
