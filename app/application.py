@@ -130,6 +130,10 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
     sio.streams = streams
     sio.register_namespace(InboxNamespace(tokens, streams, ingest, metrics))
     metrics.watch_engine(sio.stats)
+    if settings.admin_ui_password:
+        sio.instrument(
+            auth={"username": "admin", "password": settings.admin_ui_password}, mode="production", read_only=True
+        )
 
     app = web.Application(
         middlewares=[listener.middleware, access.middleware(origins, SOCKET_PATH), problems.middleware(metrics)],
