@@ -28,7 +28,8 @@ async def polling(bench: Bench) -> None:
             "s of server CPU an hour",
             None,
             note=f"Measured for {seconds:g} s with all {clients:,} clients, times {HOUR / seconds:g} for an hour. "
-            "Who asks keeps its connection open and asks for one chat's messages after the last it has.",
+            "Who asks keeps its connection open and asks for one chat's messages after the last it has. "
+            "What a pushed client gets when nothing happens is reckoned, from its heartbeats and positions.",
         )
     )
     async with servers.application(bench.uri, bench.database(), PING_INTERVAL="25") as app:
