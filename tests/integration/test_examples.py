@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.proxy import Proxy
-from tests.support import PATIENCE, ROOT, Site, message, mint
+from tests.support import PATIENCE, ROOT, Site, message, mint, until
 
 
 async def test_python_client_misses_nothing(site: Site, tmp_path: Path) -> None:
@@ -53,6 +53,7 @@ async def test_python_client_misses_nothing(site: Site, tmp_path: Path) -> None:
         assert last["data"]["message"]["text"] == "while it was stopped"
     finally:
         await stop(process)
+        await until(lambda: proxy.connections == 0, "its connections to be closed")
         await proxy.stop()
 
 
