@@ -17,15 +17,15 @@ T = TypeVar("T", bound=Hashable)
 class Deadlines(Generic[T]):
     """Items that are due a fixed delay after they were added.
 
-    `callback(item, due)` is called for each, at most 25 ms early; `due` is its exact deadline in the loop's time, so
-    that a chain of waits does not drift when the loop is busy. An item is in it once; adding it again while it is in
-    keeps the old deadline's place and must not be done.
+    `callback(item, due)` is called for each, at most an eighth of a second early; `due` is its exact deadline in the
+    loop's time, so that a chain of waits does not drift when the loop is busy. An item is in it once; adding it again
+    while it is in keeps the old deadline's place and must not be done.
     """
 
     def __init__(self, delay: float, callback: Callable[[T, float], None]) -> None:
         self.delay = delay
         self._callback = callback
-        self._step = min(delay / 200, 0.05)
+        self._step = min(delay / 100, 0.25)  # few wake-ups with many due: each costs more than an item
         self._due: dict[T, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 

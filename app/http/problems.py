@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import random
 from typing import Final
 
 import orjson
@@ -61,7 +61,7 @@ def middleware(metrics: Metrics) -> Middleware:
 
     @web.middleware
     async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-        request_id = secrets.token_hex(8)
+        request_id = f"{random.getrandbits(64):016x}"
         logs.request_id.set(request_id)  # each connection is a task of its own, so this is nobody else's
         try:
             response = await handler(request)

@@ -36,7 +36,7 @@ from app.storage.mongo import Store
 log = structlog.get_logger(__name__)
 
 MAX_SUBSCRIPTIONS: Final = 128
-EXPIRY_SECONDS = 2.0
+EXPIRY_SECONDS = 4.0
 """How often is looked for connections whose token has expired; the contract promises 10 s."""
 MAX_KEPT = 10_000
 """Connections that have gone and may still be recovered; beyond that the oldest cannot."""
@@ -349,8 +349,9 @@ class Streams:
         """Close connections whose token has expired; give up what was kept for too long."""
         while True:
             await asyncio.sleep(EXPIRY_SECONDS)
+            wall_clock = time.time()
             for connection in list(self._connections.values()):
-                if connection.principal.expired:
+                if connection.principal.exp <= wall_clock:
                     self._engine.close(connection.sid, "token expired")
             now = time.monotonic()
             for pid in [pid for pid, kept in self._kept.items() if kept.until < now]:
