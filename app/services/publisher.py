@@ -30,7 +30,7 @@ EVENTS = "events"
 TURN_BYTES = 64 * 1024
 """What is sent in one turn of the loop: more would make healthy readers look slow."""
 PAGE = 200
-POSITION_SECONDS = 30.0
+POSITION_SECONDS = 36.0
 """How often the streams are told how far they have come; the contract promises 40 s."""
 SWEEP_SECONDS = 1.0
 """How often the database is asked while the change stream is broken."""
