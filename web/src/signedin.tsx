@@ -46,7 +46,7 @@ export function signedIn(root: Element, token: string, { settings, t, formats, .
   const allowed = ({ sessionId }: SavedSession): boolean => any || claims.sessions.includes(sessionId);
   // What a token that has run out allowed is not shown before the server has been asked.
   const saved = claims.expiresAt > Date.now() ? cache.read().then((all) => all.filter(allowed)) : Promise.resolve([]);
-  const inbox = new Inbox(client, api, { mayGrow: any, saved: saved.catch(() => []) });
+  const inbox = new Inbox(client, api, { mayGrow: any, named: claims.sessions, saved: saved.catch(() => []) });
   const search = new Search(inbox, inbox.opened, t);
   const [notify, sounds] = [preference("notify"), preference("sound")];
   const sound = new Sound();

@@ -19,6 +19,8 @@ export interface Address {
   chatId: string;
 }
 
+/** What fits on a screen comes first: a short list is read, sent and shown sooner. */
+const FIRST_CHATS = 50;
 const PAGE_OF_CHATS = 200;
 const PAGE_OF_MESSAGES = 60;
 /** When it is not to be read but to be looked through. */
@@ -32,6 +34,8 @@ const LOOK_FOR_MORE_MS = 20_000;
 export interface InboxOptions {
   /** The token allows sessions that do not exist yet. */
   mayGrow: boolean;
+  /** Those that the token names, so that nobody has to be asked for them. */
+  named?: readonly string[];
   /** What was kept from an earlier time. */
   saved?: Promise<readonly SavedSession[]>;
 }
@@ -210,9 +214,9 @@ export class Inbox {
   }
 
   private async lookOnce(): Promise<void> {
-    const { data } = await this.lists.sessions();
-    const fresh = data.filter(({ sessionId }) => !this.stores.has(sessionId));
-    await Promise.all(fresh.map(({ sessionId }) => this.add(sessionId)));
+    const { mayGrow, named } = this.options;
+    const ids = named && !mayGrow ? named : (await this.lists.sessions()).data.map(({ sessionId }) => sessionId);
+    await Promise.all(ids.filter((id) => !this.stores.has(id)).map((id) => this.add(id)));
     this.ready.value = true;
   }
 
@@ -276,7 +280,7 @@ export class Inbox {
   }
 
   private async chatPage(store: SessionStore, cursor?: string): Promise<ChatPage> {
-    const page = await this.lists.chats(store.sessionId, PAGE_OF_CHATS, cursor);
+    const page = await this.lists.chats(store.sessionId, cursor ? PAGE_OF_CHATS : FIRST_CHATS, cursor);
     batch(() => {
       store.chats.put(...page.data);
       store.cursor.value = page.nextCursor;

@@ -7,6 +7,7 @@ import { goTo } from "../store/route";
 import { ChatRow } from "./ChatRow";
 import { usePage } from "./context";
 import { SearchBar } from "./SearchBar";
+import { Still } from "./Still";
 import { VirtualList } from "./VirtualList";
 
 const ROW_HEIGHT = 64;
@@ -76,16 +77,21 @@ export function ChatList(): JSX.Element {
           }}
           row={(chat, index) => {
             const key = keyOf(chat);
+            const [open, isActive, count] = [key === openKey, key === active.value, chats.length];
             return (
-              <ChatRow
-                id={rowId(key)}
-                chat={chat}
-                open={key === openKey}
-                active={key === active.value}
-                count={chats.length}
-                place={index + 1}
-                onOpen={() => goTo(chat)}
-              />
+              <Still of={[chat, open, isActive, count, index]}>
+                {() => (
+                  <ChatRow
+                    id={rowId(key)}
+                    chat={chat}
+                    open={open}
+                    active={isActive}
+                    count={count}
+                    place={index + 1}
+                    onOpen={() => goTo(chat)}
+                  />
+                )}
+              </Still>
             );
           }}
         />

@@ -13,6 +13,7 @@ import { usePage } from "./context";
 import { Icon } from "./icons";
 import type { Quoted } from "./Quote";
 import { useSeek } from "./seek";
+import { Still } from "./Still";
 import { VirtualList } from "./VirtualList";
 
 interface Props {
@@ -35,8 +36,7 @@ export function Messages({ log, readSeq, group, name }: Props): JSX.Element {
   const [leftAt, setLeftAt] = useState<number | null>(null);
   const newBelow = leftAt === null ? 0 : messages.filter(({ seq, fromMe }) => seq > leftAt && !fromMe).length;
   const seek = useSeek(list);
-  const names = useMemo(() => namesOf(messages, t), [messages, t]);
-  const known = useMemo(() => new Map(messages.map((message) => [message.messageId, message])), [messages]);
+  const known = useMemo(() => new Known(messages), [messages]);
 
   const onFollow = (following: boolean): void => {
     log.following = following;
@@ -77,6 +77,9 @@ export function Messages({ log, readSeq, group, name }: Props): JSX.Element {
           const newDay = !previous || dayOf(previous) !== dayOf(message);
           const unreadFrom = message.seq === marker;
           const leads = newDay || unreadFrom || previous.fromMe !== message.fromMe || previous.sender.id !== message.sender.id;
+          const said = reactions.get(message.messageId) ?? null;
+          const found = seek.found === message.messageId;
+          const original = message.replyTo && known.message(message.replyTo.messageId);
           return (
             <>
               {newDay && (
@@ -85,15 +88,19 @@ export function Messages({ log, readSeq, group, name }: Props): JSX.Element {
                 </p>
               )}
               {unreadFrom && <p class="unread-line">{t("newBelow", { count: countFrom(messages, index) })}</p>}
-              <Bubble
-                message={message}
-                leads={leads}
-                named={leads && group && !message.fromMe && message.type !== "system"}
-                quoted={quotedOf(message, known, names, t)}
-                reactions={reactions.get(message.messageId) ?? null}
-                found={seek.found === message.messageId}
-                onQuote={seek.to}
-              />
+              <Still of={[message, leads, said, found, original]}>
+                {() => (
+                  <Bubble
+                    message={message}
+                    leads={leads}
+                    named={leads && group && !message.fromMe && message.type !== "system"}
+                    quoted={quotedOf(message, known, t)}
+                    reactions={said}
+                    found={found}
+                    onQuote={seek.to}
+                  />
+                )}
+              </Still>
             </>
           );
         }}
@@ -116,30 +123,45 @@ export function Messages({ log, readSeq, group, name }: Props): JSX.Element {
   );
 }
 
-/** What people are called in this chat, by their address. */
-function namesOf(messages: readonly Message[], t: Translate): ReadonlyMap<string, string> {
-  const names = new Map<string, string>();
-  for (const message of messages) {
-    if (message.fromMe || message.sender.name) names.set(message.sender.id, senderName(message, t));
+/** Messages by their ids and names by their addresses, made only where something is quoted. */
+class Known {
+  private readonly byId: () => ReadonlyMap<string, Message>;
+  private readonly bySender: () => ReadonlyMap<string, Message>;
+
+  constructor(messages: readonly Message[]) {
+    this.byId = lazy(() => new Map(messages.map((message) => [message.messageId, message])));
+    this.bySender = lazy(() => {
+      const named = messages.filter(({ fromMe, sender }) => fromMe || sender.name);
+      return new Map(named.map((message) => [message.sender.id, message]));
+    });
   }
-  return names;
+
+  message(id: string): Message | undefined {
+    return this.byId().get(id);
+  }
+
+  /** One of somebody's messages, for the name in it. */
+  someOf(senderId: string): Message | undefined {
+    return this.bySender().get(senderId);
+  }
+}
+
+function lazy<Value>(make: () => Value): () => Value {
+  let made: { value: Value } | null = null;
+  return () => (made ??= { value: make() }).value;
 }
 
 /** What is quoted, by whom and in which words: the original knows best, where it is here. */
-function quotedOf(
-  { replyTo }: Message,
-  known: ReadonlyMap<string, Message>,
-  names: ReadonlyMap<string, string>,
-  t: Translate,
-): Quoted | null {
+function quotedOf({ replyTo }: Message, known: Known, t: Translate): Quoted | null {
   if (!replyTo) return null;
   const { messageId, senderId, text } = replyTo;
-  const original = known.get(messageId);
+  const original = known.message(messageId);
+  const byThem = original ?? (senderId ? known.someOf(senderId) : undefined);
   const address = senderId?.includes("@") ? readableId(senderId, t) : null;
   return {
     messageId,
     hue: original?.sender.id ?? senderId ?? "",
-    name: original ? senderName(original, t) : ((senderId && names.get(senderId)) ?? address),
+    name: byThem ? senderName(byThem, t) : address,
     text: original ? summary(original, t) : text || t("quotedUnknown"),
   };
 }

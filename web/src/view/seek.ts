@@ -46,5 +46,8 @@ export function useSeek(list: RefObject<VirtualList<Message> | null>): Seek {
     setNote(there ? null : "seekMissing");
     setFound(there ? { messageId } : null);
   };
-  return { found: found?.messageId ?? null, note, to: (messageId) => void to(messageId) };
+  const newest = useRef(to);
+  newest.current = to;
+  const [stable] = useState(() => (messageId: string) => void newest.current(messageId));
+  return { found: found?.messageId ?? null, note, to: stable };
 }
