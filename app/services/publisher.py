@@ -266,23 +266,25 @@ class Publisher:
     # in the background
 
     async def _follow(self) -> None:
-        """Follow the change stream for ever."""
+        """Follow the change stream for ever, whatever happens: without it nothing of other processes is pushed."""
         while True:
-            try:
-                begun = False
-                async for change in self._store.watch():
-                    if not begun:
-                        begun = True
-                        self.watching.set()
-                        await self._sweep()
-                    if change is not None and (edge := self._edges.get(change[0])):
-                        self._advance(edge, change[1])
-            except Unavailable as error:
-                self.watching.clear()
-                log.warning("change_stream_broken", error=error.detail)
-            with contextlib.suppress(Unavailable):
+            with _surviving("change_stream_broken"):
+                await self._follow_stream()
+            self.watching.clear()
+            with _surviving("sweep_failed"):
                 await self._sweep()
             await asyncio.sleep(SWEEP_SECONDS)
+
+    async def _follow_stream(self) -> None:
+        """Ends by raising."""
+        begun = False
+        async for change in self._store.watch():
+            if not begun:
+                begun = True
+                self.watching.set()
+                await self._sweep()
+            if change is not None and (edge := self._edges.get(change[0])):
+                self._advance(edge, change[1])
 
     async def _sweep(self) -> None:
         """Ask how far all watched sessions are."""
@@ -319,6 +321,16 @@ class Publisher:
                 to = [room(session_id, kind) for kind in rooms.KINDS for room in (rooms.session, rooms.chats)]
                 self._engine.publish(POSITION, position, rooms=to, ephemeral=True)
                 await asyncio.sleep(0)
+
+
+@contextlib.contextmanager
+def _surviving(what: str) -> Iterator[None]:
+    try:
+        yield
+    except Unavailable as error:
+        log.warning(what, error=error.detail)
+    except Exception:
+        log.exception(what)
 
 
 def render_batch(events: Sequence[Event]) -> list[dict[str, object]]:

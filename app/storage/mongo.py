@@ -245,7 +245,9 @@ class Store:
                     fields = change.get("fullDocument") or change.get("updateDescription", {}).get("updatedFields", {})
                     if "seq" in fields:
                         yield change["documentKey"]["_id"], fields["seq"]
-        except (PyMongoError, TimeoutError) as error:
+        except Exception as error:
+            # Of any kind: a thread of the driver's may still wait in the stream that is being closed here, and the
+            # two of them trip over each other.
             raise Unavailable(f"The change stream broke: {type(error).__name__}") from error
 
     # writing
@@ -308,9 +310,15 @@ class Store:
 
 _PASSING: Final = frozenset(
     {
+        6,  # HostUnreachable
+        7,  # HostNotFound
+        89,  # NetworkTimeout
         91,  # ShutdownInProgress
         133,  # FailedToSatisfyReadPreference
+        134,  # ReadConcernMajorityNotAvailableYet
         189,  # PrimarySteppedDown
+        262,  # ExceededTimeLimit
+        9001,  # SocketException
         10107,  # NotWritablePrimary
         11600,  # InterruptedAtShutdown
         11602,  # InterruptedDueToReplStateChange

@@ -1,0 +1,53 @@
+"""The task that follows what other processes write."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from app.application import PUBLISHER, assemble
+from app.settings import Settings
+from app.storage.mongo import Store, connect
+from tests.support import TOKENS, Client, Site, message
+
+
+@pytest.fixture
+async def another(store: Store, mongodb_uri: str, database: str) -> AsyncIterator[Store]:
+    """As another process has it."""
+    another = connect(mongodb_uri, database, 5)
+    await another.prepare(30)
+    yield another
+    another.close()
+
+
+async def test_survives_whatever_the_driver_raises(
+    settings: Settings,
+    store: Store,
+    another: Store,
+    run_app: Callable[[web.Application], Awaitable[Site]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An error that nobody has thought of does not end the following: what another process stores is still pushed."""
+    watch, raised = store.watch, 0
+
+    async def raising() -> AsyncIterator[Any]:
+        nonlocal raised
+        raised += 1
+        if raised == 1:
+            raise AttributeError("as the driver's when a stream is closed under its own thread")
+        async for change in watch():
+            yield change
+
+    monkeypatch.setattr(store, "watch", raising)
+    app = assemble(settings, TOKENS, store)
+    site = await run_app(app)
+    client = await Client(site).connect()
+    await client.subscribe("shop")
+    await app[PUBLISHER].watching.wait()
+    await (await run_app(assemble(settings, TOKENS, another))).post("shop", message("1"))
+    await client.has(1)
+    assert raised == 2
+    await client.close()
