@@ -48,6 +48,7 @@ async def run(arguments: argparse.Namespace) -> int:
     for row in rows:
         result = results[row.name] = {"rounds": 0, "failures": [], "figures": [], "worst": {}, "counts": Counter()}
         while result["rounds"] < _rounds(row, arguments):
+            seed, before = arguments.seed + result["rounds"], result["rounds"]
             try:
                 async with stage(row, short=arguments.short) as play:
                     while result["rounds"] < _rounds(row, arguments):
@@ -67,6 +68,7 @@ async def run(arguments: argparse.Namespace) -> int:
                 words = "".join(traceback.format_exception_only(error))
                 print(f"FAILED\n{words}", flush=True)
                 result["failures"].append({"seed": seed, "error": words})
+                result["rounds"] = max(result["rounds"], before + 1)
         for figures in result["figures"]:
             for name, value in figures.items():
                 result["worst"][name] = max(value, result["worst"].get(name, value))

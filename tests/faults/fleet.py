@@ -62,7 +62,8 @@ class PythonClient:
 
     async def start(self) -> None:
         # The first try is its own; what it loses later it makes good by itself.
-        await self._sio.connect(self.url, auth={"token": self.token}, transports=["websocket"], retry=True)
+        auth = {"token": self.token}
+        await self._sio.connect(self.url, auth=auth, transports=["websocket"], wait_timeout=15, retry=True)
 
     def _taker(self, name: str) -> Callable[[dict[str, Any]], Any]:
         async def take(data: dict[str, Any]) -> None:

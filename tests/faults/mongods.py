@@ -92,6 +92,15 @@ class Mongod:
                         return
                 await asyncio.sleep(0.02)
 
+    async def until_listening(self) -> None:
+        async with asyncio.timeout(START_SECONDS):
+            while True:
+                with contextlib.suppress(OSError):
+                    _, writer = await asyncio.open_connection(HOST, self.port)
+                    writer.close()
+                    return
+                await asyncio.sleep(0.02)
+
     async def initiate(self, config: dict[str, Any]) -> None:
         async with asyncio.timeout(START_SECONDS), self.driver() as driver:
             while True:
@@ -145,6 +154,7 @@ class Three:
             proxy = await Proxy(HOST, mongod.port).start()
             proxy.on_accept = self._accepted
             self.proxies.append(proxy)
+        await asyncio.gather(*(mongod.until_listening() for mongod in self.mongods))
         members = [{"_id": n, "host": host} for n, host in enumerate(self._hosts())]
         settings = {"electionTimeoutMillis": self.election_ms}
         await self.mongods[0].initiate({"_id": "rs0", "members": members, "settings": settings})
