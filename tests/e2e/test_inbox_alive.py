@@ -148,7 +148,7 @@ def test_right_within_a_second_of_the_networks_return(desk: Desk, server: Server
     before = page.locator(f"[data-message-id='{seen}']").evaluate(place)
     page.context.set_offline(True)
     server.loop.call(server.proxy.cut)
-    page.wait_for_timeout(3000)
+    page.wait_for_timeout(1500)
     server.post("tunnel", {"messages": [message(f"missed {n}", ALICE) for n in range(40)]})
     server.curl("tunnel", "from Bob", chat=BOB, name="Bob")
     server.loop.call(server.proxy.drop)
@@ -286,7 +286,8 @@ def test_opened_without_a_network(desk: Desk, server: Server) -> None:
 def test_the_last_state_is_shown_at_once(desk: Desk, server: Server) -> None:
     """Before the server has said a word; then it is caught up from its position, without reading the lists anew."""
     context, page = kept(desk, server, "at-once")
-    page.wait_for_timeout(2500)
+    page.evaluate("dispatchEvent(new Event('pagehide'))")
+    page.wait_for_timeout(300)
     page.close()
     server.post("at-once", {"messages": [message(f"missed {n}", BOB) for n in range(5)]})
     asked: list[str] = []

@@ -1,4 +1,4 @@
-const LATER_MS = 1_500;
+const LATER_MS = 1_000;
 
 /** Lets the page itself be there without a network, see `public/sw.js`. */
 export function keepShell(): void {
