@@ -20,7 +20,7 @@ beforeEach(async () => {
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
-  api = new RoomcastApi({ url: `http://127.0.0.1:${port}`, token: () => "secret", timeoutMs: 200 });
+  api = new RoomcastApi({ url: `http://127.0.0.1:${port}`, token: () => "secret", timeoutMs: 1_000 });
 });
 
 afterEach(async () => {
