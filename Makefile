@@ -87,7 +87,7 @@ upgrade: ## Take the newest versions that setup.cfg allows and write constraints
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here; data/ stays
-	rm -rf .venv build dist *.egg-info app/static web/node_modules tests/clients/node_modules tests/bench/peers/node_modules
+	rm -rf .venv build dist *.egg-info app/static web/dist-client web/node_modules tests/clients/node_modules tests/bench/peers/node_modules
 	rm -rf artifacts .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -54,7 +54,7 @@ class Page:
     @staticmethod
     def _file(path: Path) -> Any:
         async def send(request: web.Request) -> web.FileResponse:
-            return web.FileResponse(path)
+            return web.FileResponse(path, headers={"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"})
 
         return send
 
