@@ -30,7 +30,9 @@ demo: $(VENV) $(PAGE) ## The same with a simulated bot: open the address and wat
 ##@ To work on it
 
 .PHONY: test
-test: check test-web test-python test-browser ## Everything that must hold before a change lands
+test: check $(PAGE) $(NODE_CLIENTS) ## Everything that must hold before a change lands
+	@scripts/need-chromium
+	@scripts/test-beside
 
 .PHONY: test-python
 test-python: $(VENV) $(PAGE) $(NODE_CLIENTS) ## The Python tests, with a real MongoDB and real clients
