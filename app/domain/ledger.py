@@ -67,7 +67,7 @@ class Aliases:
     def all_names(self, address: str) -> list[str]:
         """Every address under which the person's chat may have been stored, the one to be used first."""
         name = self.name(address)
-        return list(dict.fromkeys([name, address, *self._lids.get(name, ())]))
+        return list(dict.fromkeys([name, address, *sorted(self._lids.get(name, ()))]))
 
 
 @dataclass(slots=True)

@@ -115,10 +115,18 @@ class Writer:
                     names.update((alias.lid, alias.address))
         if not names:
             return []
+        here = {"sessionId": self._session_id}
         wanted = list(names)
-        query = {"sessionId": self._session_id, "$or": [{"lid": {"$in": wanted}}, {"address": {"$in": wanted}}]}
-        found = self._database["aliases"].find(query, session=self._client_session, batch_size=_ALL)
-        return [Alias(d["lid"], d["address"]) for d in found]
+        found = self._find_aliases({**here, "$or": [{"lid": {"$in": wanted}}, {"address": {"$in": wanted}}]})
+        # A person whose address was not named may have other hidden addresses, under which something was stored.
+        others = {alias.address for alias in found} - names
+        if others:
+            found += self._find_aliases({**here, "address": {"$in": list(others)}})
+        return found
+
+    def _find_aliases(self, query: Document) -> list[Alias]:
+        cursor = self._database["aliases"].find(query, session=self._client_session, batch_size=_ALL)
+        return [Alias(document["lid"], document["address"]) for document in cursor]
 
     def _chats(self, chat_ids: Collection[str]) -> dict[str, Chat]:
         query = {"sessionId": self._session_id, "chatId": {"$in": list(chat_ids)}}
