@@ -63,6 +63,8 @@ class Proxy:
         """Hand on byte by byte."""
         self.refusing = False
         """Accept nobody."""
+        self.window: int | None = None
+        """Bytes that the kernel takes from the server ahead of the client; None: as many as it likes, millions."""
         self.on_up: Callable[[Wire, bytes], None] | None = None
         """Sees what a client says before it is handed on."""
         self.on_down: Callable[[Wire, bytes], None] | None = None
@@ -73,7 +75,7 @@ class Proxy:
         self._server: asyncio.Server | None = None
 
     async def start(self, port: int = 0) -> Proxy:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", port, backlog=1024)
+        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", port, backlog=1024)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -113,11 +115,12 @@ class Proxy:
     def connections(self) -> int:
         return len(self.wires)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.refusing:
             writer.transport.abort()
             return
@@ -125,7 +128,7 @@ class Proxy:
             await self.up.wait()  # a cut network lets no handshake through either
             if reader.at_eof():
                 raise ConnectionAbortedError  # it has given up meanwhile
-            other_reader, other_writer = await asyncio.open_connection(*self._target)
+            other_reader, other_writer = await self._connect()
         except OSError:
             writer.transport.abort()
             return
@@ -139,15 +142,21 @@ class Proxy:
         ]
         try:
             await asyncio.gather(*copies)
-        except asyncio.CancelledError:
-            # Only `stop` cancels; streams would report it as a failure of theirs.
+        finally:
             for copy in copies:
                 copy.cancel()
-            await asyncio.wait(copies)
-        finally:
             self.wires.discard(wire)
             writer.transport.abort()
             other_writer.transport.abort()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self.window is None:
+            return await asyncio.open_connection(*self._target)
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.window)
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, self._target)
+        return await asyncio.open_connection(sock=sock)
 
     async def _copy(self, wire: Wire, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, up: bool) -> None:
         whole, own = (self.up, wire.up) if up else (self.down, wire.down)

@@ -58,14 +58,19 @@ async def run(arguments: argparse.Namespace) -> int:
                         spent = time.monotonic() - began
                         words = f"[{done}/{total} {spent:5.0f} s] {row.name} {result['rounds']}, seed {seed} … "
                         print(words, end="", flush=True)
-                        played = await play(seed)
+                        # In a task of its own, so that whatever is cancelled in it ends no more than the round.
+                        played = await asyncio.create_task(play(seed))
                         print(_line(played.figures), flush=True)
                         result["figures"].append(played.figures)
                         result["counts"].update(played.counts)
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
+                if (task := asyncio.current_task()) and task.cancelling():
+                    raise
                 # The stage may be spoilt: the next round has a new one.
                 failed = True
                 words = "".join(traceback.format_exception_only(error))
+                if not isinstance(error, AssertionError):
+                    words += "".join(traceback.format_exception(error))
                 print(f"FAILED\n{words}", flush=True)
                 result["failures"].append({"seed": seed, "error": words})
                 result["rounds"] = max(result["rounds"], before + 1)

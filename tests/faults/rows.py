@@ -86,7 +86,7 @@ async def stage(
         if uri is not None and row.harmless:
             db = Given(uri)
         elif row.three:
-            db = Three(place, election_ms=2_000 if short else ELECTION_MS)
+            db = Three(place, election_ms=1_000 if short else ELECTION_MS)
         else:
             db = Single(place, *row.mongod)
         stack.push_async_callback(db.stop)
@@ -309,7 +309,7 @@ async def _any(of: Any) -> bool:
     "Database killed and back",
     "meanwhile 503 with Retry-After, never 200; the page's client is told; takes up again by itself",
     10,
-    short_environ={"MONGODB_TIMEOUT": "1"},
+    short_environ={"MONGODB_TIMEOUT": "1", "WRITE_DEADLINE": "2"},
 )
 async def database_killed(r: Round) -> None:
     mongod: Mongod = r.world.database.mongod  # type: ignore[union-attr]
@@ -326,7 +326,7 @@ async def database_killed(r: Round) -> None:
     "Database frozen (SIGSTOP) for 8 s",
     "meanwhile 503 with Retry-After, never 200; the page's client is told; takes up again by itself",
     10,
-    short_environ={"MONGODB_TIMEOUT": "1"},
+    short_environ={"MONGODB_TIMEOUT": "1", "WRITE_DEADLINE": "2"},
 )
 async def database_frozen(r: Round) -> None:
     mongod: Mongod = r.world.database.mongod  # type: ignore[union-attr]
@@ -540,16 +540,17 @@ async def slow_reader(r: Round) -> None:
     # Twins: the same load, clients and machine at the same time, and the slow readers at one server alone.
     session, twin = r.sessions[:2]
     rate, size = (40, 10_000) if r.scale.short else (50, 8_000)
-    alone, together = (1.0, 3.5) if r.scale.short else (6.0, 12.0)
+    alone, together = (1.0, 3.0) if r.scale.short else (6.0, 12.0)
     # Past the proxy: its own pace is not what is measured.
     watchers = {
         server: [await r.add_client(kind, server, None, parts=[(one, None)]) for kind in ("stock", "position") * 4]
         for server, one in enumerate((session, twin))
     }
+    slow_proxy, dead_proxy = await r.world.proxy(0, "slow"), await r.world.proxy(0, "dead")
+    slow_proxy.window = dead_proxy.window = 64 * 1024
     slow = await r.add_client("stock", 0, "slow", parts=[(session, None)])
     dead = await r.add_client("position", 0, "dead", parts=[(session, None)])
     await r.fleet.ready()
-    slow_proxy, dead_proxy = await r.world.proxy(0, "slow"), await r.world.proxy(0, "dead")
 
     async def load(seconds: float) -> None:
         await asyncio.gather(_ticks(r, seconds, rate, size, session, 0), _ticks(r, seconds, rate, size, twin, 1))
@@ -560,7 +561,7 @@ async def slow_reader(r: Round) -> None:
         starts.append(await _count_latencies(r))
         await load(alone)
         starts.append(await _count_latencies(r))
-        slow_proxy.bytes_per_second = rate * size / 2
+        slow_proxy.bytes_per_second = rate * size * 0.7
         dead_proxy.down.clear()
         closed = asyncio.create_task(_closed(r, r.world.servers[0], list(dead_proxy.wires)))
         await load(together)
@@ -631,18 +632,20 @@ async def _closed(r: Round, server: Server, wires: list[Wire]) -> None:
     "for each 100 events that it missed (counted by the database's profiler)",
     5,
     harmless=True,
+    environ={"PING_INTERVAL": "25", "PING_TIMEOUT": "20"},
     scale=Scale(200, 20, 50),
     short=Scale(60, 4, 30, short=True),
 )
 async def herd(r: Round) -> None:
     for n in range(r.scale.clients):
-        # As socket.io-client comes: its own delays of 1 to 5 s.
-        delays = {"reconnectionDelay": 1000, "reconnectionDelayMax": 5000}
-        await r.add_client(("stock", "position")[n % 2], n // 2 % 2, **delays)
+        # As socket.io-client comes: its own delays of 1 to 5 s. Without compression, since all of them are in one
+        # process, which would spend most of the time in unpacking.
+        options: dict[str, Any] = {"reconnectionDelay": 1000, "reconnectionDelayMax": 5000, "perMessageDeflate": False}
+        await r.add_client(("stock", "position")[n % 2], n // 2 % 2, **options)
     await r.fleet.ready()
-    streams = sum(len({session for session, _ in parts}) for parts in r.fleet.parts.values())
+    streams = [session for parts in r.fleet.parts.values() for session in {session for session, _ in parts}]
     async with r.load():
-        await r.ledger.reached(int(r.total * 0.8))
+        await r.ledger.reached(int(r.total * 0.4))
         async with r.world.driver() as driver:
             db = driver[r.world.name]
             await db.command("profile", 0)
@@ -675,12 +678,11 @@ async def herd(r: Round) -> None:
                 "originatingCommand.pipeline.0.$changeStream": {"$exists": False},
             }
         )
-    missed = sum(math.ceil((r.truth.seqs[session] - before[session]) / 100) for session in r.sessions)
-    bound = streams * (4 + missed)
-    r.figure("streams", streams)
+    bound = sum(4 + math.ceil((r.truth.seqs[session] - before[session]) / 100) for session in streams)
+    r.figure("streams", len(streams))
     r.figure("reads", found)
-    r.figure("reads for a stream", found / streams)
-    r.must(found <= bound, f"{found} reads for {streams} streams")
+    r.figure("reads for a stream", found / len(streams))
+    r.must(found <= bound, f"{found} reads for {len(streams)} streams")
     await r.verify()
 
 
