@@ -24,10 +24,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect
 
 from tests.proxy import Proxy
 from tests.support import PATIENCE, ROOT, SECRET, mint
+
+expect.set_options(timeout=PATIENCE * 1000)
 
 ARTIFACTS = ROOT / "artifacts" / "screenshots"
 CHROMIUM = next(
