@@ -46,7 +46,14 @@ async def run(arguments: argparse.Namespace) -> int:
     print(f"{total} rounds of {len(rows)} faults; the first seed is {arguments.seed}", flush=True)
     failed = False
     for row in rows:
-        result = results[row.name] = {"rounds": 0, "failures": [], "figures": [], "worst": {}, "counts": Counter()}
+        result = results[row.name] = {
+            "commit": _commit(),
+            "seed": arguments.seed,
+            "rounds": 0,
+            "failures": [],
+            "figures": [],
+        }
+        result |= {"worst": {}, "counts": Counter()}
         while result["rounds"] < _rounds(row, arguments):
             seed, before = arguments.seed + result["rounds"], result["rounds"]
             try:
@@ -79,9 +86,7 @@ async def run(arguments: argparse.Namespace) -> int:
                 result["worst"][name] = max(value, result["worst"].get(name, value))
         about = {
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-            "commit": _commit(),
             "machine": report.machine(),
-            "seed": arguments.seed,
             "minutes": (time.monotonic() - began) / 60 + kept.get("about", {}).get("minutes", 0),
         }
         out.write_text(json.dumps({"about": about, "rows": results}, indent=1))

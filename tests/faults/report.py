@@ -15,22 +15,22 @@ BEGIN, END = "<!-- figures: made by `make faults` -->", "<!-- end of the figures
 
 def render(results: dict[str, dict[str, Any]], about: dict[str, Any]) -> str:
     """The report in Markdown."""
+    commits = ", ".join(dict.fromkeys(result["commit"] for result in results.values()))
     lines = [
-        f"Run of {about['date']} at commit {about['commit']}, {about['machine']}; first seed {about['seed']}. "
-        f"It took {about['minutes']:.0f} minutes.",
+        f"Run of {about['date']} at {commits}; {about['machine']}, {about['minutes']:.0f} minutes.",
         "",
-        "| fault | promised besides I1–I6 | rounds | held | measured, the worst of all rounds |",
-        "| --- | --- | --- | --- | --- |",
+        "| fault | promised besides I1–I6 | rounds | first seed | held | measured, the worst of all rounds |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     for name, row in ROWS.items():
         result = results.get(name)
         if result is None:
-            lines.append(f"| {row.words} | {row.promise or '–'} | 0 of {row.rounds} | not run | |")
+            lines.append(f"| {row.words} | {row.promise or '–'} | 0 of {row.rounds} | | not run | |")
             continue
         worst = "; ".join(f"{words} {_number(value)}" for words, value in result["worst"].items())
         rounds = str(result["rounds"]) if result["rounds"] == row.rounds else f"{result['rounds']} of {row.rounds}"
         held = result["rounds"] - len(result["failures"])
-        lines.append(f"| {row.words} | {row.promise or '–'} | {rounds} | {held} | {worst} |")
+        lines.append(f"| {row.words} | {row.promise or '–'} | {rounds} | {result['seed']} | {held} | {worst} |")
     total: Counter[str] = Counter()
     for result in results.values():
         total.update(result["counts"])
