@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 MessageType = Literal[
     "text",
@@ -27,19 +27,7 @@ MessageType = Literal[
 ]
 MessageStatus = Literal["received", "pending", "sent", "delivered", "read", "played", "failed"]
 
-MESSAGE_TYPES: Final[tuple[MessageType, ...]] = (
-    "text",
-    "image",
-    "video",
-    "audio",
-    "document",
-    "sticker",
-    "location",
-    "contact",
-    "reaction",
-    "system",
-    "unknown",
-)
+MESSAGE_TYPES: Final[tuple[MessageType, ...]] = get_args(MessageType)
 OWN_STATUSES: Final[tuple[MessageStatus, ...]] = ("pending", "sent", "delivered", "read", "played", "failed")
 
 MAX_TEXT: Final = 65_536
