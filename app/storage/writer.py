@@ -3,13 +3,17 @@
 The transaction takes the next numbers by one `$inc` on the session's document and so holds that document until the
 commit; whoever else writes to the session aborts and tries again. So numbers become visible in order and without a
 hole. Commits are acknowledged by a majority and in the journal.
+
+Where a session stands, and the chats it wrote last, a writer remembers instead of reading them, and it takes every
+message to be new. That nobody else has written meanwhile is a condition of the `$inc`, and that a message is new one of
+the unique index: where one does not hold, nothing is written and the next attempt reads.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from pymongo import InsertOne, ReplaceOne
 from pymongo.client_session import ClientSession
@@ -31,22 +35,34 @@ Run = Callable[..., Awaitable[Any]]
 _ALL = 10_000
 """Documents that an answer may bring at once: more than a batch touches, so that there is one answer."""
 
+REMEMBERED_CHATS: Final = 100
+"""Chats that a writer remembers at most, the last that it wrote."""
+
 
 class Conflict(Exception):
-    """Somebody else is writing to the session, or the database has changed its primary. Try again."""
+    """Somebody else has written to the session, a message is not new, or the primary has changed. Try again."""
+
+
+class _Memory(NamedTuple):
+    """The session as the last commit left it."""
+
+    seq: int
+    has_aliases: bool
+    chats: dict[str, Chat]
 
 
 class Writer:
     """Writes one session. It keeps one ClientSession, so that its next transaction ends one that it left behind.
 
-    A transaction is a dozen calls to the database, one after the other. They are made in one go in one of the store's
-    threads, through the driver below motor: motor would hand each of them to a thread and back, which costs more than
-    the calls themselves.
+    A transaction is half a dozen calls to the database, one after the other. They are made in one go in one of the
+    store's threads, through the driver below motor: motor would hand each of them to a thread and back, which costs
+    more than the calls themselves.
     """
 
     def __init__(self, run: Run, database: Database[Document], session_id: str, client_session: ClientSession) -> None:
         self._run, self._database = run, database
         self._session_id, self._client_session = session_id, client_session
+        self._memory: _Memory | None = None
 
     async def apply(self, commands: Sequence[Command]) -> Outcome:
         """One attempt to apply the commands in one transaction: all of it or nothing.
@@ -62,11 +78,19 @@ class Writer:
 
     def _attempt(self, commands: Sequence[Command]) -> Outcome:
         committing = False
+        memory, self._memory = self._memory, None  # after whatever goes wrong, the next attempt reads
         try:
             with self._client_session.start_transaction(read_concern=ReadConcern("snapshot"), write_concern=MAJORITY):
-                outcome = ledger.apply(self._session_id, self._known(commands), commands, now())
-                self._write(outcome)
+                session = memory or self._read_session()
+                known = self._known(session, commands, presume_new=memory is not None)
+                outcome = ledger.apply(self._session_id, known, commands, now())
+                if outcome.events or outcome.new_aliases:
+                    self._write(known.seq, outcome)
+                elif memory and self._read_session().seq != memory.seq:
+                    raise Conflict  # that there is nothing to write was said of an old state
                 committing = True
+            chats = list((session.chats | outcome.chats).items())[-REMEMBERED_CHATS:]
+            self._memory = _Memory(outcome.seq, session.has_aliases or bool(outcome.new_aliases), dict(chats))
             return outcome
         except PyMongoError as error:
             if error.has_error_label("UnknownTransactionCommitResult"):
@@ -75,33 +99,42 @@ class Writer:
                 raise Conflict from error
             raise
 
-    def _known(self, commands: Sequence[Command]) -> Known:
-        database, in_session = self._database, self._client_session
-        document = database["sessions"].find_one({"_id": self._session_id}, session=in_session)
-        seq, has_aliases = (document["seq"], document.get("hasAliases", False)) if document else (0, False)
-        aliases = Aliases(self._aliases(commands) if has_aliases else ())
+    def _read_session(self) -> _Memory:
+        document = self._database["sessions"].find_one({"_id": self._session_id}, session=self._client_session)
+        return _Memory(document["seq"], document.get("hasAliases", False), {}) if document else _Memory(0, False, {})
+
+    def _known(self, session: _Memory, commands: Sequence[Command], *, presume_new: bool) -> Known:
+        """What is stored of all that the commands touch; without the messages, where each has but one name and so
+        the unique index tells a repeat."""
+        aliases = Aliases(self._aliases(commands) if session.has_aliases else ())
         # Names as the ledger will find them: what a command tells of people is learned before it and kept after it.
         learned = Aliases(aliases)
         keys: set[Key] = set()
         marks: dict[str, int] = {}
+        renamed = False
         for command in commands:
             if isinstance(command, StoreMessages):
                 for alias in command.aliases:
                     learned.learn(alias)
                 for message in command.messages:
-                    keys.update((name, message.message_id) for name in learned.all_names(message.chat_id))
+                    names = learned.all_names(message.chat_id)
+                    renamed = renamed or len(names) > 1
+                    keys.update((name, message.message_id) for name in names)
             else:
                 marks[command.chat_id] = min(command.seq, marks.get(command.chat_id, command.seq))
-        if seq == 0:
+        if session.seq == 0:
             return Known(0, aliases, {}, {}, {})
-        chats = self._chats({chat_id for chat_id, _ in keys} | marks.keys())
-        messages = self._messages(keys)
+        chat_ids = {chat_id for chat_id, _ in keys} | marks.keys()
+        chats = {chat_id: session.chats[chat_id] for chat_id in chat_ids & session.chats.keys()}
+        if unknown := chat_ids - chats.keys():
+            chats |= self._chats(unknown)
+        messages = {} if presume_new and not renamed else self._messages(keys)
         unread: dict[str, list[int]] = {}
         for chat_id, mark in marks.items():
             chat = chats.get(chat_id)
             if chat and chat.last_seq > (above := max(mark, chat.read_seq)):
                 unread[chat_id] = self._unread(chat_id, above)
-        return Known(seq, aliases, chats, messages, unread)
+        return Known(session.seq, aliases, chats, messages, unread)
 
     def _aliases(self, commands: Sequence[Command]) -> list[Alias]:
         names: set[str] = set()
@@ -149,14 +182,17 @@ class Writer:
         cursor = self._database["messages"].find(query, {"seq": 1}, session=self._client_session, batch_size=_ALL)
         return [document["seq"] for document in cursor]
 
-    def _write(self, outcome: Outcome) -> None:
+    def _write(self, seq: int, outcome: Outcome) -> None:
+        """Raises Conflict where the session does not stand at `seq`."""
         database, in_session, session_id = self._database, self._client_session, self._session_id
-        if not outcome.events and not outcome.new_aliases:
-            return
         change: Document = {"$inc": {"seq": len(outcome.events)}}
         if outcome.new_aliases:
             change["$set"] = {"hasAliases": True}
-        database["sessions"].update_one({"_id": session_id}, change, upsert=True, session=in_session)
+        found = database["sessions"].update_one(
+            {"_id": session_id, "seq": seq}, change, upsert=seq == 0, session=in_session
+        )
+        if found.matched_count == 0 and found.upserted_id is None:
+            raise Conflict
         for alias in outcome.new_aliases:
             database["aliases"].update_one(
                 {"sessionId": session_id, "lid": alias.lid},

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from app.domain.ledger import Result
-from app.domain.models import Alias, Chat, Command, IncomingMessage, MarkRead, Sender, StoreMessages
+import pytest
+
+from app.domain.ledger import Outcome, Result
+from app.domain.models import Alias, Chat, Command, IncomingMessage, MarkRead, MessageResult, Sender, StoreMessages
 from app.storage.mongo import Store
-from app.storage.writer import Writer
+from app.storage.writer import REMEMBERED_CHATS, Conflict, Writer
 
 NOW = datetime(2026, 2, 6, 12, 4, tzinfo=UTC)
 CHATS = ["a", "b", "5511999998888@s.whatsapp.net", "1@lid", "2@lid"]
@@ -49,8 +52,15 @@ def told(results: Sequence[Result]) -> list[Any]:
     ]
 
 
+async def repeated(writer: Writer, *commands: Command) -> Outcome:
+    """As senders of the application have it. Where nobody writes at the same time, the second attempt is the last."""
+    with contextlib.suppress(Conflict):
+        return await writer.apply(commands)
+    return await writer.apply(commands)
+
+
 async def test_a_batch_is_its_commands_one_by_one(store: Store) -> None:
-    """However commands are gathered into transactions, answers and all that is stored are the same."""
+    """However commands are gathered into transactions, by whomever, answers and all that is stored are the same."""
     seed = random.randrange(1_000_000)
     print("seed", seed)
     chance = random.Random(seed)
@@ -74,17 +84,19 @@ async def test_a_batch_is_its_commands_one_by_one(store: Store) -> None:
         commands = [command() for _ in range(14)]
         together, apart = f"together-{number}", f"apart-{number}"
         in_batches, one_by_one = await store.writer(together), await store.writer(apart)
+        of_another_process = await store.writer(together)
         answers: list[Any] = []
         rest = commands
         while rest:
             size = chance.randrange(1, 9)
-            answers += told((await in_batches.apply(rest[:size])).results)
+            writer = in_batches if chance.random() < 0.7 else of_another_process
+            answers += told((await repeated(writer, *rest[:size])).results)
             rest = rest[size:]
-        expected = [told((await one_by_one.apply([one])).results)[0] for one in commands]
+        expected = [told((await repeated(one_by_one, one)).results)[0] for one in commands]
         assert answers == expected, commands
         assert await state(store, together) == await state(store, apart), commands
-        await in_batches.end()
-        await one_by_one.end()
+        for writer in (in_batches, of_another_process, one_by_one):
+            await writer.end()
 
 
 async def writer_with(store: Store, *commands: Command) -> Writer:
@@ -116,4 +128,40 @@ async def test_aliases_that_contradict_each_other_in_one_batch(store: Store) -> 
     assert [event.chat_id for event in outcome.events] == ["a", "b"]
     chat = next(chat for chat in await store.read_chats("shop", None, 10) if chat.chat_id == "a")
     assert (chat.read_seq, chat.unread_count, chat.last_seq) == (1, 1, 3)
+    await writer.end()
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (MarkRead("a", 1), ("a", 1, 1, 3)),
+        (MarkRead("a", 3), ("a", 3, 0, 5)),
+        (store_messages(incoming("m2", "a")), [MessageResult("m2", 3, duplicate=True)]),
+        (store_messages(incoming("m4", "a")), [MessageResult("m4", 5, duplicate=False)]),
+    ],
+)
+async def test_nothing_is_made_of_a_state_that_another_has_changed(
+    store: Store, command: Command, expected: Any
+) -> None:
+    """What a writer remembers decides nothing once another has written, not even that there is nothing to do."""
+    writer = await writer_with(store, store_messages(incoming("m1", "a")), MarkRead("a", 1))
+    other = await writer_with(store, store_messages(incoming("m2", "a"), incoming("m3", "b")))
+    before = await state(store, "shop")
+    with pytest.raises(Conflict):
+        await writer.apply([command])
+    assert await state(store, "shop") == before
+    assert told((await writer.apply([command])).results) == [expected]
+    await writer.end()
+    await other.end()
+
+
+async def test_more_chats_than_a_writer_remembers(store: Store) -> None:
+    """A chat that a writer has forgotten goes on where it was."""
+    writer = await store.writer("shop")
+    chats = [f"c{n}" for n in range(REMEMBERED_CHATS + 5)]
+    for n in range(2):
+        for start in range(0, len(chats), 20):
+            part = chats[start : start + 20]
+            await writer.apply([store_messages(*(incoming(f"m{n}", chat) for chat in part))])
+    assert {chat.unread_count for chat in await store.read_chats("shop", None, 200)} == {2}
     await writer.end()
