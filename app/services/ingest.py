@@ -183,7 +183,7 @@ class Ingest:
             try:
                 with self._publisher.committing(session_id):
                     with self._metrics.commit_seconds.time():
-                        outcome = await queue.writer.apply(commands)
+                        outcome = await queue.writer.apply(commands, deadline - now)
                     self._publisher.publish(session_id, outcome.events)
                 return outcome
             except Conflict:

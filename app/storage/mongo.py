@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
@@ -257,14 +258,15 @@ class Store:
             session = await self._client.start_session()
         return Writer(self._run, self._db.delegate, session_id, session.delegate)
 
-    async def _run(self, function: Callable[..., Result], *args: Any) -> Result:
-        """Call a function that asks the database, in a thread."""
+    async def _run(self, function: Callable[..., Result], *args: Any, seconds: float = math.inf) -> Result:
+        """Call a function that asks the database, in a thread, for so many seconds at most."""
+        limit = min(self._timeout, seconds)
 
         def call() -> Result:
-            with pymongo.timeout(self._timeout):
+            with pymongo.timeout(limit):
                 return function(*args)
 
-        async with self.bounded():
+        async with self.bounded(limit):
             return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     async def end_abandoned(self) -> int:

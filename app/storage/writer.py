@@ -6,12 +6,13 @@ hole. Commits are acknowledged by a majority and in the journal.
 
 Where a session stands, and the chats it wrote last, a writer remembers instead of reading them, and it takes every
 message to be new. That nobody else has written meanwhile is a condition of the `$inc`, and that a message is new one of
-the unique index: where one does not hold, nothing is written and the next attempt reads.
+the unique index: where one does not hold, nothing is written, and it is done again with all that is to be read.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -40,7 +41,7 @@ REMEMBERED_CHATS: Final = 100
 
 
 class Conflict(Exception):
-    """Somebody else has written to the session, a message is not new, or the primary has changed. Try again."""
+    """Somebody else is writing to the session, or the database has changed its primary. Try again."""
 
 
 class _Memory(NamedTuple):
@@ -64,12 +65,13 @@ class Writer:
         self._session_id, self._client_session = session_id, client_session
         self._memory: _Memory | None = None
 
-    async def apply(self, commands: Sequence[Command]) -> Outcome:
+    async def apply(self, commands: Sequence[Command], seconds: float = math.inf) -> Outcome:
         """One attempt to apply the commands in one transaction: all of it or nothing.
 
-        Raises Conflict (nothing was written; try again), Unavailable (it may or may not have been written).
+        It is given up after so many seconds, or at the store's time-out if that is sooner. Raises Conflict (nothing
+        was written; try again), Unavailable (it may or may not have been written).
         """
-        outcome: Outcome = await self._run(self._attempt, commands)
+        outcome: Outcome = await self._run(self._attempt, commands, seconds=seconds)
         return outcome
 
     async def end(self) -> None:
@@ -77,8 +79,14 @@ class Writer:
             await self._run(self._client_session.end_session)
 
     def _attempt(self, commands: Sequence[Command]) -> Outcome:
-        committing = False
         memory, self._memory = self._memory, None  # after whatever goes wrong, the next attempt reads
+        if memory:
+            with contextlib.suppress(Conflict):
+                return self._transact(commands, memory)
+        return self._transact(commands, None)
+
+    def _transact(self, commands: Sequence[Command], memory: _Memory | None) -> Outcome:
+        committing = False
         try:
             with self._client_session.start_transaction(read_concern=ReadConcern("snapshot"), write_concern=MAJORITY):
                 session = memory or self._read_session()
@@ -89,8 +97,9 @@ class Writer:
                 elif memory and self._read_session().seq != memory.seq:
                     raise Conflict  # that there is nothing to write was said of an old state
                 committing = True
-            chats = list((session.chats | outcome.chats).items())[-REMEMBERED_CHATS:]
-            self._memory = _Memory(outcome.seq, session.has_aliases or bool(outcome.new_aliases), dict(chats))
+            older = {chat_id: chat for chat_id, chat in session.chats.items() if chat_id not in outcome.chats}
+            chats = dict(list((older | outcome.chats).items())[-REMEMBERED_CHATS:])
+            self._memory = _Memory(outcome.seq, session.has_aliases or bool(outcome.new_aliases), chats)
             return outcome
         except PyMongoError as error:
             if error.has_error_label("UnknownTransactionCommitResult"):

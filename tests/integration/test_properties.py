@@ -379,6 +379,16 @@ class Inbox(RuleBasedStateMachine):
         if it := self.there(agent):
             self.run(it.subscribe(self.sessions[session], part, **batch))
 
+    @rule(agent=agents, session=sessions, part=parts, chat=chats, other=parts)
+    def leave_batches(self, agent: int, session: int, part: str | None, chat: str, other: str | None) -> None:
+        """It asks for single events again, or gives up a part, while some are gathered for it."""
+        self.subscribe(agent, session, part, {"batch": True})
+        self.burst(session, chat, 2)
+        if other == part:
+            self.subscribe(agent, session, part, {"batch": False})
+        else:
+            self.unsubscribe(agent, session, other)
+
     @rule(agent=agents, session=sessions, part=parts)
     def unsubscribe(self, agent: int, session: int, part: str | None) -> None:
         if (it := self.there(agent)) and part in it.parts.get(self.sessions[session], ()):

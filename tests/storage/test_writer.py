@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import random
 from collections.abc import Sequence
@@ -11,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from app.domain.ledger import Outcome, Result
+from app.domain.ledger import Result
 from app.domain.models import Alias, Chat, Command, IncomingMessage, MarkRead, MessageResult, Sender, StoreMessages
+from app.errors import Unavailable
 from app.storage.mongo import Store
-from app.storage.writer import REMEMBERED_CHATS, Conflict, Writer
+from app.storage.writer import REMEMBERED_CHATS, Writer
 
 NOW = datetime(2026, 2, 6, 12, 4, tzinfo=UTC)
 CHATS = ["a", "b", "5511999998888@s.whatsapp.net", "1@lid", "2@lid"]
@@ -52,13 +52,6 @@ def told(results: Sequence[Result]) -> list[Any]:
     ]
 
 
-async def repeated(writer: Writer, *commands: Command) -> Outcome:
-    """As senders of the application have it. Where nobody writes at the same time, the second attempt is the last."""
-    with contextlib.suppress(Conflict):
-        return await writer.apply(commands)
-    return await writer.apply(commands)
-
-
 async def test_a_batch_is_its_commands_one_by_one(store: Store) -> None:
     """However commands are gathered into transactions, by whomever, answers and all that is stored are the same."""
     seed = random.randrange(1_000_000)
@@ -90,9 +83,9 @@ async def test_a_batch_is_its_commands_one_by_one(store: Store) -> None:
         while rest:
             size = chance.randrange(1, 9)
             writer = in_batches if chance.random() < 0.7 else of_another_process
-            answers += told((await repeated(writer, *rest[:size])).results)
+            answers += told((await writer.apply(rest[:size])).results)
             rest = rest[size:]
-        expected = [told((await repeated(one_by_one, one)).results)[0] for one in commands]
+        expected = [told((await one_by_one.apply([one])).results)[0] for one in commands]
         assert answers == expected, commands
         assert await state(store, together) == await state(store, apart), commands
         for writer in (in_batches, of_another_process, one_by_one):
@@ -146,10 +139,6 @@ async def test_nothing_is_made_of_a_state_that_another_has_changed(
     """What a writer remembers decides nothing once another has written, not even that there is nothing to do."""
     writer = await writer_with(store, store_messages(incoming("m1", "a")), MarkRead("a", 1))
     other = await writer_with(store, store_messages(incoming("m2", "a"), incoming("m3", "b")))
-    before = await state(store, "shop")
-    with pytest.raises(Conflict):
-        await writer.apply([command])
-    assert await state(store, "shop") == before
     assert told((await writer.apply([command])).results) == [expected]
     await writer.end()
     await other.end()
@@ -164,4 +153,14 @@ async def test_more_chats_than_a_writer_remembers(store: Store) -> None:
             part = chats[start : start + 20]
             await writer.apply([store_messages(*(incoming(f"m{n}", chat) for chat in part))])
     assert {chat.unread_count for chat in await store.read_chats("shop", None, 200)} == {2}
+    await writer.end()
+
+
+async def test_an_attempt_ends_when_its_time_is_over(store: Store) -> None:
+    """What is left of a sender's time is all that an attempt gets, and the next one is none the worse for it."""
+    writer = await writer_with(store, store_messages(incoming("m1", "a")))
+    with pytest.raises(Unavailable):
+        await writer.apply([store_messages(incoming("m2", "a"))], 1e-6)
+    outcome = await writer.apply([store_messages(incoming("m2", "a"))])
+    assert told(outcome.results) == [[MessageResult("m2", 2, duplicate=False)]]
     await writer.end()
