@@ -34,7 +34,10 @@ POSITION_SECONDS = 36.0
 """How often the streams are told how far they have come; the contract promises 40 s."""
 SWEEP_SECONDS = 1.0
 """How often the database is asked while the change stream is broken."""
-MAX_HOLE_READS = 10
+MAX_HOLE_READS = 30
+HOLE_SECONDS = 0.1
+"""What is missing is asked for so often, so long after one another: after a fail-over the new primary may show a
+commit a little later."""
 
 
 class Publisher:
@@ -84,6 +87,7 @@ class Publisher:
         edge.watchers += 1
         try:
             await self._find(edge)
+            self._check_current(edge)
         except BaseException:
             self.unwatch(edge)
             raise
@@ -98,11 +102,16 @@ class Publisher:
         """Ask the database how far the session is and bring the edge there. Answers the edge. Raises Unavailable."""
         seq = await self._store.seq(edge.session_id)
         self._advance(edge, seq)
+        self._check_current(edge)
         while edge.seq < seq:
-            if self._edges.get(edge.session_id) is not edge:
-                raise Unavailable("The session's events are being put in order. Try again.")
             await edge.move()
+            self._check_current(edge)
         return edge.seq
+
+    def _check_current(self, edge: Edge) -> None:
+        """What was given up gets nothing any more: nobody may begin to follow it."""
+        if self._edges.get(edge.session_id) is not edge:
+            raise Unavailable("The session's events are being put in order. Try again.")
 
     async def _find(self, edge: Edge) -> None:
         """Find where the session stands. Those who come meanwhile wait for the same answer."""
@@ -173,21 +182,21 @@ class Publisher:
                     await asyncio.sleep(SWEEP_SECONDS)
                     continue
                 if not self._take(edge, events) and edge.last < edge.target:
-                    # After a fail-over the new primary may show the commit a little later.
                     misses += 1
                     if misses == MAX_HOLE_READS:
                         self._lose(edge)
                         return
-                    await asyncio.sleep(0.1)
+                    await asyncio.sleep(HOLE_SECONDS)
                 while edge.backlog:
                     await edge.move()
         finally:
             edge.reader = None
 
     def _lose(self, edge: Edge) -> None:
+        if self._edges.get(edge.session_id) is not edge:
+            return
         log.error("events_missing_in_log", session_id=edge.session_id, edge=edge.last, target=edge.target)
-        if self._edges.get(edge.session_id) is edge:
-            del self._edges[edge.session_id]
+        del self._edges[edge.session_id]
         edge.clear_batch()
         edge.wake()
         self.on_lost(edge.session_id)
@@ -288,18 +297,23 @@ class Publisher:
 
     async def _sweep(self) -> None:
         """Ask how far all watched sessions are."""
-        before = {session_id: edge.seq for session_id, edge in self._edges.items() if edge.ready}
-        if not before:
-            return
-        seqs = await self._store.seqs(before.keys())
-        for session_id, seq in before.items():
-            edge = self._edges.get(session_id)
-            if edge is None or not edge.ready:
-                continue
-            if seqs.get(session_id, 0) < seq:
-                self._lose(edge)  # the database was put back to an earlier state
-            else:
-                self._advance(edge, seqs.get(session_id, 0))
+        # Those whose answer is under way may have been told of a time before the change stream began.
+        finding = [edge.found for edge in self._edges.values() if edge.found and not edge.ready]
+        if finding:
+            await asyncio.wait(finding)
+        edges = [edge for edge in self._edges.values() if edge.ready]
+        for _ in range(MAX_HOLE_READS):
+            if not edges:
+                return
+            before = {edge: edge.seq for edge in edges}
+            seqs = await self._store.seqs([edge.session_id for edge in edges])
+            edges = [edge for edge in edges if seqs.get(edge.session_id, 0) < before[edge]]
+            for edge in before.keys() - edges:
+                self._advance(edge, seqs.get(edge.session_id, 0))
+            if edges:
+                await asyncio.sleep(HOLE_SECONDS)
+        for edge in edges:  # the database was put back to an earlier state
+            self._lose(edge)
 
     async def _keep_house(self) -> None:
         """Tell the streams their positions, and forget the numbers that no recovery can ask for any more."""

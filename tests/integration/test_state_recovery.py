@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from app.application import ENGINE, STREAMS
+from app.application import ENGINE, PUBLISHER, STREAMS
+from app.services import publisher
+from app.storage.mongo import Store
 from tests.stock import Stock, stock_client
 from tests.support import Client, Site, message, mint
 
@@ -132,3 +134,51 @@ async def test_batches_hold_everything_in_order(site: Site, stock: Stock, connec
     await stock.wait_for(lambda me: len(me.seqs()) >= 100)
     assert stock.seqs()[40:] == list(range(1, 61))
     assert len(stock.events("events")[-1][1]) > 1
+
+
+async def put_back(store: Store, seq: int) -> None:
+    """The database as a backup would have it."""
+    for collection in (store.events, store.messages):
+        await collection.delete_many({"sessionId": "shop", "seq": {"$gt": seq}})
+    await store.sessions.update_one({"_id": "shop"}, {"$set": {"seq": seq}})
+
+
+async def test_a_database_that_was_put_back_recovers_nothing(
+    app: web.Application, site: Site, store: Store, stock: Stock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who had events that are gone is told so, and gets what takes their numbers once."""
+    monkeypatch.setattr(publisher, "HOLE_SECONDS", 0.01)
+    await stock.open(site, recovery=True)
+    await stock.ask("subscribe", sessionId="shop")
+    await site.post("shop", {"messages": [message("1"), message("2"), message("3")]})
+    await stock.has(1, 2, 3)
+    await put_back(store, 1)
+    await app[PUBLISHER]._sweep()
+    assert not await stock.connects(2)
+    assert (await stock.ask("subscribe", sessionId="shop"))["position"]["seq"] == 1
+    await site.post("shop", {"messages": [message("other 2"), message("other 3"), message("4")]})
+    await stock.has(1, 2, 3, 2, 3, 4)
+
+
+async def test_a_commit_that_is_shown_late_is_waited_for(
+    app: web.Application, site: Site, store: Store, stock: Stock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new primary that shows an old state for a moment costs nobody the connection."""
+    await stock.open(site, recovery=True)
+    await stock.ask("subscribe", sessionId="shop")
+    await site.post("shop", {"messages": [message("1"), message("2"), message("3")]})
+    await stock.has(1, 2, 3)
+    await store.sessions.update_one({"_id": "shop"}, {"$set": {"seq": 1}})
+    ask, answers = store.seqs, []
+
+    async def late(session_ids: Any) -> dict[str, int]:
+        answers.append((await ask(session_ids))["shop"])
+        await store.sessions.update_one({"_id": "shop"}, {"$set": {"seq": 3}})
+        return {"shop": answers[-1]}
+
+    monkeypatch.setattr(store, "seqs", late)
+    await app[PUBLISHER]._sweep()
+    assert answers == [1, 3]
+    await site.post("shop", message("4"))
+    await stock.has(1, 2, 3, 4)
+    assert not stock.all("disconnect")
