@@ -92,6 +92,11 @@ class Server:
         assert self.process is not None
         await self.process.kill()
 
+    def complaints(self) -> list[str]:
+        """What it has said last of what is not as it should be."""
+        assert self.process is not None
+        return [line for line in self.process.log if '"level": "info"' not in line][-30:]
+
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)
 
@@ -325,7 +330,9 @@ class Round:
         await self.fleet.close_clients()
         await self.close()
         await self.footprints_back()
-        assert not self.violations, "\n".join(self.violations[:20])
+        if self.violations:
+            words = [f"server {server.number}: {line}" for server in self.world.servers for line in server.complaints()]
+            raise AssertionError("\n".join([*self.violations[:20], *words]))
 
     async def later(self) -> str:
         """For whoever looks into it: whether the lists were late or never came."""
