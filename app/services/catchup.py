@@ -41,20 +41,29 @@ class CatchUp:
         Ends when all streams are live, or the connection is gone or must go.
         """
         with self._metrics.catching_up.track_inprogress():
-            while await self._engine.drained(connection.sid):
-                behind = [stream for stream in connection.streams.values() if not stream.live]
-                if connection.pid is None or all(stream.at_edge for stream in behind):
-                    for stream in behind:
-                        if stream.at_edge:
-                            self._tell_position(connection, stream)
-                            join(connection, stream)
-                    behind = [stream for stream in behind if not stream.live]
-                if not behind:
-                    connection.task = None
-                    return
+            try:
+                await self._catch_up(connection, join)
+            except Exception:
+                # The client comes back, and is given the rest or told that it cannot be.
+                log.exception("catching_up_failed", connection_id=connection.sid)
+                self._engine.close(connection.sid, "catching up failed")
+
+    async def _catch_up(self, connection: Connection, join: Callable[[Connection, Stream], None]) -> None:
+        while await self._engine.drained(connection.sid):
+            behind = [stream for stream in connection.streams.values() if not stream.live]
+            if connection.pid is None or all(stream.at_edge for stream in behind):
                 for stream in behind:
-                    if not stream.at_edge and not await self._page(connection, stream):
-                        return
+                    if stream.at_edge:
+                        self._tell_position(connection, stream)
+                        join(connection, stream)
+                behind = [stream for stream in behind if not stream.live]
+            if not behind:
+                if connection.task is asyncio.current_task():  # else to join has made it congested
+                    connection.task = None
+                return
+            for stream in behind:
+                if not stream.at_edge and not await self._page(connection, stream):
+                    return
 
     async def _page(self, connection: Connection, stream: Stream) -> bool:
         """Send the next page of the log. False when the connection is gone or must go."""

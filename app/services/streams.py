@@ -235,6 +235,8 @@ class Streams:
         if connection.task is None and all(stream.at_edge for stream in connection.streams.values()):
             for stream in connection.streams.values():
                 self._join_rooms(connection, stream)
+            if connection.task is not None:  # to join writes out what is pending, and that has made it congested
+                self.congested(connection.sid)
         else:
             self._catch_up_later(connection)
 
@@ -252,14 +254,15 @@ class Streams:
     def _leave_rooms(self, connection: Connection, stream: Stream) -> None:
         if not stream.live:
             return
+        # First, since to leave writes out what is pending, and that may make the connection congested.
+        stream.live = False
+        stream.cursor = stream.told = stream.edge.seq
+        self._metrics.live_streams.dec()
         if stream.batch:
             self._publisher.flush_batch(stream.edge)
             stream.edge.batchers -= 1
         for room in connection.rooms(stream):
             self._engine.leave(connection.sid, room)
-        stream.live = False
-        stream.cursor = stream.told = stream.edge.seq
-        self._metrics.live_streams.dec()
 
     def _end(self, connection: Connection, stream: Stream) -> None:
         self._leave_rooms(connection, stream)

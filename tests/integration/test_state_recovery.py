@@ -182,3 +182,56 @@ async def test_a_commit_that_is_shown_late_is_waited_for(
     await site.post("shop", message("4"))
     await stock.has(1, 2, 3, 4)
     assert not stock.all("disconnect")
+
+
+@pytest.mark.parametrize("recovery", [True, False])
+async def test_congested_while_joining(
+    app: web.Application, site: Site, stock: Stock, monkeypatch: pytest.MonkeyPatch, recovery: bool
+) -> None:
+    """A connection that becomes congested by what is written when it joins a room gets everything once all the same."""
+    await stock.open(site, recovery=recovery)
+    join = app[ENGINE].join
+    joined: list[object] = []
+
+    def congesting(sid: str, room: Any) -> None:
+        join(sid, room)
+        joined.append(room)
+        if len(joined) in (2, 3, 5):
+            app[STREAMS].congested(sid)
+
+    monkeypatch.setattr(app[ENGINE], "join", congesting)
+    await stock.ask("subscribe", sessionId="one")
+    for chat in ("a", "b"):
+        await stock.ask("subscribe", sessionId="two", chatId=chat)
+        await site.post("one", message(chat))
+        await site.post("two", {"messages": [message("1", "a"), message("2", "b")]})
+    assert len(joined) > 5
+    await stock.has(1, 2, session="one")
+    await stock.has(1, 3, 4, session="two")
+    if recovery:
+        await cut(app, stock, 1)
+        await site.post("two", {"messages": [message("3", "a"), message("4", "b")]})
+        assert await stock.connects(2)
+        await stock.has(1, 3, 4, 5, 6, session="two")
+
+
+async def test_a_failure_while_catching_up(
+    app: web.Application, site: Site, store: Store, stock: Stock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever goes wrong while a client is given what it missed: it comes back and gets it."""
+    await stock.open(site, recovery=True)
+    await stock.ask("subscribe", sessionId="shop")
+    read, failures = store.read_events, [RuntimeError("of any kind")]
+
+    async def failing(*args: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return await read(*args)
+
+    await cut(app, stock, 1)
+    await site.post("shop", {"messages": [message("1"), message("2")]})
+    monkeypatch.setattr(store, "read_events", failing)
+    assert await stock.connects(2)
+    assert await stock.connects(3)
+    await site.post("shop", message("3"))
+    await stock.has(1, 2, 3)
