@@ -43,7 +43,10 @@ class CatchUp:
         with self._metrics.catching_up.track_inprogress():
             try:
                 await self._catch_up(connection, join)
-            except Exception:
+            except (Exception, asyncio.CancelledError):
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
                 # The client comes back, and is given the rest or told that it cannot be.
                 log.exception("catching_up_failed", connection_id=connection.sid)
                 self._engine.close(connection.sid, "catching up failed")
