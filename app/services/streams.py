@@ -175,12 +175,13 @@ class Streams:
             self._publisher.unwatch(edge)
             raise
         stream = connection.streams.get(session_id)
-        if stream is not None and stream.edge is edge:
+        if stream is not None:
             self._publisher.unwatch(edge)  # it has one already
+            if stream.edge is not edge:
+                self._engine.close(sid, "events missing")
+                raise Unavailable("The session's events are being put in order. Try again.")
             self._leave_rooms(connection, stream)
         else:
-            if stream is not None:
-                self._end(connection, stream)
             began = self._begin(connection, edge.seq)
             stream = connection.streams[session_id] = Stream(edge, edge.seq, began, told=edge.seq)
         if batch is not None:
@@ -349,16 +350,25 @@ class Streams:
                 self._give_up(pid)
 
     async def _keep_house(self) -> None:
-        """Close connections whose token has expired; give up what was kept for too long."""
+        """Close connections whose token has expired or that nobody serves; give up what was kept for too long."""
         while True:
             await asyncio.sleep(EXPIRY_SECONDS)
             wall_clock = time.time()
             for connection in list(self._connections.values()):
                 if connection.principal.exp <= wall_clock:
                     self._engine.close(connection.sid, "token expired")
+                elif not self._is_served(connection):
+                    log.error("stream_left_behind", connection_id=connection.sid)
+                    self._engine.close(connection.sid, "events missing")
             now = time.monotonic()
             for pid in [pid for pid, kept in self._kept.items() if kept.until < now]:
                 self._give_up(pid)
+
+    def _is_served(self, connection: Connection) -> bool:
+        """Whether each of its streams is live or is being caught up; anything else is a defect of ours, and nobody
+        would notice that nothing comes."""
+        catching_up = connection.task is not None and not connection.task.done()
+        return catching_up or all(stream.live for stream in connection.streams.values())
 
     def _connection(self, sid: str) -> Connection:
         connection = self._connections.get(sid)

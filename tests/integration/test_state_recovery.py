@@ -235,3 +235,20 @@ async def test_a_failure_while_catching_up(
     assert await stock.connects(3)
     await site.post("shop", message("3"))
     await stock.has(1, 2, 3)
+
+
+async def test_a_stream_that_is_left_behind_is_found(
+    app: web.Application, site: Site, stock: Stock, connect_client: Any
+) -> None:
+    """Should it ever happen that nobody serves a connection, it is closed within seconds, comes back and has all."""
+    other: Client = await connect_client()
+    await other.subscribe("shop")
+    await stock.open(site, recovery=True)
+    await stock.ask("subscribe", sessionId="shop")
+    streams = app[STREAMS]
+    (connection,) = [one for one in streams._connections.values() if one.pid]
+    streams._leave_rooms(connection, connection.streams["shop"])
+    await site.post("shop", {"messages": [message("1"), message("2")]})
+    assert await stock.connects(2)
+    await stock.has(1, 2)
+    await other.has(1, 2)
