@@ -24,12 +24,15 @@ export function Dialog({ title, class: className = "", actions, children }: Prop
     return () => element?.close();
   }, []);
   const close = (): void => void (overlay.value = null);
+  // Esc is told at once, and only later that it has closed: who is quick has pressed the next key by then.
+  const closed = (): void => void (dialog.current && close());
   return (
     <dialog
       ref={dialog}
       class={`dialog ${className}`}
       aria-labelledby={id}
-      onClose={close}
+      onCancel={close}
+      onClose={closed}
       onClick={(event) => event.target === dialog.current && close()}
     >
       <div class="dialog-inside">
