@@ -69,8 +69,10 @@ class Mongod:
             self._process.wait()
 
     def freeze(self) -> None:
+        """Stopped when this returns: on a busy machine its threads go on for a while after the signal."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)
 
     def thaw(self) -> None:
         assert self._process is not None
