@@ -22,6 +22,7 @@ class Edge:
         "batch_timer",
         "batchers",
         "committing",
+        "exact_batchers",
         "found",
         "pumping",
         "reader",
@@ -47,6 +48,8 @@ class Edge:
         self.watchers = 0
         self.batchers = 0
         """Live streams that want batches."""
+        self.exact_batchers = 0
+        """Those of them whose connections may be recovered."""
         self.batch: list[tuple[Event, int]] = []
         self.batch_timer: asyncio.TimerHandle | None = None
         self._moved: asyncio.Future[None] | None = None

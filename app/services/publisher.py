@@ -55,6 +55,8 @@ class Publisher:
         self._batch_events, self._batch_seconds = batch_events, batch_seconds
         self._recovery_seconds = recovery_seconds
         self._edges: dict[str, Edge] = {}
+        self._gathering: set[Edge] = set()
+        """With a batch that is not sent yet."""
         self._tasks: list[asyncio.Task[None]] = []
         self._marks: list[tuple[float, int]] = []
         self.process = secrets.token_urlsafe(6)
@@ -133,7 +135,7 @@ class Publisher:
     def _drop(self, edge: Edge) -> None:
         del self._edges[edge.session_id]
         edge.backlog.clear()
-        edge.clear_batch()
+        self._clear_batch(edge)
         edge.wake()
         if edge.reader:
             edge.reader.cancel()
@@ -197,7 +199,7 @@ class Publisher:
             return
         log.error("events_missing_in_log", session_id=edge.session_id, edge=edge.last, target=edge.target)
         del self._edges[edge.session_id]
-        edge.clear_batch()
+        self._clear_batch(edge)
         edge.wake()
         self.on_lost(edge.session_id)
 
@@ -232,6 +234,9 @@ class Publisher:
             asyncio.get_running_loop().call_soon(self._pump, edge)
 
     def _send(self, edge: Edge, event: Event) -> None:
+        # Who sees this event's number has what was gathered for it in other sessions before: recovery relies on it.
+        for other in [one for one in self._gathering if one is not edge and one.exact_batchers]:
+            self.flush_batch(other)
         self.number += 1
         edge.sent(event.seq, self.number)
         session_id, chat_id = event.session_id, event.chat_id
@@ -242,6 +247,7 @@ class Publisher:
         self._metrics.events_published.inc()
         if edge.batchers:
             edge.batch.append((event, self.number))
+            self._gathering.add(edge)
             if len(edge.batch) >= self._batch_events:
                 self.flush_batch(edge)
             elif edge.batch_timer is None:
@@ -250,7 +256,7 @@ class Publisher:
 
     def flush_batch(self, edge: Edge) -> None:
         """Send what was gathered for streams that want batches: then they, too, have all up to the edge."""
-        batch = edge.clear_batch()
+        batch = self._clear_batch(edge)
         if not batch:
             return
         session_id = edge.session_id
@@ -262,6 +268,10 @@ class Publisher:
             if i == len(batch) or batch[i][0].chat_id != chat_id:
                 self._send_batch(batch[first:i], "chat", session_id, chat_id)
                 first = i
+
+    def _clear_batch(self, edge: Edge) -> list[tuple[Event, int]]:
+        self._gathering.discard(edge)
+        return edge.clear_batch()
 
     def _send_batch(self, batch: list[tuple[Event, int]], room: str, *key: str) -> None:
         events = render_batch([event for event, _ in batch])

@@ -247,6 +247,7 @@ class Streams:
         if stream.batch:
             self._publisher.flush_batch(stream.edge)
             stream.edge.batchers += 1
+            stream.edge.exact_batchers += connection.pid is not None
         for room in connection.rooms(stream):
             self._engine.join(connection.sid, room)
         stream.live = True
@@ -262,6 +263,7 @@ class Streams:
         if stream.batch:
             self._publisher.flush_batch(stream.edge)
             stream.edge.batchers -= 1
+            stream.edge.exact_batchers -= connection.pid is not None
         for room in connection.rooms(stream):
             self._engine.leave(connection.sid, room)
 

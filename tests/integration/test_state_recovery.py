@@ -252,3 +252,22 @@ async def test_a_stream_that_is_left_behind_is_found(
     assert await stock.connects(2)
     await stock.has(1, 2)
     await other.has(1, 2)
+
+
+async def test_recovers_what_was_gathered_when_another_session_went_on(
+    app: web.Application, site: Site, stock: Stock
+) -> None:
+    """What is gathered for a client that is cut is not taken for sent because another session went on meanwhile."""
+    app[PUBLISHER]._batch_seconds = 3600.0  # nothing that is gathered goes by itself
+    await stock.open(site, recovery=True)
+    await stock.ask("subscribe", sessionId="one")
+    await stock.ask("subscribe", sessionId="two", batch=True)
+    await site.post("two", {"messages": [message("1"), message("2")]})
+    await site.post("one", message("1"))
+    await stock.has(1, session="one")
+    await site.post("two", message("3"))
+    await cut(app, stock, 1)
+    assert await stock.connects(2)
+    await site.post("one", message("2"))
+    await stock.has(1, 2, session="one")
+    await stock.has(1, 2, 3, session="two")
