@@ -39,6 +39,8 @@ HOLE_SECONDS = 0.1
 """What is missing is asked for so often, so long after one another: after a fail-over the new primary may show a
 commit a little later."""
 
+GIVEN_UP = "The session's events are being put in order. Try again."
+
 
 class Publisher:
     def __init__(
@@ -56,7 +58,7 @@ class Publisher:
         self._recovery_seconds = recovery_seconds
         self._edges: dict[str, Edge] = {}
         self._gathering: set[Edge] = set()
-        """With a batch that is not sent yet."""
+        """With a batch that is not sent yet and that a connection which may be recovered waits for."""
         self._tasks: list[asyncio.Task[None]] = []
         self._marks: list[tuple[float, int]] = []
         self.process = secrets.token_urlsafe(6)
@@ -113,7 +115,7 @@ class Publisher:
     def _check_current(self, edge: Edge) -> None:
         """What was given up gets nothing any more: nobody may begin to follow it."""
         if self._edges.get(edge.session_id) is not edge:
-            raise Unavailable("The session's events are being put in order. Try again.")
+            raise Unavailable(GIVEN_UP)
 
     async def _find(self, edge: Edge) -> None:
         """Find where the session stands. Those who come meanwhile wait for the same answer."""
@@ -135,7 +137,7 @@ class Publisher:
     def _drop(self, edge: Edge) -> None:
         del self._edges[edge.session_id]
         edge.backlog.clear()
-        self._clear_batch(edge)
+        edge.clear_batch()
         edge.wake()
         if edge.reader:
             edge.reader.cancel()
@@ -199,7 +201,7 @@ class Publisher:
             return
         log.error("events_missing_in_log", session_id=edge.session_id, edge=edge.last, target=edge.target)
         del self._edges[edge.session_id]
-        self._clear_batch(edge)
+        edge.clear_batch()
         edge.wake()
         self.on_lost(edge.session_id)
 
@@ -235,7 +237,7 @@ class Publisher:
 
     def _send(self, edge: Edge, event: Event) -> None:
         # Who sees this event's number has what was gathered for it in other sessions before: recovery relies on it.
-        for other in [one for one in self._gathering if one is not edge and one.exact_batchers]:
+        for other in self._gathering - {edge}:
             self.flush_batch(other)
         self.number += 1
         edge.sent(event.seq, self.number)
@@ -247,7 +249,8 @@ class Publisher:
         self._metrics.events_published.inc()
         if edge.batchers:
             edge.batch.append((event, self.number))
-            self._gathering.add(edge)
+            if edge.exact_batchers:
+                self._gathering.add(edge)
             if len(edge.batch) >= self._batch_events:
                 self.flush_batch(edge)
             elif edge.batch_timer is None:
@@ -256,7 +259,8 @@ class Publisher:
 
     def flush_batch(self, edge: Edge) -> None:
         """Send what was gathered for streams that want batches: then they, too, have all up to the edge."""
-        batch = self._clear_batch(edge)
+        self._gathering.discard(edge)
+        batch = edge.clear_batch()
         if not batch:
             return
         session_id = edge.session_id
@@ -268,10 +272,6 @@ class Publisher:
             if i == len(batch) or batch[i][0].chat_id != chat_id:
                 self._send_batch(batch[first:i], "chat", session_id, chat_id)
                 first = i
-
-    def _clear_batch(self, edge: Edge) -> list[tuple[Event, int]]:
-        self._gathering.discard(edge)
-        return edge.clear_batch()
 
     def _send_batch(self, batch: list[tuple[Event, int]], room: str, *key: str) -> None:
         events = render_batch([event for event, _ in batch])

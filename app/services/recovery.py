@@ -6,7 +6,7 @@ given a new `pid`. No event is kept for it: an offset leads to a cursor in each 
 
 Such a connection is live in all its streams or in none, so there are two kinds of offsets:
 - live, `process.number`: the publication's number in this process. The edge of each session knows up to where it was
-  sent at that number. The same bytes go to everybody.
+  sent at that number. The same bytes go to everybody. What is gathered for batches goes before a later number is told.
 - catching up, `pid.generation.cursors`: the cursors of all streams, said outright.
 What was said before a stream began (or began anew) says nothing about it: it is where it began. An offset of another
 process or of another `pid` says nothing at all.

@@ -28,7 +28,7 @@ from app.services import recovery
 from app.services.catchup import CatchUp
 from app.services.edge import Edge
 from app.services.engine import Engine
-from app.services.publisher import Publisher
+from app.services.publisher import GIVEN_UP, Publisher
 from app.services.recovery import Beginning
 from app.services.stream import Connection, Stream
 from app.storage.mongo import Store
@@ -179,7 +179,7 @@ class Streams:
             self._publisher.unwatch(edge)  # it has one already
             if stream.edge is not edge:
                 self._engine.close(sid, "events missing")
-                raise Unavailable("The session's events are being put in order. Try again.")
+                raise Unavailable(GIVEN_UP)
             self._leave_rooms(connection, stream)
         else:
             began = self._begin(connection, edge.seq)
