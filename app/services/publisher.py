@@ -99,7 +99,7 @@ class Publisher:
 
     def unwatch(self, edge: Edge) -> None:
         edge.watchers -= 1
-        if edge.watchers == 0 and self._edges.get(edge.session_id) is edge:
+        if edge.watchers == 0 and self.is_current(edge):
             self._drop(edge)
 
     async def refresh(self, edge: Edge) -> int:
@@ -112,9 +112,12 @@ class Publisher:
             self._check_current(edge)
         return edge.seq
 
+    def is_current(self, edge: Edge) -> bool:
+        """Whether the edge still moves. One that was given up gets nothing any more: nobody may begin to follow it."""
+        return self._edges.get(edge.session_id) is edge
+
     def _check_current(self, edge: Edge) -> None:
-        """What was given up gets nothing any more: nobody may begin to follow it."""
-        if self._edges.get(edge.session_id) is not edge:
+        if not self.is_current(edge):
             raise Unavailable(GIVEN_UP)
 
     async def _find(self, edge: Edge) -> None:
@@ -172,20 +175,23 @@ class Publisher:
         edge.target = max(edge.target, seq)
         if edge.target <= edge.last or edge.committing or edge.reader or not edge.ready:
             return
-        if self._edges.get(edge.session_id) is edge:
+        if self.is_current(edge):
             edge.reader = asyncio.create_task(self._fill(edge))
 
     async def _fill(self, edge: Edge) -> None:
         """Read the log up to the target."""
         try:
             misses = 0
-            while edge.last < edge.target:
+            while (last := edge.last) < edge.target:
                 try:
-                    events = await self._store.read_events(edge.session_id, edge.last, edge.target, PAGE)
+                    events = await self._store.read_events(edge.session_id, last, edge.target, PAGE)
                 except Unavailable:
                     await asyncio.sleep(SWEEP_SECONDS)
                     continue
-                if not self._take(edge, events) and edge.last < edge.target:
+                self._take(edge, events)
+                if edge.last > last:  # by what was read, or by what came directly meanwhile
+                    misses = 0
+                elif edge.last < edge.target:
                     misses += 1
                     if misses == MAX_HOLE_READS:
                         self._lose(edge)
@@ -197,7 +203,7 @@ class Publisher:
             edge.reader = None
 
     def _lose(self, edge: Edge) -> None:
-        if self._edges.get(edge.session_id) is not edge:
+        if not self.is_current(edge):
             return
         log.error("events_missing_in_log", session_id=edge.session_id, edge=edge.last, target=edge.target)
         del self._edges[edge.session_id]
@@ -207,19 +213,16 @@ class Publisher:
 
     # what goes out
 
-    def _take(self, edge: Edge, events: Sequence[Event]) -> int:
-        """Put what follows without a hole behind what waits, and send. Answers how many were new."""
-        taken = 0
+    def _take(self, edge: Edge, events: Sequence[Event]) -> None:
+        """Put what follows without a hole behind what waits, and send."""
         last = edge.last
         for event in events:
             if event.seq == last + 1:
                 edge.backlog.append(event)
                 last = event.seq
-                taken += 1
         if not edge.pumping:
             self._pump(edge)
         self._advance(edge, edge.target)
-        return taken
 
     def _pump(self, edge: Edge) -> None:
         """Send a turn's worth; what is left waits for the next turn."""

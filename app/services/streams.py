@@ -244,6 +244,10 @@ class Streams:
     def _join_rooms(self, connection: Connection, stream: Stream) -> None:
         if stream.live:
             return
+        if not self._publisher.is_current(stream.edge):
+            # Given up while something was awaited on the way here: the rooms are those of another edge by now.
+            self._engine.close(connection.sid, "events missing")
+            return
         if stream.batch:
             self._publisher.flush_batch(stream.edge)
             stream.edge.batchers += 1
@@ -328,6 +332,9 @@ class Streams:
                 if not await self._can_recover(stream.edge, self._store.position(cursor)):
                     break
             except Unavailable:
+                break
+            except Exception:
+                log.exception("recovery_failed")  # and no more: a client that is refused never comes back by itself
                 break
             cursors[stream] = cursor
         else:

@@ -5,6 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+from aiohttp import web
+
+from app.application import PUBLISHER
+from app.services import publisher
+from app.storage.mongo import Store
 from tests.support import Client, Site, message, mint
 
 
@@ -103,3 +109,33 @@ async def test_mark_read_tells_everybody(site: Site, connect_client: Any) -> Non
     await one.has(1, 2, 3, 4, 5)
     await two.has(1, 2, 3, 4, 5)
     assert [e["event"] for e in two.durable()][3:] == ["chat_updated", "chat_updated"]
+
+
+async def test_what_is_read_for_and_comes_directly_meanwhile(
+    app: web.Application,
+    site: Site,
+    store: Store,
+    processes: Any,
+    connect_client: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two servers write one session: nothing is taken for missing because it was here before the answer to its read."""
+    for name, value in {"PAGE": 1, "MAX_HOLE_READS": 3, "HOLE_SECONDS": 0.001}.items():
+        monkeypatch.setattr(publisher, name, value)
+    other = await processes()
+    client: Client = await connect_client()
+    await client.subscribe("shop")
+    read, overtaken = store.read_events, []
+
+    async def overtaking(session_id: str, *args: Any) -> Any:
+        events = await read(session_id, *args)
+        app[PUBLISHER].publish(session_id, events)
+        overtaken.extend(events)
+        return events
+
+    monkeypatch.setattr(store, "read_events", overtaking)
+    await other.site.post("shop", {"messages": [message(str(n)) for n in range(10)]})
+    await client.has(*range(1, 11))
+    assert len(overtaken) == 10
+    await client.fence()
+    assert client.connected

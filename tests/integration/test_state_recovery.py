@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from aiohttp import web
@@ -271,3 +272,50 @@ async def test_recovers_what_was_gathered_when_another_session_went_on(
     await site.post("one", message("2"))
     await stock.has(1, 2, session="one")
     await stock.has(1, 2, 3, session="two")
+
+
+async def test_a_failure_while_recovering(
+    app: web.Application, site: Site, store: Store, stock: Stock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever goes wrong while a client is recovered: it is let in and told, not refused, which would be for good."""
+    await stock.open(site, recovery=True)
+    await stock.ask("subscribe", sessionId="shop")
+    await cut(app, stock, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "seq", Mock(side_effect=RuntimeError("of any kind")))
+        assert not await stock.connects(2)
+    assert not stock.all("connect_error")
+    assert (await stock.ask("subscribe", sessionId="shop"))["position"]["seq"] == 0
+    await site.post("shop", message("1"))
+    await stock.has(1)
+
+
+async def test_given_up_while_another_session_is_asked_for(
+    app: web.Application, site: Site, store: Store, stock: Stock, connect_client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is recovered onto events that are given up while it waits for those of its other sessions."""
+    other: Client = await connect_client()
+    await stock.open(site, recovery=True)
+    for session in ("one", "two"):
+        await stock.ask("subscribe", sessionId=session)
+        await site.post(session, message("1"))
+    await stock.has(1, session="two")
+    await cut(app, stock, 1)
+    seq, asked = store.seq, []
+
+    async def giving_up(session_id: str) -> int:
+        asked.append(session_id)
+        if asked == ["one", "two"]:
+            app[PUBLISHER]._lose(app[PUBLISHER]._edges["one"])
+            await other.subscribe("one")  # somebody else begins it anew
+        return await seq(session_id)
+
+    monkeypatch.setattr(store, "seq", giving_up)
+    await stock.connects(2)
+    assert not await stock.connects(3), "it comes back once more, and is told"
+    for session in ("one", "two"):
+        await stock.ask("subscribe", sessionId=session)
+        await site.post(session, message("2"))
+    await stock.has(1, 2, session="one")
+    await stock.has(1, 2, session="two")
+    await other.has(2)
