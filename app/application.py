@@ -107,7 +107,8 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
         metrics,
         batch_events=settings.batch_max_events,
         batch_seconds=settings.batch_max_ms / 1000,
-        recovery_seconds=settings.recovery_seconds,
+        # Who is gone may have been dead since the ping before the one that it did not answer.
+        remember_seconds=settings.recovery_seconds + settings.ping_interval + 2 * settings.ping_timeout,
     )
     streams = Streams(
         store,

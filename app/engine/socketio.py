@@ -142,6 +142,12 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         client = self.manager.client(sid, namespace)
         return client is not None and await client.connection.drained()
 
+    def is_open(self, sid: str, namespace: str = "/") -> bool:
+        """Whether what is sent to the client may still reach it. Handlers run for what came before the end, also when
+        the connection has ended meanwhile."""
+        client = self.manager.client(sid, namespace)
+        return client is not None and not client.connection.closed
+
     def close(self, sid: str, reason: str, namespace: str = "/") -> None:
         """Close the client's connection, after what was sent to it. Stock clients connect anew by themselves, which
         they do not after `disconnect`. The `disconnect` handler is given the reason, which also counts in

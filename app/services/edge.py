@@ -81,9 +81,11 @@ class Edge:
         return self.seq - len(self._history) + bisect_right(self._history, number)
 
     def forget(self, number: int) -> None:
-        """Nobody asks for publications up to this one any more."""
-        del self._history[: bisect_right(self._history, number)]
-        self._forgotten = max(self._forgotten, number)
+        """Nobody asks for publications up to this one any more. Where none was this session's, all is still known."""
+        known = bisect_right(self._history, number)
+        if known:
+            self._forgotten = self._history[known - 1]
+            del self._history[:known]
 
     def clear_batch(self) -> list[tuple[Event, int]]:
         """What was gathered, which is forgotten here."""

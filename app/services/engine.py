@@ -23,5 +23,8 @@ class Engine(Protocol):
     async def drained(self, sid: str) -> bool:
         """Wait until little waits for the connection; False when it is gone."""
 
+    def is_open(self, sid: str) -> bool:
+        """Whether what is sent to the connection may still reach it."""
+
     def close(self, sid: str, reason: str) -> None:
         """Close the transport: stock clients come back by themselves."""

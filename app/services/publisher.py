@@ -51,11 +51,12 @@ class Publisher:
         *,
         batch_events: int,
         batch_seconds: float,
-        recovery_seconds: float,
+        remember_seconds: float,
     ) -> None:
+        """`remember_seconds`: for so long is known how far each session was sent at each publication."""
         self._store, self._engine, self._metrics = store, engine, metrics
         self._batch_events, self._batch_seconds = batch_events, batch_seconds
-        self._recovery_seconds = recovery_seconds
+        self._remember_seconds = remember_seconds
         self._edges: dict[str, Edge] = {}
         self._gathering: set[Edge] = set()
         """With a batch that is not sent yet and that a connection which may be recovered waits for."""
@@ -67,6 +68,8 @@ class Publisher:
         """Publications of this process so far; each event sent to the rooms has one."""
         self.on_lost: Callable[[str], None] = lambda session_id: None
         """Called with a session whose events cannot be made whole."""
+        self.on_forget: Callable[[int], None] = lambda number: None
+        """Called before the publications up to this one are forgotten."""
         self.watching = asyncio.Event()
         """Set while the change stream is open."""
 
@@ -334,10 +337,12 @@ class Publisher:
         while True:
             await asyncio.sleep(POSITION_SECONDS)
             self._marks.append((loop.time(), self.number))
-            horizon = loop.time() - self._recovery_seconds - POSITION_SECONDS
+            horizon = loop.time() - self._remember_seconds
             forgotten = 0
             while self._marks and self._marks[0][0] < horizon:
                 forgotten = self._marks.pop(0)[1]
+            if forgotten:
+                self.on_forget(forgotten)
             for session_id, edge in list(self._edges.items()):
                 if not edge.ready:
                     continue

@@ -9,7 +9,8 @@ Such a connection is live in all its streams or in none, so there are two kinds 
   sent at that number. The same bytes go to everybody. What is gathered for batches goes before a later number is told.
 - catching up, `pid.generation.cursors`: the cursors of all streams, said outright.
 What was said before a stream began (or began anew) says nothing about it: it is where it began. An offset of another
-process or of another `pid` says nothing at all.
+process or of another `pid` says nothing at all. Publications are remembered for as long as somebody may come back who
+has seen no later one; where a stream that stays live begins moves on with what is forgotten.
 """
 
 from __future__ import annotations
@@ -80,4 +81,4 @@ def cursor(edge: Edge, began: Beginning, offset: Offset | None) -> int | None:
         return began.seq if offset.number <= began.number else edge.seq_at(offset.number)
     if offset.generation < began.generation:
         return began.seq
-    return offset.cursors.get(edge.session_id, began.seq)
+    return max(offset.cursors.get(edge.session_id, 0), began.seq)

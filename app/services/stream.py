@@ -25,6 +25,8 @@ class Stream:
     """The number after which each of these chats is wanted."""
     batch: bool = False
     live: bool = False
+    joined: int = 0
+    """The publication since which it is live."""
     told: int = 0
     """How far the client knows that the stream has come, from events or otherwise, while it is catching up."""
 
@@ -72,6 +74,10 @@ class Connection:
 
     def subscriptions(self) -> int:
         return sum((stream.whole is not None) + len(stream.chats) for stream in self.streams.values())
+
+    def joined(self) -> dict[Stream, int]:
+        """Its live streams, and since which publication each is."""
+        return {stream: stream.joined for stream in self.streams.values() if stream.live}
 
     def rooms(self, stream: Stream) -> list[Room]:
         """Where it is when the stream is live."""

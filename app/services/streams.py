@@ -13,6 +13,7 @@ a while after it has gone.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from dataclasses import dataclass
 from typing import Any, Final
@@ -42,6 +43,7 @@ MAX_KEPT = 10_000
 """Connections that have gone and may still be recovered; beyond that the oldest cannot."""
 
 _FORBIDDEN = "The token does not allow this session, or there is none of this name."
+_CLOSED = "The connection is closed."
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class Kept:
     sub: str
     generation: int
     streams: dict[str, Stream]
+    joined: dict[Stream, int]
+    """Those that were live to the end, and since when."""
     until: float
 
 
@@ -74,6 +78,7 @@ class Streams:
         self._catch_up = CatchUp(store, engine, metrics, batch_events=batch_events)
         self._housekeeping: asyncio.Task[None] | None = None
         publisher.on_lost = self._lost
+        publisher.on_forget = self._move_beginnings
 
     def start(self) -> None:
         self._housekeeping = asyncio.create_task(self._keep_house())
@@ -170,6 +175,8 @@ class Streams:
             recovered = position is not None and await self._can_recover(edge, position)
             # While we waited the connection may have gone, or have lost the right.
             connection = self._connection(sid)
+            if not self._engine.is_open(sid):
+                raise AppError("forbidden", _CLOSED)  # what cannot be acknowledged must not be recovered either
             self._check(connection, session_id, chat_id)
         except BaseException:
             self._publisher.unwatch(edge)
@@ -254,7 +261,7 @@ class Streams:
             stream.edge.exact_batchers += connection.pid is not None
         for room in connection.rooms(stream):
             self._engine.join(connection.sid, room)
-        stream.live = True
+        stream.live, stream.joined = True, self._publisher.number
         self._metrics.live_streams.inc()
 
     def _leave_rooms(self, connection: Connection, stream: Stream) -> None:
@@ -302,15 +309,29 @@ class Streams:
 
     def _keep(self, connection: Connection) -> None:
         assert connection.pid is not None
+        joined = connection.joined()
         self._forget(connection)
         until = time.monotonic() + self._recovery_seconds
-        self._kept[connection.pid] = Kept(connection.principal.sub, connection.generation, connection.streams, until)
+        self._kept[connection.pid] = Kept(
+            connection.principal.sub, connection.generation, connection.streams, joined, until
+        )
         if len(self._kept) > MAX_KEPT:
             self._give_up(next(iter(self._kept)))
 
     def _give_up(self, pid: str) -> None:
         for stream in self._kept.pop(pid).streams.values():
             self._publisher.unwatch(stream.edge)
+
+    def _move_beginnings(self, number: int) -> None:
+        """Publications up to this one are forgotten. Who was live then, and to the end, has answered a ping since and
+        so has had its part of them: it can be recovered from there, though its last event may be older."""
+        to_the_end = [connection.joined() for connection in self._by_pid.values()]
+        to_the_end += [kept.joined for kept in self._kept.values()]
+        for stream, joined in itertools.chain.from_iterable(one.items() for one in to_the_end):
+            if joined <= number and stream.began.number < number:
+                seq = stream.edge.seq_at(number)
+                if seq is not None:
+                    stream.began = Beginning(seq, number, stream.began.generation)
 
     async def _restore(self, connection: Connection, pid: str, offset: object) -> bool:
         """Give the connection the streams that the `pid` had, where all of them can go on exactly."""
@@ -382,5 +403,5 @@ class Streams:
     def _connection(self, sid: str) -> Connection:
         connection = self._connections.get(sid)
         if connection is None:
-            raise AppError("forbidden", "The connection is closed.")
+            raise AppError("forbidden", _CLOSED)
         return connection

@@ -14,7 +14,7 @@ from app.application import ENGINE, PUBLISHER, STREAMS
 from app.services import publisher
 from app.storage.mongo import Store
 from tests.stock import Stock, stock_client
-from tests.support import Client, Site, message, mint
+from tests.support import Client, Site, message, mint, until
 
 
 @pytest.fixture
@@ -106,6 +106,70 @@ async def test_other_rights_recover_nothing(app: web.Application, site: Site, st
         await thief.ask("unsubscribe", sessionId="shop")
         assert thief.events() == []
     assert pid in app[STREAMS]._by_pid
+
+
+async def test_nobody_else_recovers_who_has_gone(app: web.Application, site: Site, stock: Stock) -> None:
+    """The pid of somebody who has just gone is worth nothing to others, and is still worth all to its owner."""
+    await stock.open(site, mint("shop", sub="ann"), recovery=True, reconnectionDelay=2000, reconnectionDelayMax=2000)
+    await stock.ask("subscribe", sessionId="shop")
+    (pid,) = app[STREAMS]._by_pid
+    await cut(app, stock, 1)
+    await until(lambda: pid in app[STREAMS]._kept)
+    await site.post("shop", message("secret"))
+    async with stock_client() as thief:
+        auth: dict[str, Any] = {"token": mint("shop", sub="eve"), "recovery": True, "pid": pid}
+        thief.tell("open", site.url, auth, {"transports": ["websocket"]})
+        assert not await thief.connects(1)
+        await thief.ask("unsubscribe", sessionId="shop")
+        assert thief.events() == []
+    assert await stock.connects(2)
+    await stock.has(1)
+
+
+async def test_one_right_gone_recovers_nothing(app: web.Application, site: Site, stock: Stock) -> None:
+    """Who comes back with the right to one of two sessions gets nothing of either before subscribing again."""
+    slow = {"reconnectionDelay": 10_000, "reconnectionDelayMax": 10_000}
+    await stock.open(site, mint("one", "two", sub="ann"), recovery=True, **slow)
+    for session in ("one", "two"):
+        await stock.ask("subscribe", sessionId=session)
+        await site.post(session, message("1"))
+    await stock.has(1, session="two")
+    (pid,) = app[STREAMS]._by_pid
+    auth = {"token": mint("one", sub="ann"), "recovery": True, "pid": pid, "offset": stock.events()[-1][2]}
+    await cut(app, stock, 1)
+    await until(lambda: pid in app[STREAMS]._kept)
+    for session in ("one", "two"):
+        await site.post(session, message("2"))
+    async with stock_client() as again:
+        again.tell("open", site.url, auth, {"transports": ["websocket"]})
+        await again.connects(1)
+        await site.post("one", message("3"))
+        await again.ask("unsubscribe", sessionId="two")
+        assert again.events() == []
+        await again.ask("subscribe", sessionId="one")
+        await site.post("one", message("4"))
+        await again.has(4)
+
+
+async def test_the_same_rights_recover_all(app: web.Application, site: Site, stock: Stock) -> None:
+    """The same from another socket with all the rights: it is given what was missed of both, without subscribing."""
+    slow = {"reconnectionDelay": 10_000, "reconnectionDelayMax": 10_000}
+    await stock.open(site, mint("one", "two", sub="ann"), recovery=True, **slow)
+    for session in ("one", "two"):
+        await stock.ask("subscribe", sessionId=session)
+        await site.post(session, message("1"))
+    await stock.has(1, session="two")
+    (pid,) = app[STREAMS]._by_pid
+    auth = {"token": mint("one", "two", sub="ann"), "recovery": True, "pid": pid, "offset": stock.events()[-1][2]}
+    await cut(app, stock, 1)
+    await until(lambda: pid in app[STREAMS]._kept)
+    for session in ("one", "two"):
+        await site.post(session, message("2"))
+    async with stock_client() as again:
+        again.tell("open", site.url, auth, {"transports": ["websocket"]})
+        await again.connects(1)
+        await again.has(2, session="one")
+        await again.has(2, session="two")
 
 
 async def test_not_asked_for_means_no_offset(site: Site, stock: Stock) -> None:
@@ -284,7 +348,7 @@ async def test_a_failure_while_recovering(
     with monkeypatch.context() as patch:
         patch.setattr(store, "seq", Mock(side_effect=RuntimeError("of any kind")))
         assert not await stock.connects(2)
-    assert not stock.all("connect_error")
+    assert not stock.all("refused")
     assert (await stock.ask("subscribe", sessionId="shop"))["position"]["seq"] == 0
     await site.post("shop", message("1"))
     await stock.has(1)
@@ -294,13 +358,13 @@ async def test_given_up_while_another_session_is_asked_for(
     app: web.Application, site: Site, store: Store, stock: Stock, connect_client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody is recovered onto events that are given up while it waits for those of its other sessions."""
-    other: Client = await connect_client()
-    await stock.open(site, recovery=True)
+    await stock.open(site, recovery=True, reconnectionDelay=500, reconnectionDelayMax=500)
     for session in ("one", "two"):
         await stock.ask("subscribe", sessionId=session)
         await site.post(session, message("1"))
     await stock.has(1, session="two")
     await cut(app, stock, 1)
+    other: Client = await connect_client()
     seq, asked = store.seq, []
 
     async def giving_up(session_id: str) -> int:
@@ -319,3 +383,62 @@ async def test_given_up_while_another_session_is_asked_for(
     await stock.has(1, 2, session="one")
     await stock.has(1, 2, session="two")
     await other.has(2)
+
+
+async def test_what_was_not_acknowledged_is_not_recovered(
+    app: web.Application, site: Site, store: Store, stock: Stock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A subscription under way when the connection ends does not come back: nobody was told that it was made."""
+    await stock.open(site, recovery=True, reconnectionDelay=500, reconnectionDelayMax=500)
+    await stock.ask("subscribe", sessionId="one")
+    seq, asked, go_on = store.seq, asyncio.Event(), asyncio.Event()
+
+    async def waiting(session_id: str) -> int:
+        if session_id == "two":
+            asked.set()
+            await go_on.wait()
+        return await seq(session_id)
+
+    monkeypatch.setattr(store, "seq", waiting)
+    stock.tell("emit", 0, "subscribe", {"sessionId": "two"})
+    await asked.wait()
+    await cut(app, stock, 1)
+    go_on.set()
+    await until(lambda: app[STREAMS]._kept)
+    for session in ("one", "two"):
+        await site.post(session, message("1"))
+    assert await stock.connects(2)
+    for session in ("two", "one"):
+        await site.post(session, message("2"))
+    await stock.has(1, 2, session="one")
+    await stock.ask("unsubscribe", sessionId="other")
+    assert stock.seqs("two") == []
+
+
+async def test_a_quiet_client_is_recovered(
+    app: web.Application, run_app: Any, stock: Stock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has had nothing for long, while others had much, is recovered exactly: in a quiet session or a quiet chat."""
+    monkeypatch.setattr(publisher, "POSITION_SECONDS", 0.02)
+    app[PUBLISHER]._remember_seconds = 0.05
+    site: Site = await run_app(app)
+    await stock.open(site, recovery=True)
+    await stock.ask("subscribe", sessionId="quiet")
+    await stock.ask("subscribe", sessionId="busy", chatId="quiet")
+    await site.post("quiet", message("1"))
+    await site.post("busy", message("1", "quiet"))
+    await stock.has(1, session="quiet")
+    await stock.has(1, session="busy")
+    async with stock_client() as other:
+        await other.open(site)
+        await other.ask("subscribe", sessionId="third")
+        for session in ("busy", "third"):
+            await site.post(session, {"messages": [message(str(n), "loud") for n in range(50)]})
+    edge, last = app[PUBLISHER]._edges["busy"], int(stock.events("new_message")[-1][2].split(".")[1])
+    await until(lambda: edge.seq_at(last) is None)
+    await cut(app, stock, 1)
+    await site.post("quiet", message("2"))
+    await site.post("busy", {"messages": [message("2", "loud"), message("3", "quiet")]})
+    assert await stock.connects(2)
+    await stock.has(1, 2, session="quiet")
+    await stock.has(1, 53, session="busy")

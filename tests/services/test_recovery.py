@@ -1,0 +1,74 @@
+"""What an offset says of where a stream was, and for how long."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.services.edge import Edge
+from app.services.recovery import Beginning, Offset, cursor, make_offset, make_pid, read_offset
+
+
+def edge_at(*numbers: int, begun: tuple[int, int] = (10, 100)) -> Edge:
+    """A session that stood at 10 when this process had made 100 publications; then one event at each of these."""
+    edge = Edge("shop")
+    edge.begin(*begun)
+    for seq, number in enumerate(numbers, begun[0] + 1):
+        edge.sent(seq, number)
+    return edge
+
+
+def test_how_far_a_session_was_at_a_publication() -> None:
+    """Between its events a session stands at the last one; before this process watched it nothing is known."""
+    edge = edge_at(103, 104, 110)
+    assert [edge.seq_at(number) for number in (99, 100, 102, 103, 104, 109, 110, 500)] == [
+        *(None, 10, 10, 11, 12, 12, 13, 13),
+    ]
+
+
+def test_what_is_forgotten_is_what_was_the_sessions_own() -> None:
+    """However many publications other sessions had meanwhile, a quiet one is known exactly."""
+    edge = edge_at(103, 104, 110)
+    edge.forget(102)
+    assert edge.seq_at(100) == 10
+    edge.forget(108)
+    assert [edge.seq_at(number) for number in (103, 104, 105, 110)] == [None, 12, 12, 13]
+    edge.forget(5000)
+    assert [edge.seq_at(number) for number in (109, 110, 4000)] == [None, 13, 13]
+
+
+@pytest.mark.parametrize("name", ["process", "pid"])
+def test_offsets_are_read_by_whom_they_are_for(name: str) -> None:
+    """An offset of this process, or of this pid, says what it said; of another it says nothing."""
+    pid = make_pid()
+    offset = "here.42" if name == "process" else make_offset(pid, 3, {"shop": 7, "a.b:c@d": 1})
+    said = Offset(number=42) if name == "process" else Offset(generation=3, cursors={"shop": 7, "a.b:c@d": 1})
+    assert read_offset(offset, "here", pid) == said
+    assert read_offset(offset, "elsewhere", make_pid()) is None
+
+
+@pytest.mark.parametrize(
+    "offset",
+    [None, 42, "", "here", "here.", "here.x", "here.1.2", "pid.1", "pid.x.e30=", "pid.1.%%%", "pid.1.bnVsbA==",
+     "pid.1.eyJhIjogMS41fQ==", "pid.1.eyJhIjogdHJ1ZX0=", ["here", 1], {"here": 1}, "here.1.e30=.x"],
+)  # fmt: skip
+def test_what_is_no_offset_says_nothing(offset: object) -> None:
+    """Whatever a client sends in its place is no error, and no offset."""
+    assert read_offset(offset, "here", "pid") is None
+
+
+def test_where_the_stream_was() -> None:
+    """A publication leads to the session's number then; what was said before the stream began, to its beginning."""
+    edge, began = edge_at(103, 104, 110), Beginning(12, 105, 2)
+    assert cursor(edge, began, None) == 12
+    assert [cursor(edge, began, Offset(number=number)) for number in (1, 103, 105, 109, 110)] == [12, 12, 12, 12, 13]
+    assert cursor(edge, began, Offset(generation=1, cursors={"shop": 11})) == 12
+    assert cursor(edge, began, Offset(generation=2, cursors={"shop": 13})) == 13
+    assert cursor(edge, began, Offset(generation=2, cursors={"other": 99})) == 12
+
+
+def test_what_is_not_known_is_not_guessed() -> None:
+    """After forgetting, an older publication leads nowhere, unless the stream is known to have gone on from later."""
+    edge = edge_at(103, 104, 110)
+    edge.forget(108)
+    assert cursor(edge, Beginning(10, 100, 1), Offset(number=103)) is None
+    assert cursor(edge, Beginning(12, 108, 1), Offset(number=103)) == 12
