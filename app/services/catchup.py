@@ -29,20 +29,23 @@ PACE_BYTES: Final = 256 * 1024
 PARALLEL_READS: Final = 6
 
 
+GoLive = Callable[[Connection, Sequence[Stream]], None]
+
+
 class CatchUp:
     def __init__(self, store: Store, engine: Engine, metrics: Metrics, *, batch_events: int) -> None:
         self._store, self._engine, self._metrics = store, engine, metrics
         self._batch_events = batch_events
         self._reads = asyncio.Semaphore(PARALLEL_READS)
 
-    async def run(self, connection: Connection, join: Callable[[Connection, Stream], None]) -> None:
-        """Send what is missing; `join` is called for each stream when it is at the edge, in the same turn.
+    async def run(self, connection: Connection, go_live: GoLive) -> None:
+        """Send what is missing; `go_live` is called with the streams that are at the edge, in the same turn.
 
         Ends when all streams are live, or the connection is gone or must go.
         """
         with self._metrics.catching_up.track_inprogress():
             try:
-                await self._catch_up(connection, join)
+                await self._catch_up(connection, go_live)
             except (Exception, asyncio.CancelledError):
                 task = asyncio.current_task()
                 if task is None or task.cancelling():
@@ -51,18 +54,19 @@ class CatchUp:
                 log.exception("catching_up_failed", connection_id=connection.sid)
                 self._engine.close(connection.sid, "catching up failed")
 
-    async def _catch_up(self, connection: Connection, join: Callable[[Connection, Stream], None]) -> None:
+    async def _catch_up(self, connection: Connection, go_live: GoLive) -> None:
         while await self._engine.drained(connection.sid):
             behind = [stream for stream in connection.streams.values() if not stream.live]
             if connection.pid is None or all(stream.at_edge for stream in behind):
-                for stream in behind:
-                    if stream.at_edge:
-                        self._tell_position(connection, stream)
-                        join(connection, stream)
+                ready = [stream for stream in behind if stream.at_edge]
+                for stream in ready:
+                    self._tell_position(connection, stream)
+                go_live(connection, ready)
+                if connection.task is not asyncio.current_task():  # that has made it congested: another catches up
+                    return
                 behind = [stream for stream in behind if not stream.live]
             if not behind:
-                if connection.task is asyncio.current_task():  # else to join has made it congested
-                    connection.task = None
+                connection.task = None
                 return
             for stream in behind:
                 if not stream.at_edge and not await self._page(connection, stream):

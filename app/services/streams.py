@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -241,12 +242,17 @@ class Streams:
     def _settle(self, connection: Connection) -> None:
         """After a change: into the rooms at once where nothing is missing, else by way of the log."""
         if connection.task is None and all(stream.at_edge for stream in connection.streams.values()):
-            for stream in connection.streams.values():
-                self._join_rooms(connection, stream)
-            if connection.task is not None:  # to join writes out what is pending, and that has made it congested
-                self.congested(connection.sid)
+            self._go_live(connection, list(connection.streams.values()))
         else:
             self._catch_up_later(connection)
+
+    def _go_live(self, connection: Connection, streams: Sequence[Stream]) -> None:
+        """Into the rooms of all these streams, or, when that makes the connection congested, into none."""
+        task = connection.task
+        for stream in streams:
+            self._join_rooms(connection, stream)
+        if connection.task is not task:  # to join writes out what is pending, and that has made it congested
+            self.congested(connection.sid)
 
     def _join_rooms(self, connection: Connection, stream: Stream) -> None:
         if stream.live:
@@ -292,7 +298,7 @@ class Streams:
         if connection.pid is not None:
             for stream in connection.streams.values():
                 self._leave_rooms(connection, stream)
-        connection.task = asyncio.create_task(self._catch_up.run(connection, self._join_rooms))
+        connection.task = asyncio.create_task(self._catch_up.run(connection, self._go_live))
 
     # recovery
 

@@ -280,6 +280,44 @@ async def test_congested_while_joining(
         await stock.has(1, 3, 4, 5, 6, session="two")
 
 
+async def test_congested_while_joining_the_second_of_two(
+    app: web.Application, site: Site, stock: Stock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who becomes congested when one stream is live and the next about to be is live in none of them: else an event of
+    the one would say, when it is recovered, that it had what of the other was still to come."""
+    await stock.open(site, recovery=True)
+    for session in ("one", "two"):
+        await stock.ask("subscribe", sessionId=session)
+    await cut(app, stock, 1)
+    engine, slow = app[ENGINE], asyncio.Event()
+    join, drained = engine.join, engine.drained
+    joined: list[object] = []
+
+    def congesting(sid: str, room: Any) -> None:
+        join(sid, room)
+        joined.append(room)
+        if len(joined) == 2:
+            app[STREAMS].congested(sid)
+
+    async def draining(sid: str) -> bool:
+        if len(joined) >= 2:
+            await slow.wait()
+        return await drained(sid)
+
+    monkeypatch.setattr(engine, "join", congesting)
+    monkeypatch.setattr(engine, "drained", draining)
+    assert await stock.connects(2)
+    await until(lambda: len(joined) >= 2)
+    for session in ("one", "two"):
+        await site.post(session, message("1"))
+    await stock.ask("unsubscribe", sessionId="other")
+    await cut(app, stock, 2)
+    slow.set()
+    assert await stock.connects(3)
+    await stock.has(1, session="one")
+    await stock.has(1, session="two")
+
+
 async def test_a_failure_while_catching_up(
     app: web.Application, site: Site, store: Store, stock: Stock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
