@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from app.application import ENGINE, PUBLISHER, STREAMS
-from app.services import publisher
+from app.services import publisher, streams
 from app.storage.mongo import Store
 from tests.stock import Stock, stock_client
 from tests.support import Client, Site, message, mint, until
@@ -30,9 +30,10 @@ async def cut(app: web.Application, stock: Stock, times: int) -> None:
     await stock.wait_for(lambda me: len(me.all("disconnect")) >= times)
 
 
-async def test_recovers_by_itself(app: web.Application, site: Site, stock: Stock) -> None:
+@pytest.mark.parametrize("transports", [["websocket"], ["polling"], ["polling", "websocket"]], ids="+".join)
+async def test_recovers_by_itself(app: web.Application, site: Site, stock: Stock, transports: list[str]) -> None:
     """A stock client comes back recovered, with its subscriptions and all that it missed, before anything new."""
-    await stock.open(site, recovery=True)
+    await stock.open(site, recovery=True, transports=transports)
     await stock.ask("subscribe", sessionId="one")
     await stock.ask("subscribe", sessionId="two", chatId="b")
     await site.post("one", message("1"))
@@ -172,13 +173,74 @@ async def test_the_same_rights_recover_all(app: web.Application, site: Site, sto
         await again.has(2, session="two")
 
 
-async def test_not_asked_for_means_no_offset(site: Site, stock: Stock) -> None:
+async def test_not_asked_for_means_no_offset(app: web.Application, site: Site, stock: Stock) -> None:
     """A client that does not ask for recovery gets events with one argument, and no pid."""
     await stock.open(site)
     await stock.ask("subscribe", sessionId="shop")
     await site.post("shop", message("1"))
     await stock.has(1)
     assert [len(event) for event in stock.events()] == [2]
+    assert not app[STREAMS]._by_pid
+    await cut(app, stock, 1)
+    assert not await stock.connects(2)
+    assert not app[STREAMS]._kept
+
+
+async def test_too_late_for_recovery(app: web.Application, site: Site, stock: Stock) -> None:
+    """After RECOVERY_SECONDS nothing comes back: the client is told, and gets nothing before it subscribes again."""
+    app[STREAMS]._recovery_seconds = 0
+    await stock.open(site, recovery=True)
+    await stock.ask("subscribe", sessionId="shop")
+    await cut(app, stock, 1)
+    assert not await stock.connects(2)
+    await site.post("shop", message("1"))
+    await stock.ask("subscribe", sessionId="shop")
+    await site.post("shop", message("2"))
+    await stock.has(2)
+
+
+async def test_no_more_than_may_be_recovered(app: web.Application, site: Site, stock: Stock) -> None:
+    """Who missed RECOVERY_MAX_EVENTS gets all of them; who missed one more is told, and gets none of them."""
+    app[STREAMS]._recovery_max_events = 5
+    await stock.open(site, recovery=True, reconnectionDelay=500, reconnectionDelayMax=500)
+    await stock.ask("subscribe", sessionId="shop")
+    await cut(app, stock, 1)
+    await site.post("shop", {"messages": [message(str(n)) for n in range(1, 6)]})
+    assert await stock.connects(2)
+    await stock.has(1, 2, 3, 4, 5)
+    await cut(app, stock, 2)
+    await site.post("shop", {"messages": [message(str(n)) for n in range(6, 12)]})
+    assert not await stock.connects(3)
+    await stock.ask("subscribe", sessionId="shop")
+    await site.post("shop", message("12"))
+    await stock.has(1, 2, 3, 4, 5, 12)
+
+
+async def test_who_goes_on_purpose_is_not_kept(app: web.Application, site: Site, stock: Stock) -> None:
+    """A client that closes its socket itself does not mean to come back, and nothing is kept of it."""
+    await stock.open(site, recovery=True)
+    await stock.ask("subscribe", sessionId="shop")
+    stock.tell("close")
+    await until(lambda: not app[STREAMS]._connections)
+    assert not app[STREAMS]._kept
+    assert not app[PUBLISHER]._edges
+
+
+async def test_no_more_are_kept_than_may_be(
+    app: web.Application, site: Site, stock: Stock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many go, what is kept of them is bounded; the oldest is told that it cannot be recovered."""
+    monkeypatch.setattr(streams, "MAX_KEPT", 1)
+    slow = {"reconnectionDelay": 1000, "reconnectionDelayMax": 1000}
+    async with stock_client() as older:
+        for client in (older, stock):
+            await client.open(site, recovery=True, **slow)
+            await client.ask("subscribe", sessionId="shop")
+        pids = list(app[STREAMS]._by_pid)
+        await cut(app, stock, 1)
+        await until(lambda: list(app[STREAMS]._kept) == pids[1:])
+        assert await stock.connects(2)
+        assert not await older.connects(2)
 
 
 async def test_batches_hold_everything_in_order(site: Site, stock: Stock, connect_client: Any) -> None:
@@ -348,9 +410,8 @@ async def test_a_stream_that_is_left_behind_is_found(
     await other.subscribe("shop")
     await stock.open(site, recovery=True)
     await stock.ask("subscribe", sessionId="shop")
-    streams = app[STREAMS]
-    (connection,) = [one for one in streams._connections.values() if one.pid]
-    streams._leave_rooms(connection, connection.streams["shop"])
+    (connection,) = [one for one in app[STREAMS]._connections.values() if one.pid]
+    app[STREAMS]._leave_rooms(connection, connection.streams["shop"])
     await site.post("shop", {"messages": [message("1"), message("2")]})
     assert await stock.connects(2)
     await stock.has(1, 2)
@@ -480,3 +541,4 @@ async def test_a_quiet_client_is_recovered(
     assert await stock.connects(2)
     await stock.has(1, 2, session="quiet")
     await stock.has(1, 53, session="busy")
+    assert {len(event) for event in stock.events("position")} == {2}, "what is not stored moves no offset"
