@@ -235,21 +235,26 @@ class Store:
         Ends by raising Unavailable when the stream breaks; what was committed meanwhile must then be asked for.
         """
         pipeline = [{"$project": {"documentKey": 1, "fullDocument.seq": 1, "updateDescription.updatedFields.seq": 1}}]
+        stream = self.sessions.watch(pipeline, max_await_time_ms=_STREAM_AWAIT_MS)
         try:
-            async with self.sessions.watch(pipeline, max_await_time_ms=_STREAM_AWAIT_MS) as stream:
-                while True:
-                    async with asyncio.timeout(_STREAM_SECONDS):
-                        change = await stream.try_next()
-                    if change is None:
-                        yield None
-                        continue
-                    fields = change.get("fullDocument") or change.get("updateDescription", {}).get("updatedFields", {})
-                    if "seq" in fields:
-                        yield change["documentKey"]["_id"], fields["seq"]
+            while True:
+                async with self.bounded(_STREAM_SECONDS):  # the first call opens it
+                    change = await stream.try_next()
+                if change is None:
+                    yield None
+                    continue
+                fields = change.get("fullDocument") or change.get("updateDescription", {}).get("updatedFields", {})
+                if "seq" in fields:
+                    yield change["documentKey"]["_id"], fields["seq"]
         except Exception as error:
-            # Of any kind: a thread of the driver's may still wait in the stream that is being closed here, and the
-            # two of them trip over each other.
-            raise Unavailable(f"The change stream broke: {type(error).__name__}") from error
+            # Of any kind: where a limit was not kept to, a thread of the driver's still waits in a stream that is being
+            # closed, and the two of them trip over each other.
+            raise Unavailable(f"The change stream broke: {type(error.__cause__ or error).__name__}") from error
+        finally:
+            # It asks the database to forget the cursor: whoever must know that the stream broke does not wait for that.
+            with contextlib.suppress(Exception):
+                async with self.bounded(1):
+                    await stream.close()
 
     # writing
 
