@@ -1,4 +1,4 @@
-"""Durable events, and how sessions, messages and chats look on the wire.
+"""The events, and how sessions, messages and chats look on the wire.
 
 What is rendered here is stored in the log and sent as it stands there: an event that is caught up is the same,
 byte for byte, as it was live.
@@ -16,6 +16,7 @@ NEW_MESSAGE: Final = "new_message"
 MESSAGE_UPDATED: Final = "message_updated"
 CHAT_UPDATED: Final = "chat_updated"
 POSITION: Final = "position"
+SERVICE: Final = "service"
 
 Wire = dict[str, Any]
 

@@ -31,3 +31,8 @@ def chat(session_id: str, chat_id: str, kind: str = "") -> Room:
 def chats(session_id: str, kind: str = "") -> Room:
     """Those who named any chats of the session; what concerns the session as such goes here and to `session`."""
     return ("chats", kind, session_id)
+
+
+def of_session(session_id: str) -> list[Room]:
+    """Those who have anything of the session, however they want it."""
+    return [room(session_id, kind) for kind in KINDS for room in (session, chats)]

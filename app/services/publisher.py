@@ -5,6 +5,7 @@ edge + 2 … and never anything else. What this process commits comes here direc
 process has written, and where that leaves a hole the log is read. While the change stream is broken, and when it is
 back, the database is asked how far the watched sessions are. What cannot be made whole (a log that lost entries, a
 database that was put back) ends in `on_lost`: the session's connections are closed, come back, and are told.
+While nothing can come, since the database does not answer, everybody subscribed here is told so.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 import structlog
 
 from app.domain import rooms
-from app.domain.events import POSITION, Event, render_position
+from app.domain.events import POSITION, SERVICE, Event, render_position
 from app.errors import Unavailable
 from app.metrics import Metrics
 from app.services.edge import Edge
@@ -62,6 +63,8 @@ class Publisher:
         """With a batch that is not sent yet and that a connection which may be recovered waits for."""
         self._tasks: list[asyncio.Task[None]] = []
         self._marks: list[tuple[float, int]] = []
+        self._available = True
+        """What everybody has been told of the database."""
         self.process = secrets.token_urlsafe(6)
         """The name of this process's publications."""
         self.number = 0
@@ -297,6 +300,7 @@ class Publisher:
                 await self._follow_stream()
             self.watching.clear()
             with _surviving("sweep_failed"):
+                await self._look()
                 await self._sweep()
             await asyncio.sleep(SWEEP_SECONDS)
 
@@ -307,9 +311,27 @@ class Publisher:
             if not begun:
                 begun = True
                 self.watching.set()
+                self._tell(available=True)
                 await self._sweep()
             if change is not None and (edge := self._edges.get(change[0])):
                 self._advance(edge, change[1])
+
+    async def _look(self) -> None:
+        """Tell everybody whether the database answers. Raises what it raised if it does not."""
+        try:
+            await self._store.ping()
+        except Exception:
+            self._tell(available=False)
+            raise
+        self._tell(available=True)
+
+    def _tell(self, *, available: bool) -> None:
+        """That it is available is told when that is new; that it is not at each look: some came since the last one."""
+        if available and self._available:
+            return
+        self._available = available
+        to = [room for session_id in self._edges for room in rooms.of_session(session_id)]
+        self._engine.publish(SERVICE, {"available": available}, rooms=to, ephemeral=True)
 
     async def _sweep(self) -> None:
         """Ask how far all watched sessions are."""
@@ -349,9 +371,10 @@ class Publisher:
                 if forgotten:
                     edge.forget(forgotten)
                 self.flush_batch(edge)
-                position = {"sessionId": session_id, "position": render_position(self._store.position(edge.seq))}
-                to = [room(session_id, kind) for kind in rooms.KINDS for room in (rooms.session, rooms.chats)]
-                self._engine.publish(POSITION, position, rooms=to, ephemeral=True)
+                # Who takes a position for a sign that the database answers, as our client does, must be right.
+                if self._available:
+                    position = {"sessionId": session_id, "position": render_position(self._store.position(edge.seq))}
+                    self._engine.publish(POSITION, position, rooms=rooms.of_session(session_id), ephemeral=True)
                 await asyncio.sleep(0)
 
 

@@ -1,0 +1,124 @@
+"""Whether the database answers, as its subscribers are told it (contract.md, Socket.IO): with a mongod that freezes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from app.application import PUBLISHER
+from app.services import publisher
+from tests.faults.mongods import Driver, Mongod, Single
+from tests.support import PATIENCE, Client, Site, message, until
+
+
+@pytest.fixture
+async def mongod(tmp_path: Path) -> AsyncIterator[Mongod]:
+    """One that can be frozen without harm to other tests."""
+    single = Single(tmp_path / "database")
+    try:
+        yield (await single.start()).mongod
+    finally:
+        await single.stop()
+
+
+@pytest.fixture
+async def mongodb_uri(mongod: Mongod) -> str:
+    return f"mongodb://127.0.0.1:{mongod.port}/?replicaSet=rs0"
+
+
+@pytest.fixture(autouse=True)
+def positions_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publisher, "POSITION_SECONDS", 0.05)
+
+
+def told(client: Client) -> list[bool]:
+    return [data["available"] for event, data in client.events if event == "service"]
+
+
+async def test_told_that_the_database_is_away_and_back(site: Site, mongod: Mongod, connect_client: Any) -> None:
+    """Whoever is subscribed to anything is told within some seconds, however they want their events, and told again
+    when it is back; whoever is not is told nothing."""
+    whole: Client = await connect_client()
+    chat: Client = await connect_client()
+    batches: Client = await connect_client()
+    polling: Client = await connect_client(transport="polling")
+    idle: Client = await connect_client()
+    await whole.subscribe("shop")
+    await chat.subscribe("shop", "a")
+    await batches.ask("subscribe", sessionId="other", batch=True)
+    await polling.subscribe("shop")
+    await polling.subscribe("other", "a")
+    subscribed = (whole, chat, batches, polling)
+    mongod.freeze()
+    for client in subscribed:
+        await client.wait_for(told)
+    assert {told(client)[0] for client in subscribed} == {False}
+    mongod.thaw()
+    for client in subscribed:
+        await client.wait_for(lambda me: told(me)[-1])
+    await site.post("shop", message("after", "a"))
+    for client in (whole, chat, polling):
+        await client.has(1)
+    await asyncio.gather(*(client.fence() for client in (*subscribed, idle)))
+    for client in subscribed:
+        *before, last = told(client)
+        assert not any(before)
+        assert last
+    assert idle.events == []
+
+
+async def test_while_the_database_is_away(site: Site, mongod: Mongod, connect_client: Any) -> None:
+    """Who subscribes only then is told so too; and nobody is told a position, which says that the database answers."""
+    first: Client = await connect_client()
+    await first.subscribe("shop")
+    mongod.freeze()
+    await first.wait_for(told)
+    late: Client = await connect_client()
+    await late.subscribe("shop")
+    await late.wait_for(told)
+    assert told(late)[0] is False
+    await first.wait_for(lambda me: len(told(me)) == 2)
+    mongod.thaw()
+    for client in (first, late):
+        await client.wait_for(lambda me: told(me)[-1] and me.events[-1][0] == "position")
+    away = [index for index, (event, data) in enumerate(first.events) if data == {"available": False}]
+    assert {event for event, _ in first.events[away[0] : away[-1]]} == {"service"}
+
+
+async def test_a_broken_stream_alone_tells_nobody(
+    app: web.Application, site: Site, mongod: Mongod, database: str, connect_client: Any
+) -> None:
+    """A change stream whose cursor is killed, and one that ends with an error, are nobody's concern: the database is
+    there, and what is stored is pushed."""
+    client: Client = await connect_client()
+    await client.subscribe("shop")
+    watching = app[PUBLISHER].watching
+    await watching.wait()
+    async with mongod.driver() as driver, asyncio.timeout(PATIENCE):
+        killed = (await _cursors(driver, database))[0]["cursor"]["cursorId"]
+        await driver[database].command({"killCursors": "sessions", "cursors": [killed]})
+        while not any(one["cursor"]["cursorId"] != killed for one in await _cursors(driver, database)):
+            await asyncio.sleep(0.01)
+        while watching.is_set():
+            for one in await _cursors(driver, database):
+                if "opid" in one:  # it is being waited on
+                    await driver.admin.command("killOp", op=one["opid"])
+    await until(watching.is_set, "the stream to be open again")
+    await site.post("shop", message("after"))
+    await client.has(1)
+    await client.fence()
+    assert told(client) == []
+
+
+async def _cursors(driver: Driver, database: str) -> list[dict[str, Any]]:
+    """The change streams of the test's server."""
+    pipeline: list[dict[str, Any]] = [
+        {"$currentOp": {"allUsers": True, "idleCursors": True}},
+        {"$match": {"appName": "roomcast", "ns": f"{database}.sessions", "cursor.tailable": True}},
+    ]
+    return [one async for one in await driver.admin.aggregate(pipeline)]
