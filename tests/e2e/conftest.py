@@ -7,6 +7,7 @@ the proxy lives in a loop of another.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -113,6 +114,16 @@ class Server:
         self.process.send_signal(number)
         self.process.wait(PATIENCE)
         self._drainer.join()
+
+    @contextlib.contextmanager
+    def frozen_database(self) -> Iterator[None]:
+        """Meanwhile its mongod accepts and does not answer."""
+        pid = int((self.data_dir / "mongodb" / "mongod.lock").read_text())
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
     def post(self, session: str, body: Any) -> list[dict[str, Any]]:
         request = urllib.request.Request(

@@ -199,6 +199,23 @@ def test_the_database_is_away(desk: Desk, server: Server) -> None:
     expect(line(page)).to_have_attribute("data-state", "connected")
 
 
+def test_the_database_freezes(desk: Desk, server: Server) -> None:
+    """A page that is connected and asks for nothing says so, and goes on by itself when it is back."""
+    server.curl("frozen", "before")
+    page = desk.open("frozen")
+    chat(page).click()
+    expect(page).to_have_title("Roomcast")  # it has been read: there is nothing left to ask for
+    page.evaluate("window.notReloaded = true")
+    with server.frozen_database():
+        expect(line(page)).to_have_attribute("data-state", "unavailable")
+        expect(line(page)).to_contain_text("cannot reach its database. Trying again")
+        desk.shoot(page, "unavailable")
+    expect(line(page)).to_have_attribute("data-state", "connected")
+    server.curl("frozen", "after")
+    expect(page.locator("[data-message-id]").last).to_contain_text("after")
+    assert page.evaluate("window.notReloaded") is True
+
+
 def test_signed_out_and_in_again(desk: Desk, server: Server) -> None:
     """A token that runs out: what is read stays, what was kept is forgotten, a new token goes on at the same place."""
     server.curl("expiry", "hello")

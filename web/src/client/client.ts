@@ -29,7 +29,7 @@ export type ClientState =
   | { name: "connecting" }
   | { name: "connected" }
   | { name: "catching_up" }
-  /** Connected, but the server cannot reach its database to bring what was missed. */
+  /** Connected, but the server cannot reach its database: nothing can come, neither what is new nor what was missed. */
   | { name: "unavailable"; retryAt: number | null }
   | { name: "reconnecting"; retryAt: number | null }
   /** As `reconnecting`, and the server has said before that it restarts. */
@@ -68,6 +68,8 @@ export class RoomcastClient extends Emitter<ClientEvents> {
   private restartUntil = 0;
   private ended: "unauthorized" | "closed" | null = null;
   private probing = false;
+  /** What the server has said last of its database, or shown. */
+  private available = true;
   private current: ClientState = { name: "connecting" };
 
   constructor(options: ClientOptions) {
@@ -177,6 +179,7 @@ export class RoomcastClient extends Emitter<ClientEvents> {
     this.clearRetry();
     const { url, path, token, transports, connectTimeoutMs, ackTimeoutMs } = this.options;
     this.probing = false;
+    this.available = true;
     this.log("connecting", { url, path, transports });
     this.link = new Link(
       { url, path, token, transports, connectTimeoutMs, ackTimeoutMs },
@@ -190,6 +193,7 @@ export class RoomcastClient extends Emitter<ClientEvents> {
         down: (error) => this.down(error),
         durable: (name, payload) => this.durable(name, payload),
         position: (payload) => this.moved(payload),
+        service: ({ available }) => this.setAvailable(available),
       },
     );
     this.refresh();
@@ -261,14 +265,20 @@ export class RoomcastClient extends Emitter<ClientEvents> {
     const durable = { event, ...(payload as object) } as DurableEvent;
     const taken = this.subscriptions.stream(durable.sessionId)?.take(durable.seq) ?? false;
     this.log(taken ? event : `${event} known already`, { sessionId: durable.sessionId, seq: durable.seq });
-    if (!taken) return;
-    this.emit("event", durable);
-    if (this.current.name === "catching_up") this.refresh();
+    if (taken) this.emit("event", durable);
+    this.setAvailable(true);
   }
 
   private moved({ sessionId, position }: PositionPayload): void {
     this.subscriptions.stream(sessionId)?.advance(position);
-    if (this.current.name === "catching_up") this.refresh();
+    this.setAvailable(true);
+  }
+
+  /** The server has said whether it has its database; without it, it sends neither events nor positions. */
+  private setAvailable(available: boolean): void {
+    this.available = available;
+    // Once connected, what comes in order changes nothing of the state.
+    if (!available || this.current.name !== "connected") this.refresh();
   }
 
   private refresh(): void {
@@ -283,9 +293,9 @@ export class RoomcastClient extends Emitter<ClientEvents> {
   private present(): ClientState {
     if (this.ended) return { name: this.ended };
     if (this.link?.isUp) {
-      if (this.subscriptions.upToDate) return { name: "connected" };
-      const { hinderedUntil } = this.subscriptions;
-      return hinderedUntil === null ? { name: "catching_up" } : { name: "unavailable", retryAt: hinderedUntil };
+      const { upToDate, hinderedUntil } = this.subscriptions;
+      if (!this.available || (!upToDate && hinderedUntil !== null)) return { name: "unavailable", retryAt: hinderedUntil };
+      return { name: upToDate ? "connected" : "catching_up" };
     }
     if (!this.options.environment.isOnline()) return { name: "offline", retryAt: this.retryAt };
     if (this.losses === 0) return { name: "connecting" };

@@ -1,7 +1,7 @@
 import { Manager, type Socket } from "socket.io-client";
 
 import { RoomcastError, type ErrorCode } from "./errors";
-import type { Answer, DurableName, PositionPayload, RequestName, Requests } from "./types";
+import type { Answer, DurableName, PositionPayload, RequestName, Requests, ServicePayload } from "./types";
 
 const DURABLE: readonly DurableName[] = ["new_message", "message_updated", "chat_updated"];
 
@@ -20,6 +20,7 @@ export interface LinkListener {
   down(error: RoomcastError): void;
   durable(name: DurableName, payload: unknown): void;
   position(payload: PositionPayload): void;
+  service(payload: ServicePayload): void;
 }
 
 /**
@@ -63,6 +64,7 @@ export class Link {
     });
     for (const name of DURABLE) this.socket.on(name, (payload: unknown) => listener.durable(name, payload));
     this.socket.on("position", (payload: PositionPayload) => listener.position(payload));
+    this.socket.on("service", (payload: ServicePayload) => listener.service(payload));
     this.socket.connect();
   }
 

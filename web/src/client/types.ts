@@ -97,6 +97,11 @@ export interface PositionPayload {
   position: Position;
 }
 
+/** Whether the server has its database: while it has not, nothing comes. */
+export interface ServicePayload {
+  available: boolean;
+}
+
 /** What the client sends, with the data that the answer to it brings. */
 export interface Requests {
   subscribe: {

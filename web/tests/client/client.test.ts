@@ -251,6 +251,48 @@ test("a subscription that cannot be had just now is asked for again", async () =
   await until("the event", () => events.length === 1);
 });
 
+describe("when the server says that it has no database", () => {
+  const away = async (): Promise<Followed> => {
+    const followed = follow();
+    await followed.client.subscribe("a");
+    await connected(followed.client);
+    followed.states.length = 0;
+    server.tell("service", { available: false });
+    await until("unavailable", () => followed.client.state.name === "unavailable");
+    expect(followed.client.state).toEqual({ name: "unavailable", retryAt: null });
+    return followed;
+  };
+
+  test("it is unavailable, said once, until the server says that it has it again", async () => {
+    const { client, states } = await away();
+    server.tell("service", { available: false });
+    server.tell("service", { available: true });
+    await connected(client);
+    expect(states).toEqual(["unavailable", "connected"]);
+    expect(server.connections).toBe(1);
+  });
+
+  test.each([
+    ["an event", () => server.post("a", "x", "one")],
+    ["an event of before", () => server.repeat("a")],
+    ["a position", () => server.tell("position", { sessionId: "a", position: server.position("a") })],
+  ])("%s is as good a sign that it has it again", async (_, show) => {
+    server.post("a", "x", "before");
+    const { client, states } = await away();
+    show();
+    await connected(client);
+    expect(states).toEqual(["unavailable", "connected"]);
+  });
+
+  test("the next connection begins without that", async () => {
+    const { client, states } = await away();
+    server.cut();
+    await connected(client);
+    expect(states.at(-1)).toBe("connected");
+    expect(server.connections).toBe(2);
+  });
+});
+
 test("unsubscribing ends the events, now and after a reconnect", async () => {
   const { client, events, texts } = follow();
   await Promise.all([client.subscribe("a"), client.subscribe("b")]);
