@@ -331,7 +331,8 @@ class Publisher:
             return
         self._available = available
         to = [room for session_id in self._edges for room in rooms.of_session(session_id)]
-        self._engine.publish(SERVICE, {"available": available}, rooms=to, ephemeral=True)
+        # Not as the engine's ephemeral events, which are left out where bytes wait: nothing else says that it is back.
+        self._engine.publish(SERVICE, {"available": available}, rooms=to)
 
     async def _sweep(self) -> None:
         """Ask how far all watched sessions are."""
@@ -371,10 +372,8 @@ class Publisher:
                 if forgotten:
                     edge.forget(forgotten)
                 self.flush_batch(edge)
-                # Who takes a position for a sign that the database answers, as our client does, must be right.
-                if self._available:
-                    position = {"sessionId": session_id, "position": render_position(self._store.position(edge.seq))}
-                    self._engine.publish(POSITION, position, rooms=rooms.of_session(session_id), ephemeral=True)
+                position = {"sessionId": session_id, "position": render_position(self._store.position(edge.seq))}
+                self._engine.publish(POSITION, position, rooms=rooms.of_session(session_id), ephemeral=True)
                 await asyncio.sleep(0)
 
 

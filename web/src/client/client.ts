@@ -271,10 +271,10 @@ export class RoomcastClient extends Emitter<ClientEvents> {
 
   private moved({ sessionId, position }: PositionPayload): void {
     this.subscriptions.stream(sessionId)?.advance(position);
-    this.setAvailable(true);
+    if (this.current.name === "catching_up") this.refresh();
   }
 
-  /** The server has said whether it has its database; without it, it sends neither events nor positions. */
+  /** The server has said whether it has its database, or shown that it has. */
   private setAvailable(available: boolean): void {
     this.available = available;
     // Once connected, what comes in order changes nothing of the state.

@@ -275,11 +275,19 @@ describe("when the server says that it has no database", () => {
   test.each([
     ["an event", () => server.post("a", "x", "one")],
     ["an event of before", () => server.repeat("a")],
-    ["a position", () => server.tell("position", { sessionId: "a", position: server.position("a") })],
   ])("%s is as good a sign that it has it again", async (_, show) => {
     server.post("a", "x", "before");
     const { client, states } = await away();
     show();
+    await connected(client);
+    expect(states).toEqual(["unavailable", "connected"]);
+  });
+
+  test("a position says nothing of it", async () => {
+    const { client, states } = await away();
+    server.tell("position", { sessionId: "a", position: server.position("a") });
+    server.tell("service", { available: false });
+    server.tell("service", { available: true });
     await connected(client);
     expect(states).toEqual(["unavailable", "connected"]);
   });
