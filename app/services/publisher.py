@@ -21,6 +21,7 @@ from app.domain import rooms
 from app.domain.events import POSITION, SERVICE, Event, render_position
 from app.errors import Unavailable
 from app.metrics import Metrics
+from app.services.background import surviving
 from app.services.edge import Edge
 from app.services.engine import Engine
 from app.storage.mongo import Store
@@ -191,7 +192,9 @@ class Publisher:
             while (last := edge.last) < edge.target:
                 try:
                     events = await self._store.read_events(edge.session_id, last, edge.target, PAGE)
-                except Unavailable:
+                except Exception as error:
+                    if not isinstance(error, Unavailable):
+                        log.exception("log_not_read", session_id=edge.session_id)
                     await asyncio.sleep(SWEEP_SECONDS)
                     continue
                 self._take(edge, events)
@@ -212,9 +215,7 @@ class Publisher:
         if not self.is_current(edge):
             return
         log.error("events_missing_in_log", session_id=edge.session_id, edge=edge.last, target=edge.target)
-        del self._edges[edge.session_id]
-        edge.clear_batch()
-        edge.wake()
+        self._drop(edge)
         self.on_lost(edge.session_id)
 
     # what goes out
@@ -296,17 +297,17 @@ class Publisher:
     async def _follow(self) -> None:
         """Follow the change stream for ever, whatever happens: without it nothing of other processes is pushed."""
         while True:
-            with _surviving("change_stream_broken"):
+            with surviving("change_stream_broken"):
                 await self._follow_stream()
             self.watching.clear()
-            with _surviving("sweep_failed"):
+            with surviving("sweep_failed"):
                 await self._look()
                 await self._sweep()
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def _follow_stream(self) -> None:
         """Ends by raising."""
-        begun = False
+        begun, looked = False, 0.0
         async for change in self._store.watch():
             if not begun:
                 begun = True
@@ -315,6 +316,11 @@ class Publisher:
                 await self._sweep()
             if change is not None and (edge := self._edges.get(change[0])):
                 self._advance(edge, change[1])
+            now = asyncio.get_running_loop().time()
+            if now - looked >= SWEEP_SECONDS:  # whatever has ended a reader, the next one begins by itself
+                looked = now
+                for edge in self._edges.values():
+                    self._advance(edge, edge.target)
 
     async def _look(self) -> None:
         """Tell everybody whether the database answers. Raises what it raised if it does not."""
@@ -355,36 +361,31 @@ class Publisher:
             self._lose(edge)
 
     async def _keep_house(self) -> None:
-        """Tell the streams their positions, and forget the numbers that no recovery can ask for any more."""
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(POSITION_SECONDS)
-            self._marks.append((loop.time(), self.number))
-            horizon = loop.time() - self._remember_seconds
-            forgotten = 0
-            while self._marks and self._marks[0][0] < horizon:
-                forgotten = self._marks.pop(0)[1]
-            if forgotten:
-                self.on_forget(forgotten)
-            for session_id, edge in list(self._edges.items()):
-                if not edge.ready:
-                    continue
-                if forgotten:
-                    edge.forget(forgotten)
+            with surviving("housekeeping_failed"):
+                self._forget()
+                await self._tell_positions()
+
+    def _forget(self) -> None:
+        """Forget the numbers that no recovery can ask for any more."""
+        now = asyncio.get_running_loop().time()
+        self._marks.append((now, self.number))
+        forgotten = 0
+        while self._marks and self._marks[0][0] < now - self._remember_seconds:
+            forgotten = self._marks.pop(0)[1]
+        if forgotten:
+            self.on_forget(forgotten)
+            for edge in self._edges.values():
+                edge.forget(forgotten)
+
+    async def _tell_positions(self) -> None:
+        for session_id, edge in list(self._edges.items()):
+            if edge.ready:
                 self.flush_batch(edge)
                 position = {"sessionId": session_id, "position": render_position(self._store.position(edge.seq))}
                 self._engine.publish(POSITION, position, rooms=rooms.of_session(session_id), ephemeral=True)
                 await asyncio.sleep(0)
-
-
-@contextlib.contextmanager
-def _surviving(what: str) -> Iterator[None]:
-    try:
-        yield
-    except Unavailable as error:
-        log.warning(what, error=error.detail)
-    except Exception:
-        log.exception(what)
 
 
 def render_batch(events: Sequence[Event]) -> list[dict[str, object]]:

@@ -35,6 +35,8 @@ class Beginning:
     seq: int
     number: int
     generation: int
+    restored: int = 0
+    """The last publication when the stream was given back, with `seq` as its cursor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,13 @@ def cursor(edge: Edge, began: Beginning, offset: Offset | None) -> int | None:
     if offset is None:
         return began.seq
     if offset.number is not None:
-        return began.seq if offset.number <= began.number else edge.seq_at(offset.number)
+        if offset.number <= began.number:
+            return began.seq
+        seq = edge.seq_at(offset.number)
+        if seq is None:
+            return began.seq if offset.number <= began.restored else None
+        # Not less than where it was given back; but more, where the one that was given back was a late-comer.
+        return max(seq, began.seq)
     if offset.generation < began.generation:
         return began.seq
     return max(offset.cursors.get(edge.session_id, 0), began.seq)

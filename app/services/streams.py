@@ -16,7 +16,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import structlog
@@ -27,6 +27,7 @@ from app.domain.models import Position
 from app.errors import AppError, Unavailable
 from app.metrics import Metrics
 from app.services import recovery
+from app.services.background import surviving
 from app.services.catchup import CatchUp
 from app.services.edge import Edge
 from app.services.engine import Engine
@@ -55,7 +56,9 @@ class Kept:
     generation: int
     streams: dict[str, Stream]
     joined: dict[Stream, int]
-    """Those that were live to the end, and since when."""
+    """Those that were live to the end, and since which publication."""
+    number: int
+    """The last publication before the end."""
     until: float
 
 
@@ -319,7 +322,12 @@ class Streams:
         self._forget(connection)
         until = time.monotonic() + self._recovery_seconds
         self._kept[connection.pid] = Kept(
-            connection.principal.sub, connection.generation, connection.streams, joined, until
+            connection.principal.sub,
+            connection.generation,
+            connection.streams,
+            joined,
+            self._publisher.number,
+            until,
         )
         if len(self._kept) > MAX_KEPT:
             self._give_up(next(iter(self._kept)))
@@ -332,12 +340,12 @@ class Streams:
         """Publications up to this one are forgotten. Who was live then, and to the end, has answered a ping since and
         so has had its part of them: it can be recovered from there, though its last event may be older."""
         to_the_end = [connection.joined() for connection in self._by_pid.values()]
-        to_the_end += [kept.joined for kept in self._kept.values()]
+        to_the_end += [kept.joined for kept in self._kept.values() if number <= kept.number]
         for stream, joined in itertools.chain.from_iterable(one.items() for one in to_the_end):
             if joined <= number and stream.began.number < number:
                 seq = stream.edge.seq_at(number)
                 if seq is not None:
-                    stream.began = Beginning(seq, number, stream.began.generation)
+                    stream.began = replace(stream.began, seq=seq, number=number)
 
     async def _restore(self, connection: Connection, pid: str, offset: object) -> bool:
         """Give the connection the streams that the `pid` had, where all of them can go on exactly."""
@@ -365,9 +373,9 @@ class Streams:
                 break
             cursors[stream] = cursor
         else:
-            connection.generation = kept.generation + 1
+            connection.generation = kept.generation
             for stream, cursor in cursors.items():
-                stream.began = Beginning(cursor, self._publisher.number, connection.generation)
+                stream.began = replace(stream.began, seq=cursor, restored=self._publisher.number)
                 stream.cursor = stream.told = cursor
             connection.streams = kept.streams
             return True
@@ -389,22 +397,27 @@ class Streams:
         """Close connections whose token has expired or that nobody serves; give up what was kept for too long."""
         while True:
             await asyncio.sleep(EXPIRY_SECONDS)
-            wall_clock = time.time()
-            for connection in list(self._connections.values()):
-                if connection.principal.exp <= wall_clock:
-                    self._engine.close(connection.sid, "token expired")
-                elif not self._is_served(connection):
-                    log.error("stream_left_behind", connection_id=connection.sid)
-                    self._engine.close(connection.sid, "events missing")
-            now = time.monotonic()
-            for pid in [pid for pid, kept in self._kept.items() if kept.until < now]:
-                self._give_up(pid)
+            with surviving("housekeeping_failed"):
+                self._close_expired()
+                now = time.monotonic()
+                for pid in [pid for pid, kept in self._kept.items() if kept.until < now]:
+                    self._give_up(pid)
+
+    def _close_expired(self) -> None:
+        wall_clock = time.time()
+        for connection in list(self._connections.values()):
+            if connection.principal.exp <= wall_clock:
+                self._engine.close(connection.sid, "token expired")
+            elif not self._is_served(connection):
+                log.error("stream_left_behind", connection_id=connection.sid)
+                self._engine.close(connection.sid, "events missing")
 
     def _is_served(self, connection: Connection) -> bool:
         """Whether each of its streams is live or is being caught up; anything else is a defect of ours, and nobody
         would notice that nothing comes."""
         catching_up = connection.task is not None and not connection.task.done()
-        return catching_up or all(stream.live for stream in connection.streams.values())
+        streams = connection.streams.values()
+        return catching_up or all(stream.live and self._publisher.is_current(stream.edge) for stream in streams)
 
     def _connection(self, sid: str) -> Connection:
         connection = self._connections.get(sid)

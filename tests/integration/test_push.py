@@ -139,3 +139,29 @@ async def test_what_is_read_for_and_comes_directly_meanwhile(
     assert len(overtaken) == 10
     await client.fence()
     assert client.connected
+
+
+@pytest.mark.parametrize("failure", [RuntimeError, asyncio.CancelledError])
+async def test_a_failure_while_the_log_is_read(
+    site: Site,
+    store: Store,
+    processes: Any,
+    connect_client: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: type[BaseException],
+) -> None:
+    """Whatever goes wrong while another server's last message is read: it is pushed within seconds all the same."""
+    other = await processes()
+    client: Client = await connect_client()
+    await client.subscribe("shop")
+    read, failures = store.read_events, [failure("of any kind")]
+
+    async def failing(*args: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return await read(*args)
+
+    monkeypatch.setattr(store, "read_events", failing)
+    await other.site.post("shop", message("1"))
+    await client.has(1)
+    assert not failures

@@ -542,3 +542,27 @@ async def test_a_quiet_client_is_recovered(
     await stock.has(1, 2, session="quiet")
     await stock.has(1, 53, session="busy")
     assert {len(event) for event in stock.events("position")} == {2}, "what is not stored moves no offset"
+
+
+async def test_a_late_comer_with_the_same_pid(app: web.Application, site: Site, stock: Stock) -> None:
+    """A try to come back that arrives after the next one takes nothing from the client, and gives it nothing twice."""
+    slow = {"reconnectionDelay": 10_000, "reconnectionDelayMax": 10_000}
+    await stock.open(site, recovery=True, **slow)
+    await stock.ask("subscribe", sessionId="shop")
+    await site.post("shop", message("1"))
+    await stock.has(1)
+    (pid,) = app[STREAMS]._by_pid
+    auth: dict[str, Any] = {"token": mint(), "recovery": True, "pid": pid, "offset": stock.events()[-1][2]}
+    await cut(app, stock, 1)
+    async with stock_client() as second, stock_client() as late, stock_client() as third:
+        second.tell("open", site.url, auth, {"transports": ["websocket"]} | slow)
+        await second.connects(1)
+        await site.post("shop", message("2"))
+        await second.has(2)
+        late.tell("open", site.url, auth, {"transports": ["websocket"]} | slow)
+        await late.has(2)
+        offset = second.events()[-1][2]
+        third.tell("open", site.url, auth | {"offset": offset}, {"transports": ["websocket"]})
+        await third.connects(1)
+        await site.post("shop", message("3"))
+        await third.has(3)

@@ -72,3 +72,15 @@ def test_what_is_not_known_is_not_guessed() -> None:
     edge.forget(108)
     assert cursor(edge, Beginning(10, 100, 1), Offset(number=103)) is None
     assert cursor(edge, Beginning(12, 108, 1), Offset(number=103)) == 12
+
+
+def test_given_back_again_and_again() -> None:
+    """A stream that was given back is where it was then, or where a later publication was, however often that is."""
+    edge = edge_at(103, 104, 110)
+    given_back = Beginning(12, 100, 1, restored=112)
+    edge.forget(108)
+    assert cursor(edge, given_back, Offset(number=103)) == 12
+    assert cursor(edge, given_back, Offset(number=109)) == 12
+    assert cursor(edge, given_back, Offset(number=110)) == 13
+    assert cursor(edge, given_back, Offset(generation=1, cursors={"shop": 13})) == 13
+    assert cursor(edge, given_back, Offset(generation=1, cursors={"shop": 11})) == 12
