@@ -23,13 +23,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from app import settings as app_settings
-from app.application import assemble
+from app.application import ENGINE, STREAMS, assemble
 from app.storage.mongo import Store, connect
 from tests.support import SECRET, TOKENS, Site, mint
 
 SECONDS = 10.0
 """Until what must come has come; nothing waits so long unless it fails."""
 CHATS = tuple(f"{n}@s.whatsapp.net" for n in range(1, 4))
+SLOW_SECONDS = 0.05
+"""How long a client takes nothing."""
 MAX_MISSED = 12
 """RECOVERY_MAX_EVENTS here: small, so that it is met, missed by one, and exceeded."""
 
@@ -285,6 +287,8 @@ class Backstage:
         self._thread.start()
         self._uri = uri
         self.names = itertools.count(1)
+        self.slow_in = 0
+        """Joins until one makes its connection congested; none does at 0 or less."""
         self.run(self._start())
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -302,10 +306,31 @@ class Backstage:
 
     async def _serve(self) -> None:
         app = assemble(self._settings, TOKENS, self._store)
+        self._make_slow(app)
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=2)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True).start()
         self._port = self._runner.addresses[0][1]
+
+    def _make_slow(self, app: web.Application) -> None:
+        """Have a connection congested by joining a room, when `slow_in` joins more were made, and for a while."""
+        engine, slow = app[ENGINE], set[str]()
+        join, drained = engine.join, engine.drained
+
+        def joining(sid: str, room: Any) -> None:
+            join(sid, room)
+            self.slow_in -= 1
+            if self.slow_in == 0:
+                slow.add(sid)
+                app[STREAMS].congested(sid)
+
+        async def draining(sid: str) -> bool:
+            if sid in slow:
+                await asyncio.sleep(SLOW_SECONDS)
+                slow.discard(sid)
+            return await drained(sid)
+
+        engine.join, engine.drained = joining, draining  # type: ignore[method-assign]
 
     async def restart(self) -> None:
         await self._runner.cleanup()
@@ -427,6 +452,25 @@ class Inbox(RuleBasedStateMachine):
             self.burst(0, chat, missed)
         self.come_back(agent)
         self.burst(0, chat, 1)
+
+    @rule(joins=st.integers(1, 4))
+    def slow(self, joins: int) -> None:
+        """Soon a connection will take nothing for a while, from the moment at which it joins a room."""
+        self.backstage.slow_in = joins
+
+    @rule(agent=agents, joins=st.integers(1, 4), chat=chats, noticed=st.booleans())
+    def miss_while_slow(self, agent: int, joins: int, chat: str, noticed: bool) -> None:
+        """It is slow from when it is back on, something comes in both sessions, and it is cut again."""
+        self.come_back(agent)
+        for session in (0, 1):
+            self.subscribe(agent, session, chat, {})
+        self.cut(agent, True)
+        self.slow(joins)
+        self.come_back(agent)
+        for session in (0, 1):
+            self.burst(session, chat, 1)
+        self.cut(agent, noticed)
+        self.come_back(agent)
 
     @precondition(lambda self: any(agent.parts for agent in self.agents))
     @rule()
