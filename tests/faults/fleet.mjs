@@ -5,8 +5,10 @@
 //   page      the page's client module
 //
 // In:  ["add", id, kind, url, token, parts, options] · ["expect", {"session\tchat": [count, hash]}] · ["report"]
-//      ["mark", number, id, session, chat, seq] · ["lists", number, id, session] · ["close"]
-// Out: ["ready", id] · ["equal", id] · ["state", id, name] · ["answer", number, error code or null] · ["report", {…}]
+//      ["reach", number, ids, {"session\tchat": [count, seq]}] · ["mark", number, id, session, chat, seq]
+//      ["lists", number, id, session] · ["close"]
+// Out: ["ready", id] · ["equal", id] · ["reached", number, id] · ["state", id, name] · ["report", {…}]
+//      ["answer", number, error code or null]
 import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
@@ -20,6 +22,8 @@ const page = await import(pathToFileURL(pageClient));
 const say = (...what) => process.stdout.write(JSON.stringify(what) + "\n");
 const clients = new Map();
 let expected = new Map();
+/** By number: which clients do not have yet what they are to reach, with what that is of each. */
+const reaches = new Map();
 
 /** What one client has taken in, as tests/faults/lists.py. */
 class Lists {
@@ -85,6 +89,17 @@ class Lists {
     const c = this.chats.get(key);
     if (c) hash.update(`${c.lastSeq}\t${c.readSeq}\t${c.unreadCount}\t${c.updatedSeq}\n`);
     return [messages.length, hash.digest("hex")];
+  }
+
+  /** Whether so many messages of each chat are there up to a number: later ones do not make good for them. */
+  has(stored) {
+    return stored.every(([key, [count, seq]]) => {
+      const mine = this.messages.get(key);
+      if ((mine?.size ?? 0) < count) return false;
+      let found = 0;
+      for (const message of mine.values()) found += message.seq <= seq;
+      return found >= count;
+    });
   }
 
   /** What differs from what is expected of this client; empty when all is right. */
@@ -299,6 +314,14 @@ setInterval(() => {
     if (equal && !client.equal) say("equal", client.id);
     client.equal = equal;
   }
+  for (const [number, waiting] of reaches) {
+    for (const [id, stored] of waiting) {
+      if (!clients.get(id).lists.has(stored)) continue;
+      waiting.delete(id);
+      say("reached", number, id);
+    }
+    if (!waiting.size) reaches.delete(number);
+  }
 }, 20);
 
 const commands = {
@@ -313,6 +336,10 @@ const commands = {
       client.lists.dirty = true;
       client.equal = false;
     }
+  },
+  reach(number, ids, stored) {
+    const own = ({ lists }) => Object.entries(stored).filter(([key]) => lists.owns(...key.split("\t")));
+    reaches.set(number, new Map(ids.map((id) => [id, own(clients.get(id))])));
   },
   async mark(number, id, session, chat, seq) {
     await clients.get(id).client.markRead(session, chat, seq).then(
@@ -345,6 +372,7 @@ const commands = {
   close() {
     for (const client of clients.values()) client.close();
     clients.clear();
+    reaches.clear();
     say("closed");
   },
 };

@@ -11,7 +11,8 @@ import contextlib
 import itertools
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import aiohttp
 import orjson
 import socketio
 
-from tests.faults.lists import Digest, Lists, Part
+from tests.faults.lists import Digest, Lists, Part, Stored
 from tests.support import ROOT
 
 CLIENTS = ROOT / "tests" / "clients"
@@ -199,6 +200,7 @@ class Fleet:
         self._pythons: dict[int, PythonClient] = {}
         self._ready: set[int] = set()
         self._equal: set[int] = set()
+        self._reached: dict[int, dict[int, float]] = {}
         self._answers: dict[int, str | None] = {}
         self._reports: list[dict[str, Any]] = []
         self._expected: dict[tuple[str, str], Digest] = {}
@@ -214,6 +216,8 @@ class Fleet:
                 self._ready.add(rest[0])
             elif what == "equal":
                 self._equal.add(rest[0])
+            elif what == "reached":
+                self._reached[rest[0]][rest[1]] = time.monotonic()
             elif what == "state":
                 self.states[rest[0]] = rest[1]
             elif what == "answer":
@@ -286,6 +290,25 @@ class Fleet:
                 if one.differences
             }
             raise AssertionError(f"I4 {error} {wrong}") from None
+
+    async def reach(
+        self, stored: Mapping[tuple[str, str], Stored], clients: Collection[int], until: float
+    ) -> dict[int, float]:
+        """Wait until these clients have all that is stored, or until that moment; when each that has it had it."""
+        number = next(self._numbers)
+        reached = self._reached[number] = {}
+        ids = [client for client in clients if client not in self._pythons]
+        self._tell("reach", number, ids, {f"{session}\t{chat}": one for (session, chat), one in stored.items()})
+
+        def all_there() -> bool:
+            for client in self._pythons.keys() & set(clients) - reached.keys():
+                if self._pythons[client].lists.has(stored):
+                    reached[client] = time.monotonic()
+            return reached.keys() >= set(clients)
+
+        with contextlib.suppress(AssertionError):
+            await self.until(all_there, until - time.monotonic(), "waited for what is stored")
+        return dict(reached)
 
     async def ask(self, what: str, client: int, *args: Any) -> str | None:
         """Let a page client ask something; the code of the error that it was answered, if it was."""

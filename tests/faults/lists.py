@@ -10,6 +10,8 @@ Part = tuple[str, str | None]
 """A session, and a chat of it or None: all of it."""
 Digest = tuple[int, str]
 """How many messages, and a hash of all that is shown of them and of the chat."""
+Stored = tuple[int, int]
+"""How many messages of a chat are stored, and the number of the last of them."""
 
 
 def digest(messages: Iterable[Mapping[str, Any]], chat: Mapping[str, Any] | None) -> Digest:
@@ -75,6 +77,14 @@ class Lists:
         self.messages[key] = dict(sorted(mine.items(), key=lambda one: one[1]["seq"]))
         if chat and (key not in self.chats or self.chats[key]["updatedSeq"] <= chat["updatedSeq"]):
             self.chats[key] = chat
+
+    def has(self, stored: Mapping[tuple[str, str], Stored]) -> bool:
+        """Whether all that is stored of its own is there. Later messages do not make good for it."""
+        for key, (count, seq) in stored.items():
+            mine = self.messages.get(key, {})
+            if self.owns(*key) and (len(mine) < count or sum(m["seq"] <= seq for m in mine.values()) < count):
+                return False
+        return True
 
     def digests(self) -> dict[tuple[str, str], Digest]:
         keys = self.messages.keys() | self.chats.keys()

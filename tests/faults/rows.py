@@ -110,8 +110,8 @@ async def stage(
                 error.add_note(f"seed {seed}; figures {round_.figures}; {dict(round_.counts)}")
                 raise
             finally:
-                await made.close_clients()
                 await round_.close()
+                await made.close_clients()
             round_.figures["seconds"] = time.monotonic() - began
             return round_
 
@@ -428,6 +428,11 @@ async def _network(r: Round, cuts: dict[str, float], one_way: float) -> None:
     def proxies(group: str) -> Any:
         return [(servers[n], proxy) for (n, name), proxy in r.world.proxies.items() if name == group]
 
+    def healed(group: str) -> None:
+        """Each group has its own healing: the last of them is minutes after the first."""
+        ports = {proxy.port for _, proxy in proxies(group)}
+        r.healed(number for number, url in r.fleet.urls.items() if int(url.rpartition(":")[2]) in ports)
+
     async def cut(group: str, seconds: float) -> None:
         watching = []
         for server, proxy in proxies(group):
@@ -437,6 +442,7 @@ async def _network(r: Round, cuts: dict[str, float], one_way: float) -> None:
         await asyncio.sleep(seconds)
         for _, proxy in proxies(group):
             proxy.thaw()
+        healed(group)
         await asyncio.gather(*watching)
 
     async def half_open() -> None:
@@ -445,6 +451,7 @@ async def _network(r: Round, cuts: dict[str, float], one_way: float) -> None:
             wires = list(proxy.wires)
             proxy.abandon()
             watching.append(_dropped(r, server, wires))
+        healed("half-open")
         await asyncio.gather(*watching)
 
     async def reset() -> None:
@@ -452,6 +459,7 @@ async def _network(r: Round, cuts: dict[str, float], one_way: float) -> None:
             for _, proxy in proxies("reset"):
                 proxy.drop(reset=True)
             await asyncio.sleep(r.random.uniform(0.05, 0.8))
+        healed("reset")
 
     async def lost(group: str) -> None:
         for _, proxy in proxies(group):
@@ -459,6 +467,7 @@ async def _network(r: Round, cuts: dict[str, float], one_way: float) -> None:
         await asyncio.sleep(one_way)
         for _, proxy in proxies(group):
             proxy.thaw()
+        healed(group)
 
     async def split() -> None:
         for _, proxy in proxies("split"):
@@ -466,6 +475,7 @@ async def _network(r: Round, cuts: dict[str, float], one_way: float) -> None:
         await asyncio.sleep(1)
         for _, proxy in proxies("split"):
             proxy.split = False
+        healed("split")
 
     async with r.load():
         await r.ledger.reached(r.part_of(0.1, 0.4))
@@ -473,7 +483,6 @@ async def _network(r: Round, cuts: dict[str, float], one_way: float) -> None:
             *(cut(group, seconds) for group, seconds in cuts.items()),
             *(half_open(), reset(), lost("up lost"), lost("down lost"), split()),
         )
-        r.healed()
     await r.verify()
 
 

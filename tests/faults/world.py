@@ -11,23 +11,26 @@ import re
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 from pymongo import AsyncMongoClient
+from pymongo.read_concern import ReadConcern
 
 from tests.faults.fleet import KINDS, Fleet, Report
 from tests.faults.ledger import Ledger, Truth
-from tests.faults.lists import Part
+from tests.faults.lists import Part, Stored
 from tests.faults.mongods import HOST, Driver, Single, Three
 from tests.proxy import Proxy, Wire
 from tests.support import SECRET, Process, mint, start
 
 HEAL_SECONDS = 10.0
-"""I4: so long after healing every list is right."""
+"""I4: so long after healing every client has what was stored by then, and so long after the last message all of it."""
+LATER_SECONDS = 30.0
+"""For whoever looks into it: whether what was not there in time came at all."""
 DAY = 86_400.0
 # I6, of a process that has lived through the round.
 TASKS_MORE = 2
@@ -207,6 +210,7 @@ class Round:
         self.ledger = Ledger(self.http, mint(*self.sessions, scopes=("ingest",), lifetime=DAY))
         self.total = self.scale.chats * self.scale.messages
         self.healed_at = time.monotonic()
+        self._catching_up: list[asyncio.Task[None]] = []
         self.truth: Truth | None = None
         self.open = asyncio.Event()
         """Set once the last messages may be sent: so some come after the healing, whatever the fault."""
@@ -298,9 +302,36 @@ class Round:
 
     # the end
 
-    def healed(self) -> None:
-        """Whatever was wrong is right again."""
+    def healed(self, clients: Iterable[int] | None = None) -> None:
+        """Whatever was wrong is right again, for these clients or for all: their HEAL_SECONDS begin."""
         self.healed_at = time.monotonic()
+        of = frozenset(self.fleet.kinds if clients is None else clients)
+        self._catching_up.append(asyncio.create_task(self._catch_up(of, self.healed_at)))
+
+    async def _catch_up(self, clients: frozenset[int], healed: float) -> None:
+        """I4: what is stored when it is healed these have HEAL_SECONDS later, however much is posted meanwhile."""
+        stored = await self._stored()
+        reached = await self.fleet.reach(stored, clients, healed + HEAL_SECONDS)
+        for moment in reached.values():
+            self.figure("caught up after s", moment - healed)
+        late = clients - reached.keys()
+        if not late:
+            return
+        reports = await self.fleet.report()
+        reached = await self.fleet.reach(stored, late, time.monotonic() + LATER_SECONDS)
+        for number in sorted(late):
+            one = reports[number]
+            client = f"client {number} ({one.kind}, {one.connects} connections, {one.states[-3:]})"
+            then = f"it had after {reached[number] - healed:.1f} s" if number in reached else "it never had"
+            self.violations.append(f"I4 {client}: what was stored at healing {then}, not within {HEAL_SECONDS:g} s")
+
+    async def _stored(self) -> dict[tuple[str, str], Stored]:
+        """What the database has of each chat now."""
+        group = {"_id": ["$sessionId", "$chatId"], "count": {"$sum": 1}, "seq": {"$max": "$seq"}}
+        pipeline = [{"$match": {"sessionId": {"$in": self.sessions}}}, {"$group": group}]
+        async with self.world.driver() as driver:
+            db = driver.get_database(self.world.name, read_concern=ReadConcern("majority"))
+            return {(*one["_id"],): (one["count"], one["seq"]) async for one in await db.messages.aggregate(pipeline)}
 
     def figure(self, name: str, value: float) -> None:
         self.figures[name] = max(value, self.figures.get(name, value))
@@ -311,7 +342,7 @@ class Round:
 
     async def verify(self) -> None:
         """I1–I6. Raises AssertionError with all that does not hold."""
-        base = max(self.healed_at, time.monotonic())
+        base = time.monotonic()
         await self._queues_empty()
         async with self.world.driver() as driver:
             self.truth = await self.ledger.truth(driver, self.world.name)
@@ -323,6 +354,7 @@ class Round:
             self.figure("lists right after s", time.monotonic() - base)
         except AssertionError as error:
             self.violations.append(f"{error}; {await self.later()}")
+        await asyncio.gather(*self._catching_up)
         reports = await self.fleet.report()
         for number, report in reports.items():
             self.violations += [f"I4/I5 client {number} ({report.kind}): {words}" for words in report.violations]
@@ -338,13 +370,16 @@ class Round:
         """For whoever looks into it: whether the lists were late or never came."""
         began = time.monotonic()
         try:
-            await self.fleet.equal(30)
+            await self.fleet.equal(LATER_SECONDS)
         except AssertionError:
-            return "nor 30 s later"
+            return f"nor {LATER_SECONDS:g} s later"
         return f"right {time.monotonic() - began:.1f} s later"
 
     async def close(self) -> None:
         """Everybody is gone, with all connections that are only kept alive."""
+        for task in self._catching_up:
+            task.cancel()
+        await asyncio.gather(*self._catching_up, return_exceptions=True)
         await self.http.close()
         for proxy in self.world.proxies.values():
             proxy.drop()
@@ -372,8 +407,10 @@ class Round:
             fresh = server.fresh
             assert fresh is not None
             over: list[str] = []
+            now = fresh
 
             async def back(server: Server = server, fresh: Footprint = fresh, over: list[str] = over) -> bool:
+                nonlocal now
                 now = await server.footprint()
                 over[:] = [
                     f"I6 server {server.number}: {name} {was} before, {is_now} now"
@@ -385,13 +422,13 @@ class Round:
                     )
                     if is_now > was + more
                 ]
-                self.figures["memory more MiB"] = (now.memory - fresh.memory) / 2**20
                 return not over
 
             try:
                 await soon(back, 15, "the footprint")
             except AssertionError:
                 self.violations += over
+            self.figure("memory more MiB", (now.memory - fresh.memory) / 2**20)
 
 
 async def soon(condition: Callable[[], Awaitable[Any]], seconds: float, what: str, every: float = 0.02) -> float:
