@@ -48,6 +48,16 @@ async def test_primary_killed(play: Play) -> None:
     await play("three-killed")
 
 
+async def test_primary_stepped_down(play: Play) -> None:
+    """When the primary of three steps down the next takes over, and nothing that was answered is rolled back."""
+    await play("three-stepped-down")
+
+
+async def test_primary_cut_off(play: Play) -> None:
+    """A primary of three that is cut off, and comes back, rolls back nothing that was answered."""
+    await play("three-cut-off")
+
+
 async def test_clients_networks_fail(play: Play) -> None:
     """Clients that are cut, half-open, reset or half deaf come back and have it right; the dead are dropped in time."""
     await play("network")
