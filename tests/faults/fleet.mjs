@@ -269,6 +269,9 @@ class Positioned extends Stock {
   }
 }
 
+/** The page's states with a connection. */
+const LINKED = new Set(["connected", "catching_up", "unavailable"]);
+
 class Page extends Client {
   states = [];
 
@@ -276,7 +279,7 @@ class Page extends Client {
     this.client = new page.RoomcastClient({ url: this.url, token: this.token, ...this.options });
     this.client.on("event", ({ event, ...data }) => this.lists.take(event, data));
     this.client.on("state", ({ name }) => {
-      if (name === "connected") this.connects += this.states.at(-1) !== "catching_up";
+      if (LINKED.has(name) && !LINKED.has(this.states.at(-1))) this.connects += 1;
       this.states.push(name);
       say("state", this.id, name);
     });

@@ -9,7 +9,6 @@ I3 the numbers of each session are dense, in the log as in the session's own cou
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -48,6 +47,7 @@ class Try:
     status: int
     retry_after: str | None
     server: int
+    session: str
 
 
 @dataclass
@@ -66,6 +66,8 @@ class Ledger:
         self.entries: dict[Key, Entry] = {}
         self.tries: list[Try] = []
         self.answered = 0
+        self.under_way: Counter[str] = Counter()
+        """Requests by the server's URL."""
         self._moved = asyncio.Event()
 
     async def post(self, server: int, url: str, session: str, messages: Sequence[dict[str, Any]]) -> bool:
@@ -75,8 +77,10 @@ class Ledger:
             key = session, message["chatId"], message["messageId"]
             entries.append(self.entries.setdefault(key, Entry(message["text"])))
         began = time.monotonic()
+        self.under_way[url] += 1
+        self._moved.set()
         status, retry_after, body = 0, None, None
-        with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError, ValueError):
+        try:
             async with self._http.post(
                 f"{url}/webhook/{session}",
                 json={"messages": list(messages)},
@@ -85,7 +89,11 @@ class Ledger:
             ) as response:
                 body = await response.json(content_type=None)
                 status, retry_after = response.status, response.headers.get("Retry-After")
-        self.tries.append(Try(began, time.monotonic(), status, retry_after, server))
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            pass  # there is no answer
+        finally:
+            self.under_way[url] -= 1
+        self.tries.append(Try(began, time.monotonic(), status, retry_after, server, session))
         if status == 200:
             for entry, result in zip(entries, body["data"]["results"], strict=True):
                 self.answered += not entry.seqs
@@ -107,12 +115,20 @@ class Ledger:
                 self._moved.clear()
                 await self._moved.wait()
 
-    async def answered_after(self, moment: float, seconds: float) -> float:
-        """Wait for a 200 to a request that began after the moment; when it came."""
+    async def posting(self, url: str, seconds: float = 10) -> int:
+        """Wait until requests to the server are under way; how many."""
+        async with asyncio.timeout(seconds):
+            while not self.under_way[url]:
+                self._moved.clear()
+                await self._moved.wait()
+        return self.under_way[url]
+
+    async def answered_after(self, moment: float, seconds: float, session: str | None = None) -> float:
+        """Wait for a 200 to a request that began after the moment, in this session or any; when it came."""
         async with asyncio.timeout(seconds):
             while True:
                 for one in reversed(self.tries):
-                    if one.began >= moment and one.status == 200:
+                    if one.began >= moment and one.status == 200 and session in (None, one.session):
                         return one.ended
                 self._moved.clear()
                 await self._moved.wait()

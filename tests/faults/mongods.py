@@ -192,9 +192,9 @@ class Three:
                 await asyncio.sleep(0.05)
 
     async def step_down(self, number: int) -> None:
+        """Raises where it does not: a member that has not caught up in time is no successor."""
         async with self.mongods[number].driver() as driver:
-            with contextlib.suppress(PyMongoError):
-                await driver.admin.command("replSetStepDown", 10, secondaryCatchUpPeriodSecs=5)
+            await driver.admin.command("replSetStepDown", 10, secondaryCatchUpPeriodSecs=5)
 
     def cut_off(self, number: int) -> None:
         """Nothing reaches this member, and nothing that it says reaches another."""

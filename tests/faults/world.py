@@ -69,6 +69,7 @@ class Server:
         self.world, self.number = world, number
         self.port = 0
         self.process: Process | None = None
+        self.lives: list[Process] = []
         self.fresh: Footprint | None = None
         """What the present process was like before its first client."""
 
@@ -82,14 +83,22 @@ class Server:
         assert self.process is not None
         return self.process.process.pid
 
-    async def start(self, *, elsewhere: bool = False) -> None:
-        environ = self.world.environ_of(self.number)
-        self.process = await start(self.world.http, port=0 if elsewhere else self.port, **environ)
-        self.port = int(self.process.site.url.rpartition(":")[2])
+    async def start(self) -> None:
+        await self.hand_over(await self.launch(self.port))
+
+    async def launch(self, port: int = 0) -> Process:
+        """A process that nobody knows yet."""
+        self.lives.append(await start(self.world.http, port=port, **self.world.environ_of(self.number)))
+        return self.lives[-1]
+
+    async def hand_over(self, process: Process) -> None:
+        """This one is the server from here on, for senders and proxies."""
+        self.process = process
+        self.port = int(process.site.url.rpartition(":")[2])
+        self.fresh = await self.footprint()
         for (number, _), proxy in self.world.proxies.items():
             if number == self.number:
                 proxy.retarget(self.port)
-        self.fresh = await self.footprint()
 
     async def kill(self) -> None:
         assert self.process is not None
@@ -99,9 +108,6 @@ class Server:
         """What it has said last of what is not as it should be."""
         assert self.process is not None
         return [line for line in self.process.log if '"level": "info"' not in line][-30:]
-
-    def signal(self, number: int) -> None:
-        os.kill(self.pid, number)
 
     async def metrics(self) -> dict[str, float]:
         # No connection of ours is kept alive: each would be a task of the server.
@@ -169,11 +175,11 @@ class World:
             yield driver
 
     async def close(self) -> None:
-        for server in self.servers:
-            if server.process and server.process.process.returncode is None:
+        for process in (process for server in self.servers for process in server.lives):
+            if process.process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
-                    server.signal(signal.SIGCONT)
-                await server.kill()
+                    process.process.send_signal(signal.SIGCONT)
+                await process.kill()
         for proxy in (*self.proxies.values(), *self.behind.values()):
             await proxy.stop()
 
@@ -340,8 +346,9 @@ class Round:
         if not good:
             self.violations.append(words)
 
-    async def verify(self) -> None:
-        """I1–I6. Raises AssertionError with all that does not hold."""
+    async def verify(self, of_clients: Callable[[dict[int, Report]], None] | None = None) -> None:
+        """I1–I6, and what the row itself wants of what became of its clients. Raises AssertionError with all that does
+        not hold."""
         base = time.monotonic()
         await self._queues_empty()
         async with self.world.driver() as driver:
@@ -358,6 +365,8 @@ class Round:
         reports = await self.fleet.report()
         for number, report in reports.items():
             self.violations += [f"I4/I5 client {number} ({report.kind}): {words}" for words in report.violations]
+        if of_clients:
+            of_clients(reports)
         self._count(reports)
         await self.fleet.close_clients()
         await self.close()
@@ -389,7 +398,11 @@ class Round:
         for report in reports.values():
             self.counts["events taken in"] += report.taken
             self.counts["connections made"] += report.connects
-            self.counts["recovered"] += report.recoveries
+            if report.kind == "stock":
+                self.counts["stock clients' returns"] += report.connects - 1
+                self.counts["stock clients recovered"] += report.recoveries
+            else:
+                self.counts["streams recovered by position"] += report.recoveries
             self.counts["lists loaded"] += report.resets
 
     async def _queues_empty(self) -> None:
