@@ -280,11 +280,16 @@ def _away(r: Round, tries: list[Try]) -> None:
 
 async def _pages_say_so(r: Round) -> None:
     """The page's client module tells what is wrong: lists are `unavailable`, and what is asked for is not done."""
-    page = r.pages()[0]
-    session, chat = r.fleet.parts[page][0][0], r.chats[0][1]
-    lists, mark = await asyncio.gather(r.fleet.ask("lists", page, session), r.fleet.ask("mark", page, session, chat, 1))
-    r.must(lists == "unavailable", f"the page's client module was told {lists} when the database was away")
-    r.must(mark is not None, "to mark as read was answered well when the database was away")
+
+    async def says_so(page: int) -> None:
+        session, chat = r.fleet.parts[page][0]
+        chat = chat or next(chat for one, chat in r.chats if one == session)
+        asked = r.fleet.ask("lists", page, session), r.fleet.ask("mark", page, session, chat, 1)
+        lists, mark = await asyncio.gather(*asked)
+        r.must(lists == "unavailable", f"page {page} was told {lists} of its lists when the database was away")
+        r.must(mark == "unavailable", f"page {page} was told {mark} of a mark when the database was away")
+
+    await asyncio.gather(*(says_so(page) for page in r.pages()))
 
 
 async def _database_away(r: Round, away: Callable[[], None], back: Callable[[], Awaitable[None]], hold: float) -> None:
