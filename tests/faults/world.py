@@ -276,6 +276,8 @@ class Round:
 
     async def _send(self, session: str, chat: str, pause: float) -> None:
         chance = random.Random(f"{self.seed} {session} {chat}")
+        # How often it must be repeated is not the seed's, and must not change what is posted.
+        where = random.Random(f"{self.seed} {session} {chat} where")
         numbers = iter(range(self.scale.messages))
         late = int(self.scale.messages * 0.85)
         sizes = (1, 1, 2, 3) if self.scale.short else (1, 1, 2, 5, 10, 20)
@@ -283,13 +285,13 @@ class Round:
             if int(body[-1]["messageId"].split("-")[-1]) >= late:
                 await self.open.wait()
             # One in fifty is not repeated: nobody will ever know of it by an answer.
-            await self._repeat(session, body, chance, pause, give_up=chance.random() < 0.02)
+            await self._repeat(session, body, where, pause, give_up=chance.random() < 0.02)
 
     async def _repeat(
-        self, session: str, body: list[dict[str, Any]], chance: random.Random, pause: float, *, give_up: bool
+        self, session: str, body: list[dict[str, Any]], where: random.Random, pause: float, *, give_up: bool
     ) -> None:
         async def post() -> bool:
-            number = chance.choice(self.senders)
+            number = where.choice(self.senders)
             return await self.ledger.post(number, self.world.servers[number].url, session, body)
 
         while True:
