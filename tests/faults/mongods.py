@@ -192,9 +192,13 @@ class Three:
                 await asyncio.sleep(0.05)
 
     async def step_down(self, number: int) -> None:
-        """Raises where it does not: a member that has not caught up in time is no successor."""
-        async with self.mongods[number].driver() as driver:
-            await driver.admin.command("replSetStepDown", 10, secondaryCatchUpPeriodSecs=5)
+        """Asks until it is accepted: it is not where none has caught up who could be the next."""
+        async with asyncio.timeout(START_SECONDS), self.mongods[number].driver() as driver:
+            while True:
+                with contextlib.suppress(OperationFailure):
+                    await driver.admin.command("replSetStepDown", 10, secondaryCatchUpPeriodSecs=5)
+                    return
+                await asyncio.sleep(0.05)
 
     def cut_off(self, number: int) -> None:
         """Nothing reaches this member, and nothing that it says reaches another."""
