@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 CHUNK = 64 * 1024
 
@@ -166,7 +166,7 @@ class Proxy:
                     watch(wire, data)
                 await whole.wait()
                 await own.wait()
-                for part in [data[i : i + 1] for i in range(len(data))] if self.split else [data]:
+                for part in self._parts(data):
                     writer.write(part)
                     await writer.drain()
                     if self.split:
@@ -178,6 +178,14 @@ class Proxy:
         with contextlib.suppress(OSError):
             if writer.can_write_eof():
                 writer.write_eof()
+
+    def _parts(self, data: bytes) -> Iterator[bytes]:
+        """Byte by byte for as long as that is wanted, the rest as a whole."""
+        for i in range(len(data)):
+            if not self.split:
+                yield data[i:]
+                return
+            yield data[i : i + 1]
 
 
 def _close(writer: asyncio.StreamWriter, *, reset: bool) -> None:
