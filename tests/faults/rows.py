@@ -278,8 +278,12 @@ def _away(r: Round, tries: list[Try]) -> None:
     r.counts["503 while away"] += len(tries)
 
 
+UNAVAILABLE_SECONDS = 10.0
+"""Within which every page shows that the database is away, though nobody asks for anything."""
+
+
 async def _pages_say_so(r: Round) -> None:
-    """The page's client module tells what is wrong: lists are `unavailable`, and what is asked for is not done."""
+    """Each page's client module tells what is wrong: its state is `unavailable`, lists are, and nothing is done."""
 
     async def says_so(page: int) -> None:
         session, chat = r.fleet.parts[page][0]
@@ -291,7 +295,17 @@ async def _pages_say_so(r: Round) -> None:
         told = mark in ("unavailable", "timeout")
         r.must(told, f"page {page} was told {mark} of a mark when the database was away")
 
-    await asyncio.gather(*(says_so(page) for page in r.pages()))
+    async def show_it() -> None:
+        def all_show_it() -> bool:
+            return all(r.fleet.states.get(page) == "unavailable" for page in r.pages())
+
+        try:
+            await r.fleet.until(all_show_it, UNAVAILABLE_SECONDS, "waited for the pages to show it")
+        except AssertionError as error:
+            states = {page: r.fleet.states.get(page) for page in r.pages()}
+            r.violations.append(f"{error} when the database was away: {states}")
+
+    await asyncio.gather(show_it(), *(says_so(page) for page in r.pages()))
 
 
 async def _database_away(r: Round, away: Callable[[], None], back: Callable[[], Awaitable[None]], hold: float) -> None:
@@ -311,7 +325,13 @@ async def _database_away(r: Round, away: Callable[[], None], back: Callable[[], 
         r.healed()
         again = await ledger.answered_after(returned, 20)
         r.figure("stores again after s", again - r.healed_at)
-    await r.verify()
+
+    def of_clients(reports: dict[int, Report]) -> None:
+        for page in r.pages():
+            last = reports[page].states[-1]
+            r.must(last in ("connected", "catching_up"), f"page {page} shows {last} when the database is back")
+
+    await r.verify(of_clients)
 
 
 async def _any(of: Any) -> bool:
