@@ -168,6 +168,13 @@ class Client {
     this.lists.dirty = true;
   }
 
+  /** For whoever must find out why it is not right. */
+  condition() {
+    const { connects, recoveries, resets } = this;
+    const last = Object.fromEntries(this.lists.last);
+    return JSON.stringify({ url: this.url, parts: this.parts, connects, recoveries, resets, last, ...this.connection() });
+  }
+
   isReady() {
     if (!this.ready) say("ready", this.id);
     this.ready = true;
@@ -186,6 +193,11 @@ class Stock extends Client {
   }
 
   positioned() {}
+
+  connection() {
+    const { connected, active, id, recovered, _pid: pid, _lastOffset: offset } = this.socket;
+    return { connected, active, id, recovered, pid, offset, refusal: this.refusal, held: [...(this.held ?? [])] };
+  }
 
   close() {
     this.closed = true;
@@ -275,6 +287,10 @@ const LINKED = new Set(["connected", "catching_up", "unavailable"]);
 class Page extends Client {
   states = [];
 
+  connection() {
+    return { states: this.states.slice(-10) };
+  }
+
   start() {
     this.client = new page.RoomcastClient({ url: this.url, token: this.token, ...this.options });
     this.client.on("event", ({ event, ...data }) => this.lists.take(event, data));
@@ -359,9 +375,11 @@ const commands = {
   report() {
     const report = {};
     for (const [id, client] of clients) {
+      const differences = client.loading ? ["still loading"] : client.lists.differences();
+      if (differences.length) differences.push(client.condition());
       report[id] = {
         violations: client.lists.violations.slice(0, 5),
-        differences: client.loading ? ["still loading"] : client.lists.differences(),
+        differences,
         taken: client.lists.taken,
         connects: client.connects,
         recoveries: client.recoveries,

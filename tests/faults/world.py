@@ -34,6 +34,11 @@ LATER_SECONDS = 30.0
 DAY = 86_400.0
 # I6, of a process that has lived through the round.
 TASKS_MORE = 2
+DEFECTS = (
+    *("catching_up_failed", "stream_left_behind", "events_missing_in_log", "log_not_read", "recovery_failed"),
+    *("log_trimmed_while_catching_up", "housekeeping_failed", "a connect handler failed", "a job of"),
+)
+"""What a server logs when something of it has failed that only a defect, or a database that went back, makes fail."""
 DESCRIPTORS_MORE = 40
 """The driver keeps up to 32 connections, whatever the clients do."""
 MEMORY_MORE = 64 * 1024 * 1024
@@ -224,6 +229,8 @@ class Round:
         """The servers that are posted to."""
         self.times = 1
         """How often each body is posted."""
+        processes = [server.process for server in self.world.servers if server.process]
+        self._heard = {id(process): len(process.log) for process in processes}
 
     # clients
 
@@ -370,6 +377,7 @@ class Round:
         if of_clients:
             of_clients(reports)
         self._count(reports)
+        self._count_defects()
         await self.fleet.close_clients()
         await self.close()
         await self.footprints_back()
@@ -394,6 +402,13 @@ class Round:
         await self.http.close()
         for proxy in self.world.proxies.values():
             proxy.drop()
+
+    def _count_defects(self) -> None:
+        """What the servers have said in this round that is not to happen, though it may have been made good."""
+        for server in self.world.servers:
+            assert server.process is not None
+            log = server.process.log[self._heard.get(id(server.process), 0) :]
+            self.counts.update(f"logged {name}" for line in log for name in DEFECTS if f'"event": "{name}' in line)
 
     def _count(self, reports: dict[int, Report]) -> None:
         self.counts["clients"] += len(reports)
