@@ -99,9 +99,16 @@ class Stock:
 
 
 @contextlib.asynccontextmanager
-async def stock_client() -> AsyncIterator[Stock]:
+async def stock_client(package: str = "socket.io-client") -> AsyncIterator[Stock]:
+    """`package`: as it is called in tests/clients/package.json."""
     process = await asyncio.create_subprocess_exec(
-        "node", "stock.mjs", cwd=FOLDER, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=2**24
+        "node",
+        "stock.mjs",
+        package,
+        cwd=FOLDER,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=2**24,
     )
     client = Stock(process)
     try:

@@ -4,7 +4,8 @@
 // Out: ["connect", socketId, recovered] · ["disconnect", reason] · ["refused", message, data]
 //      ["event", name, ...arguments] · ["answer", id, ...arguments] · ["timeout", id]
 import { createInterface } from "node:readline";
-import { io } from "socket.io-client";
+
+const { io } = await import(process.argv[2] ?? "socket.io-client");
 
 let socket;
 const say = (...what) => process.stdout.write(JSON.stringify(what) + "\n");

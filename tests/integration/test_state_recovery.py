@@ -31,9 +31,16 @@ async def cut(app: web.Application, stock: Stock, times: int) -> None:
 
 
 @pytest.mark.parametrize("transports", [["websocket"], ["polling"], ["polling", "websocket"]], ids="+".join)
-async def test_recovers_by_itself(app: web.Application, site: Site, stock: Stock, transports: list[str]) -> None:
-    """A stock client comes back recovered, with its subscriptions and all that it missed, before anything new."""
-    await stock.open(site, recovery=True, transports=transports)
+@pytest.mark.parametrize("package", ["socket.io-client", "socket.io-client-4.6"])
+async def test_recovers_by_itself(app: web.Application, site: Site, package: str, transports: list[str]) -> None:
+    """A stock client, the newest or the oldest that knows of it, comes back recovered over any transport, with its
+    subscriptions and all that it missed, before anything new."""
+    async with stock_client(package) as stock:
+        await stock.open(site, recovery=True, transports=transports)
+        await _recovers(app, site, stock)
+
+
+async def _recovers(app: web.Application, site: Site, stock: Stock) -> None:
     await stock.ask("subscribe", sessionId="one")
     await stock.ask("subscribe", sessionId="two", chatId="b")
     await site.post("one", message("1"))
