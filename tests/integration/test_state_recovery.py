@@ -134,8 +134,9 @@ async def test_nobody_else_recovers_who_has_gone(app: web.Application, site: Sit
     await stock.has(1)
 
 
-async def test_one_right_gone_recovers_nothing(app: web.Application, site: Site, stock: Stock) -> None:
-    """Who comes back with the right to one of two sessions gets nothing of either before subscribing again."""
+async def gone_from_two_sessions(app: web.Application, site: Site, stock: Stock) -> dict[str, Any]:
+    """A client that has gone after one message in each of two sessions, and missed one of each. What it comes back
+    with, but for the token; it does not come back by itself."""
     slow = {"reconnectionDelay": 10_000, "reconnectionDelayMax": 10_000}
     await stock.open(site, mint("one", "two", sub="ann"), recovery=True, **slow)
     for session in ("one", "two"):
@@ -143,13 +144,18 @@ async def test_one_right_gone_recovers_nothing(app: web.Application, site: Site,
         await site.post(session, message("1"))
     await stock.has(1, session="two")
     (pid,) = app[STREAMS]._by_pid
-    auth = {"token": mint("one", sub="ann"), "recovery": True, "pid": pid, "offset": stock.events()[-1][2]}
     await cut(app, stock, 1)
     await until(lambda: pid in app[STREAMS]._kept)
     for session in ("one", "two"):
         await site.post(session, message("2"))
+    return {"recovery": True, "pid": pid, "offset": stock.events()[-1][2]}
+
+
+async def test_one_right_gone_recovers_nothing(app: web.Application, site: Site, stock: Stock) -> None:
+    """Who comes back with the right to one of two sessions gets nothing of either before subscribing again."""
+    auth = await gone_from_two_sessions(app, site, stock)
     async with stock_client() as again:
-        again.tell("open", site.url, auth, {"transports": ["websocket"]})
+        again.tell("open", site.url, auth | {"token": mint("one", sub="ann")}, {"transports": ["websocket"]})
         await again.connects(1)
         await site.post("one", message("3"))
         await again.ask("unsubscribe", sessionId="two")
@@ -160,21 +166,10 @@ async def test_one_right_gone_recovers_nothing(app: web.Application, site: Site,
 
 
 async def test_the_same_rights_recover_all(app: web.Application, site: Site, stock: Stock) -> None:
-    """The same from another socket with all the rights: it is given what was missed of both, without subscribing."""
-    slow = {"reconnectionDelay": 10_000, "reconnectionDelayMax": 10_000}
-    await stock.open(site, mint("one", "two", sub="ann"), recovery=True, **slow)
-    for session in ("one", "two"):
-        await stock.ask("subscribe", sessionId=session)
-        await site.post(session, message("1"))
-    await stock.has(1, session="two")
-    (pid,) = app[STREAMS]._by_pid
-    auth = {"token": mint("one", "two", sub="ann"), "recovery": True, "pid": pid, "offset": stock.events()[-1][2]}
-    await cut(app, stock, 1)
-    await until(lambda: pid in app[STREAMS]._kept)
-    for session in ("one", "two"):
-        await site.post(session, message("2"))
+    """The same with all the rights: it is given what was missed of both, without subscribing."""
+    auth = await gone_from_two_sessions(app, site, stock)
     async with stock_client() as again:
-        again.tell("open", site.url, auth, {"transports": ["websocket"]})
+        again.tell("open", site.url, auth | {"token": mint("one", "two", sub="ann")}, {"transports": ["websocket"]})
         await again.connects(1)
         await again.has(2, session="one")
         await again.has(2, session="two")
