@@ -36,6 +36,7 @@ POSITION_SECONDS = 36.0
 """How often the streams are told how far they have come; the contract promises 40 s."""
 SWEEP_SECONDS = 1.0
 """How often the database is asked while the change stream is broken."""
+LOOK_SECONDS = 1.0
 MAX_HOLE_READS = 30
 HOLE_SECONDS = 0.1
 """What is missing is asked for so often, so long after one another: after a fail-over the new primary may show a
@@ -323,9 +324,16 @@ class Publisher:
                     self._advance(edge, edge.target)
 
     async def _look(self) -> None:
-        """Tell everybody whether the database answers. Raises what it raised if it does not."""
+        """Tell everybody whether the database answers. Raises what it raised if it does not.
+
+        Asked once it may not answer only because the connection is as dead as the change stream's; that is given up
+        with the first question, and the next goes another way.
+        """
         try:
-            await self._store.ping()
+            try:
+                await self._store.ping(LOOK_SECONDS)
+            except Unavailable:
+                await self._store.ping(LOOK_SECONDS)
         except Exception:
             self._tell(available=False)
             raise

@@ -47,7 +47,7 @@ PARALLEL_WRITES: Final = 8
 _ABANDONED_MICROSECONDS = 1_000_000
 _APP_NAME = "roomcast"
 _STREAM_AWAIT_MS = 1000
-_STREAM_SECONDS = 3
+_STREAM_SECONDS = 2.5
 """A change stream answers every second, if only that there is nothing new. One that is silent for longer is dead."""
 
 
@@ -161,9 +161,9 @@ class Store:
             return None
         return int(answer["transactionLifetimeLimitSeconds"])
 
-    async def ping(self) -> None:
+    async def ping(self, timeout: float = 2) -> None:
         """Whether a primary answers. Raises Unavailable."""
-        async with self.bounded(2):
+        async with self.bounded(timeout):
             await self._client.admin.command("ping", read_preference=ReadPreference.PRIMARY)
 
     def close(self) -> None:
