@@ -19,18 +19,19 @@ def render(results: dict[str, dict[str, Any]], about: dict[str, Any]) -> str:
     lines = [
         f"Run of {about['date']} at {commits}; {about['machine']}, {about['minutes']:.0f} minutes.",
         "",
-        "| fault | promised besides I1–I6 | rounds | first seed | held | measured, the worst of all rounds |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| fault | promised besides I1–I6 | rounds | commit | first seed | held | measured, the worst of all rounds |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, row in ROWS.items():
         result = results.get(name)
         if result is None:
-            lines.append(f"| {row.words} | {row.promise or '–'} | 0 of {row.rounds} | | not run | |")
+            lines.append(f"| {row.words} | {row.promise or '–'} | 0 of {row.rounds} | | | not run | |")
             continue
         worst = "; ".join(f"{words} {_number(value)}" for words, value in result["worst"].items())
         rounds = str(result["rounds"]) if result["rounds"] == row.rounds else f"{result['rounds']} of {row.rounds}"
         held = result["rounds"] - len(result["failures"])
-        lines.append(f"| {row.words} | {row.promise or '–'} | {rounds} | {result['seed']} | {held} | {worst} |")
+        played = f"{rounds} | {result['commit']} | {result['seed']} | {held}"
+        lines.append(f"| {row.words} | {row.promise or '–'} | {played} | {worst} |")
     total: Counter[str] = Counter()
     for result in results.values():
         total.update(result["counts"])
