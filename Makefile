@@ -36,7 +36,11 @@ test: check $(PAGE) $(NODE_CLIENTS) ## Everything that must hold before a change
 
 .PHONY: test-python
 test-python: $(VENV) $(PAGE) $(NODE_CLIENTS) ## The Python tests, with a real MongoDB and real clients
-	$(BIN)/python -m pytest --ignore tests/e2e
+	$(BIN)/python -m pytest --ignore tests/e2e --ignore tests/faults
+
+.PHONY: test-faults
+test-faults: $(VENV) $(PAGE) $(NODE_CLIENTS) ## One short round of each fault
+	$(BIN)/python -m pytest tests/faults
 
 .PHONY: test-browser
 test-browser: $(VENV) $(PAGE) ## The page in a real Chromium; a run of its own, see docs/architecture.md

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from app.application import PUBLISHER
 from app.services import publisher
+from app.storage import mongo
 from tests.faults.mongods import Driver, Mongod, Single
 from tests.support import PATIENCE, Client, Site, message, until
 
@@ -32,8 +33,12 @@ async def mongodb_uri(mongod: Mongod) -> str:
 
 
 @pytest.fixture(autouse=True)
-def positions_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Positions all the time, and limits that a database on the same machine keeps to."""
     monkeypatch.setattr(publisher, "POSITION_SECONDS", 0.05)
+    monkeypatch.setattr(publisher, "LOOK_SECONDS", 0.3)
+    monkeypatch.setattr(mongo, "_STREAM_AWAIT_MS", 100)
+    monkeypatch.setattr(mongo, "_STREAM_SECONDS", 1.0)
 
 
 def told(client: Client) -> list[bool]:
