@@ -291,8 +291,8 @@ async def _pages_say_so(r: Round) -> None:
         asked = r.fleet.ask("lists", page, session), r.fleet.ask("mark", page, session, chat, 1)
         lists, mark = await asyncio.gather(*asked)
         r.must(lists == "unavailable", f"page {page} was told {lists} of its lists when the database was away")
-        # A write is tried for longer than the page waits.
-        told = mark in ("unavailable", "timeout")
+        # A write is tried for longer than the page waits; and a heartbeat of 2 s may be missed on a busy machine.
+        told = mark in ("unavailable", "timeout", "disconnected")
         r.must(told, f"page {page} was told {mark} of a mark when the database was away")
 
     async def show_it() -> None:
