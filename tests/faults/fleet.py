@@ -180,15 +180,6 @@ class PythonClient:
         ]
         return wrong + [f"{key}: of no such chat" for key in mine if key not in expected]
 
-    @property
-    def stopped_reading(self) -> bool:
-        """Whether its library has stopped: aiohttp (3.14.5) pauses its websocket's transport when much comes at once,
-        or a frame in very many pieces, and may never go on, though nothing waits to be handled. Until a heartbeat is
-        missed nothing comes, whatever the server does."""
-        connection = getattr(self._sio.eio.ws, "_conn", None)
-        transport = connection.transport if connection else None
-        return transport is not None and not transport.is_reading() and not self._sio.eio.ws._reader._buffer
-
     async def close(self) -> None:
         for task in list(self.loading):
             task.cancel()
@@ -318,10 +309,6 @@ class Fleet:
         with contextlib.suppress(AssertionError):
             await self.until(all_there, until - time.monotonic(), "waited for what is stored")
         return dict(reached)
-
-    def stopped_reading(self, client: int) -> bool:
-        """Whether the client's library reads nothing any more from an open connection."""
-        return client in self._pythons and self._pythons[client].stopped_reading
 
     async def ask(self, what: str, client: int, *args: Any) -> str | None:
         """Let a page client ask something; the code of the error that it was answered, if it was."""

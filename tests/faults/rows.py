@@ -441,7 +441,9 @@ async def _after(seconds: float, what: Callable[[], None]) -> None:
 
 def _limit(r: Round) -> float:
     """Within which a server must have dropped a client that is dead."""
-    return r.world.heartbeat + 5
+    interval = float(r.world.environ.get("PING_INTERVAL", 25))
+    timeout = float(r.world.environ.get("PING_TIMEOUT", 20))
+    return interval + timeout + 5
 
 
 RECOVERY_SECONDS = 120.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import math
 import os
 import random
 import re
@@ -151,11 +150,6 @@ class World:
         self.name = "roomcast"
         self.rounds = itertools.count(1)
         self.own_environ: dict[int, dict[str, str]] = {}
-
-    @property
-    def heartbeat(self) -> float:
-        """Seconds within which either end notices that the other is dead."""
-        return float(self.environ.get("PING_INTERVAL", 25)) + float(self.environ.get("PING_TIMEOUT", 20))
 
     def environ_of(self, number: int) -> dict[str, str]:
         uri = self.database.uri
@@ -339,14 +333,8 @@ class Round:
         if not late:
             return
         reports = await self.fleet.report()
-        # These can only come back once their library misses a heartbeat.
-        stopped = {number for number in late if self.fleet.stopped_reading(number)}
-        heartbeat = self.world.heartbeat if stopped else 0
-        reached = await self.fleet.reach(stored, late, time.monotonic() + LATER_SECONDS + heartbeat)
+        reached = await self.fleet.reach(stored, late, time.monotonic() + LATER_SECONDS)
         for number in sorted(late):
-            if number in stopped and reached.get(number, math.inf) <= healed + heartbeat + HEAL_SECONDS:
-                self.counts["python clients whose library had stopped reading"] += 1
-                continue
             one = reports[number]
             client = f"client {number} ({one.kind}, {one.connects} connections, {one.states[-3:]})"
             then = f"it had after {reached[number] - healed:.1f} s" if number in reached else "it never had"
