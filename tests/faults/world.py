@@ -268,9 +268,12 @@ class Round:
     # load
 
     @contextlib.asynccontextmanager
-    async def load(self, pause: float = 0.1) -> AsyncIterator[None]:
-        """Posts to all chats. In the end, which comes when all is healed, the rest is posted and answered."""
-        senders = [asyncio.create_task(self._send(session, chat, pause)) for session, chat in self.chats]
+    async def load(self, pause: float = 0.1, pace: float = 0) -> AsyncIterator[None]:
+        """Posts to all chats. In the end, which comes when all is healed, the rest is posted and answered.
+
+        `pause`: seconds until what was not answered is repeated; `pace`: from one body of a chat to the next.
+        """
+        senders = [asyncio.create_task(self._send(session, chat, pause, pace)) for session, chat in self.chats]
         try:
             yield
             self.open.set()
@@ -281,7 +284,7 @@ class Round:
                 sender.cancel()
             await asyncio.gather(*senders, return_exceptions=True)
 
-    async def _send(self, session: str, chat: str, pause: float) -> None:
+    async def _send(self, session: str, chat: str, pause: float, pace: float) -> None:
         chance = random.Random(f"{self.seed} {session} {chat}")
         # How often it must be repeated is not the seed's, and must not change what is posted.
         where = random.Random(f"{self.seed} {session} {chat} where")
@@ -293,6 +296,7 @@ class Round:
                 await self.open.wait()
             # One in fifty is not repeated: nobody will ever know of it by an answer.
             await self._repeat(session, body, where, pause, give_up=chance.random() < 0.02)
+            await asyncio.sleep(pace)
 
     async def _repeat(
         self, session: str, body: list[dict[str, Any]], where: random.Random, pause: float, *, give_up: bool
