@@ -478,7 +478,7 @@ async def _dropped(r: Round, server: Server, wires: list[Wire]) -> None:
         r.violations.append(f"{error}: {len(ports & peers_of(pid))} of {len(ports)} are left")
 
 
-async def _network(r: Round, cuts: dict[str, float], one_way: float) -> None:
+async def _network(r: Round, cuts: dict[str, float], one_way: float, pace: float = 0) -> None:
     groups = (*cuts, "half-open", "reset", "up lost", "down lost", "split")
     await r.add_clients(groups)
     servers = r.world.servers
@@ -542,8 +542,7 @@ async def _network(r: Round, cuts: dict[str, float], one_way: float) -> None:
             proxy.split = False
         healed("split")
 
-    # Slowly: the cuts last for minutes, and python-socketio's clients share this process with all the proxies.
-    async with r.load(pace=0 if r.scale.short else 0.5):
+    async with r.load(pace=pace):
         await r.ledger.reached(r.part_of(0.1, 0.4))
         await asyncio.gather(
             *(cut(group, seconds) for group, seconds in cuts.items()),
@@ -596,7 +595,8 @@ async def network(r: Round) -> None:
     environ={"PING_INTERVAL": "25", "PING_TIMEOUT": "20"},
 )
 async def network_defaults(r: Round) -> None:
-    await _network(r, {"cut 60 s": 60, "cut 120 s": 120}, 60)
+    # Slowly: python-socketio's clients share this process with all the proxies, and must not be what is slow.
+    await _network(r, {"cut 60 s": 60, "cut 120 s": 120}, 60, pace=1.5)
 
 
 async def _ticks(r: Round, seconds: float, rate: float, size: int, session: str, server: int = 0) -> None:
