@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from app.domain.events import POSITION, Event, render_position
+from app.domain.events import POSITION, SERVICE, Event, render_position
 from app.errors import Unavailable
 from app.metrics import Metrics
 from app.services import recovery
@@ -80,8 +80,14 @@ class CatchUp:
             async with self._reads:
                 events = await self._store.read_events(stream.edge.session_id, stream.cursor, upto, PAGE, chats)
         except Unavailable:
+            # It is in no room, where the others are told.
+            self._engine.push(connection.sid, SERVICE, {"available": False})
+            connection.told_away = True
             await asyncio.sleep(1)
             return True
+        if connection.told_away:
+            connection.told_away = False
+            self._engine.push(connection.sid, SERVICE, {"available": True})
         wanted: list[Event] = []
         for event in events:
             if stream.whole is not None and event.seq != stream.cursor + 1:

@@ -71,6 +71,8 @@ class Connection:
     streams: dict[str, Stream] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
     """Catches up what is not live."""
+    told_away: bool = False
+    """While it caught up it was told that the database does not answer."""
 
     def subscriptions(self) -> int:
         return sum((stream.whole is not None) + len(stream.chats) for stream in self.streams.values())

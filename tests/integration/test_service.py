@@ -13,6 +13,7 @@ from aiohttp import web
 from app.application import PUBLISHER
 from app.services import publisher
 from app.storage import mongo
+from app.storage.mongo import Store
 from tests.faults.mongods import Driver, Mongod, Single
 from tests.support import PATIENCE, Client, Site, message, until
 
@@ -93,6 +94,34 @@ async def test_while_the_database_is_away(site: Site, mongod: Mongod, connect_cl
         await client.wait_for(lambda me: told(me)[-1])
     away = [index for index, (event, data) in enumerate(first.events) if data == {"available": False}]
     assert {event for event, _ in first.events[away[0] : away[-1]]} == {"service", "position"}
+
+
+async def test_told_while_it_catches_up(
+    site: Site, store: Store, mongod: Mongod, connect_client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is catching up when the database goes is told so as well, and gets the rest when it is back."""
+    monkeypatch.setattr(store, "_timeout", 0.5)
+    client: Client = await connect_client()
+    start = await client.subscribe("shop")
+    await site.post("shop", {"messages": [message("1"), message("2")]})
+    await client.has(1, 2)
+    read, frozen = store.read_events, asyncio.Event()
+
+    async def when_frozen(*args: Any) -> Any:
+        await frozen.wait()
+        return await read(*args)
+
+    monkeypatch.setattr(store, "read_events", when_frozen)
+    await client.subscribe("shop", position=start["position"])
+    mongod.freeze()
+    frozen.set()
+    await client.wait_for(told)
+    assert told(client) == [False]
+    mongod.thaw()
+    await client.has(1, 2, 1, 2)
+    await client.wait_for(lambda me: told(me)[-1])
+    await site.post("shop", message("3"))
+    await client.has(1, 2, 1, 2, 3)
 
 
 async def test_a_broken_stream_alone_tells_nobody(
