@@ -37,6 +37,7 @@ POSITION_SECONDS = 36.0
 SWEEP_SECONDS = 1.0
 """How often the database is asked while the change stream is broken."""
 LOOK_SECONDS = 1.0
+"""How long the database may take to answer, each of the two times that it is asked whether it is there."""
 MAX_HOLE_READS = 30
 HOLE_SECONDS = 0.1
 """What is missing is asked for so often, so long after one another: after a fail-over the new primary may show a

@@ -398,12 +398,12 @@ class Streams:
         while True:
             await asyncio.sleep(EXPIRY_SECONDS)
             with surviving("housekeeping_failed"):
-                self._close_expired()
+                self._close_expired_and_unserved()
                 now = time.monotonic()
                 for pid in [pid for pid, kept in self._kept.items() if kept.until < now]:
                     self._give_up(pid)
 
-    def _close_expired(self) -> None:
+    def _close_expired_and_unserved(self) -> None:
         wall_clock = time.time()
         for connection in list(self._connections.values()):
             if connection.principal.exp <= wall_clock:

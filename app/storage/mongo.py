@@ -251,7 +251,8 @@ class Store:
             # closed, and the two of them trip over each other.
             raise Unavailable(f"The change stream broke: {type(error.__cause__ or error).__name__}") from error
         finally:
-            # It asks the database to forget the cursor: whoever must know that the stream broke does not wait for that.
+            # It asks the database to forget the cursor, which may be what does not answer: whoever must know that the
+            # stream broke waits no longer than this for it.
             with contextlib.suppress(Exception):
                 async with self.bounded(1):
                     await stream.close()
