@@ -13,7 +13,7 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 
-from app import __version__, engine
+from app import __version__, devdb, engine
 from app.auth import Tokens
 from app.errors import Unavailable
 from app.http import access, listener, page, problems
@@ -27,7 +27,6 @@ from app.services.publisher import Publisher
 from app.services.streams import Streams
 from app.settings import SECRET_BYTES, Settings
 from app.sockets.namespace import InboxNamespace
-from app.storage import embedded
 from app.storage.mongo import TRANSACTION_LIFETIME_SECONDS, Store, connect
 
 log = structlog.get_logger(__name__)
@@ -67,7 +66,7 @@ class Draining:
 async def create_app(settings: Settings) -> AsyncIterator[web.Application]:
     """The application, with its database ready; the database is let go at the end.
 
-    Raises EmbeddedError, SetupError, Unavailable: the database cannot be had. Their messages say what to do.
+    Raises DevDatabaseError, SetupError, Unavailable: the database cannot be had. Their messages say what to do.
     """
     tokens = Tokens(auth_secret(settings))
     async with open_store(settings) as store:
@@ -182,7 +181,7 @@ async def open_store(settings: Settings) -> AsyncIterator[Store]:
     async with contextlib.AsyncExitStack() as stack:
         uri = settings.mongodb_uri
         if uri is None:
-            uri = await stack.enter_async_context(embedded.run(settings.data_dir, settings.mongod_binary))
+            uri = await stack.enter_async_context(devdb.run(settings.data_dir, settings.mongod_binary))
         store = connect(uri, settings.mongodb_database, settings.mongodb_timeout)
         stack.callback(store.close)
         await _prepare(store, settings.event_retention_days)

@@ -17,11 +17,11 @@ from aiohttp import web
 from app import __version__, logs, settings
 from app.application import auth_secret, create_app
 from app.auth import SCOPES, Tokens
+from app.devdb import DevDatabaseError
 from app.errors import Unavailable
 from app.http import listener
 from app.settings import Settings, SettingsError
 from app.simulate import simulate
-from app.storage.embedded import EmbeddedError
 from app.storage.mongo import SetupError
 
 log = structlog.get_logger(__name__)
@@ -49,7 +49,7 @@ def serve() -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
         uvloop.run(_serve(effective))
-    except (EmbeddedError, SetupError, Unavailable, OSError) as error:
+    except (DevDatabaseError, SetupError, Unavailable, OSError) as error:
         words = error.detail if isinstance(error, Unavailable) else str(error)
         click.echo(f"roomcast: {words}", err=True)
         sys.exit(1)

@@ -14,11 +14,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from app import devdb
 from app import settings as app_settings
 from app.application import assemble
 from app.http import listener
 from app.settings import Settings
-from app.storage import embedded
 from app.storage.mongo import Store, connect
 from tests.support import SECRET, TOKENS, Client, Process, Site, serve
 
@@ -34,7 +34,7 @@ def mongodb_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     place: Path = tmp_path_factory.mktemp("mongodb")
 
     async def run() -> None:
-        async with embedded.run(place, None) as uri:
+        async with devdb.run(place, None) as uri:
             started.append(uri)
             ready.set()
             await asyncio.to_thread(stop.wait)

@@ -15,8 +15,17 @@ LAYERS = (
     ("app.cli", "app.__main__"),
     ("app.application", "app.simulate"),
     ("app.http", "app.sockets"),
-    ("app.services", "app.sources", "app.schemas", "app.auth", "app.json", "app.metrics", "app.logs", "app.settings"),
-    ("app.storage",),
+    (
+        "app.services",
+        "app.providers",
+        "app.schemas",
+        "app.auth",
+        "app.json_input",
+        "app.metrics",
+        "app.logs",
+        "app.settings",
+    ),
+    ("app.storage", "app.devdb"),
     ("app.domain", "app.errors"),
 )
 """Highest first. A module imports of its own layer and of those below, and `app` itself, which is the version."""
@@ -95,21 +104,21 @@ def test_services_know_no_framework(name: str) -> None:
 
 
 @EVERYTHING
-def test_sources_are_pure(name: str) -> None:
-    """Sources are pure functions: they import the standard library, the domain and themselves."""
-    if within(name, "app.sources"):
+def test_providers_are_pure(name: str) -> None:
+    """Providers are pure functions: they import the standard library, the domain and themselves."""
+    if within(name, "app.providers"):
         assert third_parties(name) == set()
         assert all(
-            within(one, "app.domain") or within(one, "app.sources") for one in IMPORTS[name] if within(one, "app")
+            within(one, "app.domain") or within(one, "app.providers") for one in IMPORTS[name] if within(one, "app")
         )
 
 
 @EVERYTHING
 def test_one_module_knows_motor(name: str) -> None:
-    """motor is imported in storage/mongo.py alone, and its driver in storage alone."""
+    """motor is imported in storage/mongo.py alone, and its driver in storage and devdb alone."""
     if name != "app.storage.mongo":
         assert "motor" not in third_parties(name)
-    if not within(name, "app.storage"):
+    if not within(name, "app.storage") and not within(name, "app.devdb"):
         assert not third_parties(name) & {"pymongo", "bson"}
 
 

@@ -1,7 +1,7 @@
 """What Roomcast speaks of: sessions, chats, messages, positions, and the commands that change a session.
 
 All are immutable. Inside the application there is nothing else: wire JSON is turned into these once, at the edge
-(`app.schemas`, `app.sources`), and back into wire JSON once, when the event is made (`app.domain.events`).
+(`app.schemas`, `app.providers`), and back into wire JSON once, when the event is made (`app.domain.events`).
 Times are aware datetimes in UTC, cut to milliseconds, which is what MongoDB keeps.
 """
 

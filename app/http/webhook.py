@@ -13,15 +13,15 @@ from datetime import datetime
 import orjson
 from aiohttp import web
 
-from app import json, schemas
+from app import json_input, schemas
 from app.auth import Tokens
 from app.domain.events import now
 from app.domain.models import IncomingMessage, StoreMessages
 from app.errors import AppError
 from app.http.access import session_of
 from app.metrics import Metrics
+from app.providers import PROVIDERS, Parsed
 from app.services.ingest import BATCH_BYTES, BATCH_COMMANDS, Ingest
-from app.sources import SOURCES, Parsed
 
 MAX_BODY = 1024 * 1024
 MAX_PROVIDER_BODY = 16 * 1024 * 1024
@@ -40,14 +40,14 @@ class Webhook:
         session_id = session_of(request, self._tokens, "ingest")
         received_at = now()
         body = await read_json_body(request, MAX_BODY, self._body_timeout)
-        messages = schemas.load_messages(json.loads(body), session_id, received_at)
+        messages = schemas.load_messages(json_input.loads(body), session_id, received_at)
         return await self._store(session_id, [StoreMessages(received_at, messages, size=len(body))])
 
     async def provider(self, request: web.Request) -> web.Response:
         name = request.match_info["source"]
         session_id = session_of(request, self._tokens, "ingest")
-        if name not in SOURCES:
-            raise AppError("not_found", f"No such source; there are: {', '.join(SOURCES)}.")
+        if name not in PROVIDERS:
+            raise AppError("not_found", f"No such source; there are: {', '.join(PROVIDERS)}.")
         received_at = now()
         body = await read_json_body(request, MAX_PROVIDER_BODY, self._body_timeout)
         loop = asyncio.get_running_loop()
@@ -91,7 +91,7 @@ async def read_json_body(request: web.Request, limit: int, timeout: float) -> by
 
 
 def _parse(name: str, body: bytes, session_id: str, received_at: datetime) -> Parsed:
-    return SOURCES[name](json.loads_provider(body), session_id, received_at)
+    return PROVIDERS[name](json_input.loads_provider(body), session_id, received_at)
 
 
 def _commands(parsed: Parsed, received_at: datetime) -> Iterator[StoreMessages]:

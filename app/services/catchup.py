@@ -15,8 +15,8 @@ from app.domain.events import POSITION, SERVICE, Event, render_position
 from app.errors import Unavailable
 from app.metrics import Metrics
 from app.services import recovery
-from app.services.engine import Engine
 from app.services.publisher import EVENTS, render_batch
+from app.services.sender import Sender
 from app.services.stream import Connection, Stream
 from app.storage.mongo import Store
 
@@ -33,8 +33,8 @@ GoLive = Callable[[Connection, Sequence[Stream]], None]
 
 
 class CatchUp:
-    def __init__(self, store: Store, engine: Engine, metrics: Metrics, *, batch_events: int) -> None:
-        self._store, self._engine, self._metrics = store, engine, metrics
+    def __init__(self, store: Store, sender: Sender, metrics: Metrics, *, batch_events: int) -> None:
+        self._store, self._sender, self._metrics = store, sender, metrics
         self._batch_events = batch_events
         self._reads = asyncio.Semaphore(PARALLEL_READS)
 
@@ -52,10 +52,10 @@ class CatchUp:
                     raise
                 # The client comes back, and is given the rest or told that it cannot be.
                 log.exception("catching_up_failed", connection_id=connection.sid)
-                self._engine.close(connection.sid, "catching up failed")
+                self._sender.close(connection.sid, "catching up failed")
 
     async def _catch_up(self, connection: Connection, go_live: GoLive) -> None:
-        while await self._engine.drained(connection.sid):
+        while await self._sender.drained(connection.sid):
             behind = [stream for stream in connection.streams.values() if not stream.live]
             if connection.pid is None or all(stream.at_edge for stream in behind):
                 ready = [stream for stream in behind if stream.at_edge]
@@ -81,13 +81,13 @@ class CatchUp:
                 events = await self._store.read_events(stream.edge.session_id, stream.cursor, upto, PAGE, chats)
         except Unavailable:
             # It is in no room, where the others are told.
-            self._engine.push(connection.sid, SERVICE, {"available": False})
+            self._sender.push(connection.sid, SERVICE, {"available": False})
             connection.told_away = True
             await asyncio.sleep(1)
             return True
         if connection.told_away:
             connection.told_away = False
-            self._engine.push(connection.sid, SERVICE, {"available": True})
+            self._sender.push(connection.sid, SERVICE, {"available": True})
         wanted: list[Event] = []
         for event in events:
             if stream.whole is not None and event.seq != stream.cursor + 1:
@@ -100,7 +100,7 @@ class CatchUp:
                 continue
             self._send(connection, stream, wanted)
             wanted = []
-            if self._engine.waiting(connection.sid) > PACE_BYTES and not await self._engine.drained(connection.sid):
+            if self._sender.waiting(connection.sid) > PACE_BYTES and not await self._sender.drained(connection.sid):
                 return False
         if wanted:
             self._send(connection, stream, wanted)
@@ -116,16 +116,16 @@ class CatchUp:
         self._metrics.events_caught_up.inc(len(events))
         name, data = (EVENTS, render_batch(events)) if stream.batch else (events[0].event, events[0].data)
         if connection.pid is None:
-            self._engine.push(connection.sid, name, data)
+            self._sender.push(connection.sid, name, data)
         else:
             cursors = {session_id: one.cursor for session_id, one in connection.streams.items()}
             offset = recovery.make_offset(connection.pid, connection.generation, cursors)
-            self._engine.push(connection.sid, name, data, offset)
+            self._sender.push(connection.sid, name, data, offset)
 
     def _trimmed(self, connection: Connection, stream: Stream) -> bool:
         """The log lost entries while we read it: the client comes back and is told that it cannot recover."""
         log.warning("log_trimmed_while_catching_up", session_id=stream.edge.session_id, cursor=stream.cursor)
-        self._engine.close(connection.sid, "events no longer kept")
+        self._sender.close(connection.sid, "events no longer kept")
         return False
 
     def _tell_position(self, connection: Connection, stream: Stream) -> None:
@@ -134,4 +134,4 @@ class CatchUp:
             stream.told = stream.cursor
             position = render_position(self._store.position(stream.cursor))
             payload = {"sessionId": stream.edge.session_id, "position": position}
-            self._engine.push(connection.sid, POSITION, payload)
+            self._sender.push(connection.sid, POSITION, payload)

@@ -23,7 +23,7 @@ from app.errors import Unavailable
 from app.metrics import Metrics
 from app.services.background import surviving
 from app.services.edge import Edge
-from app.services.engine import Engine
+from app.services.sender import Sender
 from app.storage.mongo import Store
 
 log = structlog.get_logger(__name__)
@@ -50,7 +50,7 @@ class Publisher:
     def __init__(
         self,
         store: Store,
-        engine: Engine,
+        sender: Sender,
         metrics: Metrics,
         *,
         batch_events: int,
@@ -58,7 +58,7 @@ class Publisher:
         remember_seconds: float,
     ) -> None:
         """`remember_seconds`: for so long is known how far each session was sent at each publication."""
-        self._store, self._engine, self._metrics = store, engine, metrics
+        self._store, self._sender, self._metrics = store, sender, metrics
         self._batch_events, self._batch_seconds = batch_events, batch_seconds
         self._remember_seconds = remember_seconds
         self._edges: dict[str, Edge] = {}
@@ -255,9 +255,9 @@ class Publisher:
         edge.sent(event.seq, self.number)
         session_id, chat_id = event.session_id, event.chat_id
         to = (rooms.session(session_id), rooms.chat(session_id, chat_id))
-        self._engine.publish(event.event, event.data, rooms=to)
+        self._sender.publish(event.event, event.data, rooms=to)
         to = (rooms.session(session_id, "r"), rooms.chat(session_id, chat_id, "r"))
-        self._engine.publish(event.event, event.data, self.offset(self.number), rooms=to)
+        self._sender.publish(event.event, event.data, self.offset(self.number), rooms=to)
         self._metrics.events_published.inc()
         if edge.batchers:
             edge.batch.append((event, self.number))
@@ -287,8 +287,8 @@ class Publisher:
 
     def _send_batch(self, batch: list[tuple[Event, int]], room: str, *key: str) -> None:
         events = render_batch([event for event, _ in batch])
-        self._engine.publish(EVENTS, events, rooms=((room, "b", *key),))
-        self._engine.publish(EVENTS, events, self.offset(batch[-1][1]), rooms=((room, "br", *key),))
+        self._sender.publish(EVENTS, events, rooms=((room, "b", *key),))
+        self._sender.publish(EVENTS, events, self.offset(batch[-1][1]), rooms=((room, "br", *key),))
 
     def offset(self, number: int) -> str:
         """What a publication is called in Socket.IO's connection state recovery."""
@@ -347,7 +347,7 @@ class Publisher:
         self._available = available
         to = [room for session_id in self._edges for room in rooms.of_session(session_id)]
         # Not as the engine's ephemeral events, which are left out where bytes wait: nothing else says that it is back.
-        self._engine.publish(SERVICE, {"available": available}, rooms=to)
+        self._sender.publish(SERVICE, {"available": available}, rooms=to)
 
     async def _sweep(self) -> None:
         """Ask how far all watched sessions are."""
@@ -393,7 +393,7 @@ class Publisher:
             if edge.ready:
                 self.flush_batch(edge)
                 position = {"sessionId": session_id, "position": render_position(self._store.position(edge.seq))}
-                self._engine.publish(POSITION, position, rooms=rooms.of_session(session_id), ephemeral=True)
+                self._sender.publish(POSITION, position, rooms=rooms.of_session(session_id), ephemeral=True)
                 await asyncio.sleep(0)
 
 

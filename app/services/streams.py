@@ -30,9 +30,9 @@ from app.services import recovery
 from app.services.background import surviving
 from app.services.catchup import CatchUp
 from app.services.edge import Edge
-from app.services.engine import Engine
 from app.services.publisher import GIVEN_UP, Publisher
 from app.services.recovery import Beginning
+from app.services.sender import Sender
 from app.services.stream import Connection, Stream
 from app.storage.mongo import Store
 
@@ -67,19 +67,19 @@ class Streams:
         self,
         store: Store,
         publisher: Publisher,
-        engine: Engine,
+        sender: Sender,
         metrics: Metrics,
         *,
         recovery_max_events: int,
         recovery_seconds: float,
         batch_events: int,
     ) -> None:
-        self._store, self._publisher, self._engine, self._metrics = store, publisher, engine, metrics
+        self._store, self._publisher, self._sender, self._metrics = store, publisher, sender, metrics
         self._recovery_max_events, self._recovery_seconds = recovery_max_events, recovery_seconds
         self._connections: dict[str, Connection] = {}
         self._by_pid: dict[str, Connection] = {}
         self._kept: dict[str, Kept] = {}
-        self._catch_up = CatchUp(store, engine, metrics, batch_events=batch_events)
+        self._catch_up = CatchUp(store, sender, metrics, batch_events=batch_events)
         self._housekeeping: asyncio.Task[None] | None = None
         publisher.on_lost = self._lost
         publisher.on_forget = self._move_beginnings
@@ -179,7 +179,7 @@ class Streams:
             recovered = position is not None and await self._can_recover(edge, position)
             # While we waited the connection may have gone, or have lost the right.
             connection = self._connection(sid)
-            if not self._engine.is_open(sid):
+            if not self._sender.is_open(sid):
                 raise AppError("forbidden", _CLOSED)  # what cannot be acknowledged must not be recovered either
             self._check(connection, session_id, chat_id)
         except BaseException:
@@ -189,7 +189,7 @@ class Streams:
         if stream is not None:
             self._publisher.unwatch(edge)  # it has one already
             if stream.edge is not edge:
-                self._engine.close(sid, "events missing")
+                self._sender.close(sid, "events missing")
                 raise Unavailable(GIVEN_UP)
             self._leave_rooms(connection, stream)
         else:
@@ -262,14 +262,14 @@ class Streams:
             return
         if not self._publisher.is_current(stream.edge):
             # Given up while something was awaited on the way here: the rooms are those of another edge by now.
-            self._engine.close(connection.sid, "events missing")
+            self._sender.close(connection.sid, "events missing")
             return
         if stream.batch:
             self._publisher.flush_batch(stream.edge)
             stream.edge.batchers += 1
             stream.edge.exact_batchers += connection.pid is not None
         for room in connection.rooms(stream):
-            self._engine.join(connection.sid, room)
+            self._sender.join(connection.sid, room)
         stream.live, stream.joined = True, self._publisher.number
         self._metrics.live_streams.inc()
 
@@ -285,7 +285,7 @@ class Streams:
             stream.edge.batchers -= 1
             stream.edge.exact_batchers -= connection.pid is not None
         for room in connection.rooms(stream):
-            self._engine.leave(connection.sid, room)
+            self._sender.leave(connection.sid, room)
 
     def _end(self, connection: Connection, stream: Stream) -> None:
         self._leave_rooms(connection, stream)
@@ -352,7 +352,7 @@ class Streams:
         if (before := self._by_pid.get(pid)) and before.principal.sub == connection.principal.sub:
             # It is back before we noticed that it had gone.
             self._keep(before)
-            self._engine.close(before.sid, "replaced")
+            self._sender.close(before.sid, "replaced")
         kept = self._kept.get(pid)
         if kept is None or kept.sub != connection.principal.sub or kept.until < time.monotonic():
             return False
@@ -388,7 +388,7 @@ class Streams:
     def _lost(self, session_id: str) -> None:
         for connection in list(self._connections.values()):
             if session_id in connection.streams:
-                self._engine.close(connection.sid, "events missing")
+                self._sender.close(connection.sid, "events missing")
         for pid, kept in list(self._kept.items()):
             if session_id in kept.streams:
                 self._give_up(pid)
@@ -407,10 +407,10 @@ class Streams:
         wall_clock = time.time()
         for connection in list(self._connections.values()):
             if connection.principal.exp <= wall_clock:
-                self._engine.close(connection.sid, "token expired")
+                self._sender.close(connection.sid, "token expired")
             elif not self._is_served(connection):
                 log.error("stream_left_behind", connection_id=connection.sid)
-                self._engine.close(connection.sid, "events missing")
+                self._sender.close(connection.sid, "events missing")
 
     def _is_served(self, connection: Connection) -> bool:
         """Whether each of its streams is live or is being caught up; anything else is a defect of ours, and nobody

@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from app.storage import embedded
+from app import devdb
 
 ROOT: Final = Path(__file__).parents[2]
 BENCH: Final = Path(__file__).parent
@@ -177,7 +177,7 @@ async def load_generator() -> AsyncIterator[Process]:
 async def mongod() -> AsyncIterator[str]:
     """A private MongoDB, the application's own kind, on all cores; its URI."""
     with tempfile.TemporaryDirectory(prefix="bench-") as place:
-        async with embedded.run(Path(place), os.environ.get("MONGOD_BINARY")) as uri:
+        async with devdb.run(Path(place), os.environ.get("MONGOD_BINARY")) as uri:
             yield uri
 
 

@@ -16,8 +16,8 @@ from typing import Any
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
-from app.storage.embedded import find_mongod
-from app.storage.mongod_process import LAUNCHER
+from app.devdb import find_mongod
+from app.devdb.mongod import LAUNCHER
 from tests.proxy import Proxy, Wire
 
 HOST = "127.0.0.1"

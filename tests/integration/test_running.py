@@ -22,11 +22,11 @@ import pytest
 from aiohttp import web
 from pymongo import AsyncMongoClient
 
+from app import devdb
 from app.application import assemble
 from app.auth import Tokens
 from app.http.page import STATIC
 from app.settings import SETTINGS, Settings
-from app.storage import embedded
 from app.storage.mongo import Store
 from tests.support import PATIENCE, ROOT, SECRET, TOKENS, Client, Process, Site, message, mint, serve
 
@@ -74,7 +74,7 @@ async def test_database_stopped(http: aiohttp.ClientSession, tmp_path: Path) -> 
     """Without its database a server is alive, not ready, and answers 503 in bounded time; it does not end."""
     environ = {"MONGODB_TIMEOUT": "1", "WRITE_DEADLINE": "2"}
     async with contextlib.AsyncExitStack() as stack:
-        uri = await stack.enter_async_context(embedded.run(tmp_path, None))
+        uri = await stack.enter_async_context(devdb.run(tmp_path, None))
         process = await stack.enter_async_context(serve(http, MONGODB_URI=uri, **environ))
         assert (await process.site.post("shop", message())).status == 200
         async with AsyncMongoClient[dict[str, Any]](uri) as client:

@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from app.domain.models import MAX_NAME, MAX_TEXT, Media, MessageType, ReplyTo
-from app.sources.baileys_addresses import as_address
-from app.sources.values import as_count, as_dict, as_id, as_list, as_number, as_text, as_url
+from app.providers.baileys.addresses import as_address
+from app.providers.values import as_count, as_dict, as_id, as_list, as_number, as_text, as_url
 
 MAX_DEPTH: Final = 8
 """Wrappers in wrappers; more is no message."""

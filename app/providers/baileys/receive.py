@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from app.domain.models import MAX_NAME, Alias, IncomingMessage, MessageStatus, Sender
-from app.sources.baileys_addresses import (
+from app.providers.baileys.addresses import (
     GROUP,
     STATUS,
     alias_of,
@@ -27,10 +27,10 @@ from app.sources.baileys_addresses import (
     contact_aliases,
     participant_alternatives,
 )
-from app.sources.baileys_content import Content, NoMessage, read
-from app.sources.baileys_stubs import group_name, read_stub
-from app.sources.parsed import Parsed
-from app.sources.values import as_dict, as_id, as_list, as_number, as_text, as_time
+from app.providers.baileys.content import Content, NoMessage, read
+from app.providers.baileys.stubs import group_name, read_stub
+from app.providers.parsed import Parsed
+from app.providers.values import as_dict, as_id, as_list, as_number, as_text, as_time
 
 _MESSAGES: Final = "messages.upsert"
 _CONTACTS: Final = frozenset({"contacts.upsert", "contacts.update", "lid-mapping.update", "chats.phoneNumberShare"})

@@ -7,12 +7,12 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
-from app.sources.baileys import parse as parse_baileys
-from app.sources.parsed import Parsed
+from app.providers.baileys.receive import parse as parse_baileys
+from app.providers.parsed import Parsed
 
-__all__ = ["SOURCES", "Parsed", "Source"]
+__all__ = ["PROVIDERS", "Parsed", "Source"]
 
 Source = Callable[[object, str, datetime], Parsed]
 """Takes decoded JSON of any kind, the sessionId and the time of receipt (aware), and never raises."""
 
-SOURCES: Final[Mapping[str, Source]] = MappingProxyType({"baileys": parse_baileys})
+PROVIDERS: Final[Mapping[str, Source]] = MappingProxyType({"baileys": parse_baileys})

@@ -1,4 +1,4 @@
-"""What the services need of the engine below the sockets. `app.engine.Server` is one."""
+"""What the services need of what sends to clients. `app.engine.Server` is one; tests use a fake of a few lines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable
 from typing import Any, Protocol
 
 
-class Engine(Protocol):
+class Sender(Protocol):
     def publish(self, event: str, *args: Any, rooms: Iterable[Hashable], ephemeral: bool = False) -> None:
         """Send to everybody in any of the rooms, each once. Nothing is awaited; all of a turn goes out at its end."""
 

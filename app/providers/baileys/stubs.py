@@ -11,9 +11,9 @@ import json
 from typing import Final
 
 from app.domain.models import MAX_NAME, MAX_TEXT
-from app.sources.baileys_addresses import best_of, phone_of
-from app.sources.baileys_content import Content, NoMessage
-from app.sources.values import as_count, as_dict, as_list, as_text
+from app.providers.baileys.addresses import best_of, phone_of
+from app.providers.baileys.content import Content, NoMessage
+from app.providers.values import as_count, as_dict, as_list, as_text
 
 MAX_PEOPLE: Final = 100
 

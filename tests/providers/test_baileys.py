@@ -28,8 +28,8 @@ from app.domain.models import (
     ReplyTo,
     Sender,
 )
-from app.sources import SOURCES, Parsed
-from app.sources.baileys import parse
+from app.providers import PROVIDERS, Parsed
+from app.providers.baileys.receive import parse
 
 NOW = datetime(2026, 2, 6, 12, 4, 0, 123456, UTC)
 PAYLOADS = {path.stem: json.loads(path.read_text()) for path in Path(__file__).with_name("payloads").glob("*.json")}
@@ -144,7 +144,7 @@ def check_id(text: str) -> None:
 
 def test_the_registry_has_it() -> None:
     """The webhook's path names the source."""
-    assert SOURCES["baileys"] is parse
+    assert PROVIDERS["baileys"] is parse
 
 
 def test_live_messages() -> None:

@@ -9,7 +9,7 @@ import re
 from typing import Any, Final
 
 from app.domain.models import Alias
-from app.sources.values import as_dict, as_id
+from app.providers.values import as_dict, as_id
 
 PERSON: Final = "@s.whatsapp.net"
 LID: Final = "@lid"

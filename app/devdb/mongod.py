@@ -1,7 +1,7 @@
 """One mongod on one data directory: starting it, making it primary, starting it again, stopping it.
 
 It knows nothing of who may use the directory nor where the binary comes from; that, and why things are as they are,
-is in `app.storage.embedded`.
+is in `app.devdb.database`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import structlog
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
-from app.storage.locks import try_lock
+from app.devdb.locks import try_lock
 
 SET_NAME: Final = "rs0"
 HOST: Final = "127.0.0.1"
@@ -57,11 +57,11 @@ os.execv(sys.argv[2], sys.argv[2:])
 log = structlog.get_logger(__name__)
 
 
-class EmbeddedError(Exception):
+class DevDatabaseError(Exception):
     """The private MongoDB cannot be had. The message says what is wrong and what to do, for a person to read."""
 
 
-class _PortTakenError(EmbeddedError):
+class _PortTakenError(DevDatabaseError):
     pass
 
 
@@ -86,7 +86,7 @@ class Mongod:
             if self._log.exists() and self._log.stat().st_size > LOG_LIMIT:
                 self._log.replace(self._log.with_name("mongod.log.1"))
         except OSError as error:
-            raise EmbeddedError(f"DATA_DIR cannot be used ({error}): make it the server's own") from error
+            raise DevDatabaseError(f"DATA_DIR cannot be used ({error}): make it the server's own") from error
         await self._left_over_gone()
         remembered = port = _remembered(self._port_file)
         # A process that is being killed gives up its lock a moment before its port.
@@ -123,7 +123,7 @@ class Mongod:
                 began = time.monotonic()
                 try:
                     await self._launch()
-                except EmbeddedError as error:
+                except DevDatabaseError as error:
                     log.error("mongod could not be started again", reason=str(error), again_in=pause)
                 else:
                     log.info("mongod is up again", port=self.port, seconds=round(time.monotonic() - began, 3))
@@ -177,12 +177,12 @@ class Mongod:
                 yield
         except TimeoutError as error:
             await self._kill()
-            raise EmbeddedError(
+            raise DevDatabaseError(
                 f"MongoDB was not up within {self._start_timeout:g} s: {self._last_words()} (more in {self._log})"
             ) from error
         except (OSError, PyMongoError) as error:
             await self._kill()
-            raise EmbeddedError(f"{self._binary} could not be started in {self._data}: {error}") from error
+            raise DevDatabaseError(f"{self._binary} could not be started in {self._data}: {error}") from error
         except BaseException:
             await self._kill()
             raise
@@ -197,7 +197,7 @@ class Mongod:
             deadline = time.monotonic() + LEFT_OVER_SECONDS
             while not try_lock(file):
                 if time.monotonic() >= deadline:
-                    raise EmbeddedError(
+                    raise DevDatabaseError(
                         f"a mongod (process {file.read(20).strip()}) still uses {self._data}: stop it and start again"
                     )
                 await asyncio.sleep(POLL_SECONDS)
@@ -287,7 +287,7 @@ class Mongod:
                 return
             assert self._process is not None
             if self._process.returncode is not None:
-                kind = _PortTakenError if self._process.returncode == _ADDRESS_IN_USE else EmbeddedError
+                kind = _PortTakenError if self._process.returncode == _ADDRESS_IN_USE else DevDatabaseError
                 raise kind(
                     f"{self._binary} ended at start (status {self._process.returncode}): "
                     f"{self._last_words()} (more in {self._log})"

@@ -1,0 +1,105 @@
+"""What comes in beside messages: changes of a message, names and addresses of people, reads elsewhere, and signals.
+
+Providers and the webhook's own form give these (`app.schemas`, `app.providers`). All but signals become durable events.
+Times are aware datetimes in UTC, cut to milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from app.domain.models import MessageStatus, Sender
+
+ReceiptStatus = Literal["delivered", "read", "played"]
+TypingAction = Literal["typing", "recording", "stopped"]
+ConnectionState = Literal["connected", "connecting", "disconnected", "logged_out"]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageError:
+    """Why a message of ours failed, in the provider's code and words that an agent understands."""
+
+    code: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReactionChange:
+    """A person's reaction to a message. `emoji` None takes back the one that stands."""
+
+    sender: Sender
+    from_me: bool
+    emoji: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """In a group: how far one person has come with a message of ours."""
+
+    by: str
+    status: ReceiptStatus
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingUpdate:
+    """A change of one message; at least one of the fields after `timestamp` is set.
+
+    `chat_id` None: the message of that id in the session, where there is just one. `timestamp` None: the time of
+    receipt. `text` is an edit. `nothing_to_read`: what came as a placeholder has no content that a person would read.
+    """
+
+    message_id: str
+    chat_id: str | None = None
+    timestamp: datetime | None = None
+    status: MessageStatus | None = None
+    error: MessageError | None = None
+    text: str | None = None
+    deleted: bool = False
+    reaction: ReactionChange | None = None
+    receipt: Receipt | None = None
+    nothing_to_read: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A person or a group: its address, its name where one is told, and its other addresses."""
+
+    id: str
+    name: str | None = None
+    aliases: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReadElsewhere:
+    """Another device of the account has read the chat, up to what was stored when this came in."""
+
+    chat_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TypingSignal:
+    chat_id: str
+    sender: Sender
+    action: TypingAction
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceSignal:
+    chat_id: str
+    sender: Sender
+    state: Literal["online", "offline"]
+    last_seen: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionSignal:
+    """How the account stands at its provider. `detail` is never a secret, such as a QR code."""
+
+    state: ConnectionState
+    detail: str | None = None
+
+
+Signal = TypingSignal | PresenceSignal | ConnectionSignal

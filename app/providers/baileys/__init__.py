@@ -1,0 +1,1 @@
+"""Baileys: what a bot posts of its events."""
