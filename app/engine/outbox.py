@@ -3,12 +3,13 @@
 The outbox is one log of the turn: events to rooms, events to single connections, acknowledgements. It is written out
 at the turn's end, or at once when somebody enters or leaves a room with something pending, so that who is in a room
 when it is written out is who was in it when the event was published.
+
+Writing out runs no code of the user's. Connections that became congested by it are reported at the turn's end.
 """
 
 import asyncio
 import base64
 import logging
-from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Union
 
@@ -139,8 +140,8 @@ class Outbox:
         self.turn = 0
         self._stats = stats
         self._runs: list[_Run] = []
-        self._congested: deque[Connection] = deque()
-        self._scheduled = self._writing = self._reporting = False
+        self._congested: dict[Connection, None] = {}  # in the order in which they became so
+        self._scheduled = self._writing = False
 
     def send(self, target: Target, messages: Sequence[Message]) -> None:
         """Log one event or acknowledgement (a packet and its attachments) for its recipients."""
@@ -171,26 +172,15 @@ class Outbox:
         return size
 
     def congested(self, connection: "Connection") -> None:
-        """Note that a connection has become congested; its user is told once all that was sent is handed over."""
-        self._congested.append(connection)
-        if not self._writing:
-            self._schedule()
+        """Note that a connection has become congested; its user is told at the turn's end, once all that was sent
+        is handed over."""
+        self._congested[connection] = None
+        self._schedule()
 
     def flush(self) -> None:
-        """Write out now, then report who has become congested. Safe to call from anywhere."""
-        if self._writing:  # no code of the user's runs in there: whoever asks is about to be written to anyway
-            return
-        self._write_out()
-        if self._reporting:
-            return
-        self._reporting = True
-        try:
-            while self._congested:
-                connection = self._congested.popleft()
-                self._write_out()
-                connection.report_congested()
-        finally:
-            self._reporting = False
+        """Write out now. Calls nothing of the user's, so who is in which room stays as it is."""
+        if not self._writing:  # else whoever asks is about to be written to anyway
+            self._write_out()
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -198,9 +188,16 @@ class Outbox:
             asyncio.get_running_loop().call_soon(self._end_of_turn)
 
     def _end_of_turn(self) -> None:
-        self._scheduled = False
-        self.flush()
-        self.turn += 1
+        try:
+            self._write_out()
+            while self._congested:
+                connection = next(iter(self._congested))
+                del self._congested[connection]
+                connection.report_congested()
+                self._write_out()  # what the report has sent goes before the next report
+        finally:
+            self._scheduled = False
+            self.turn += 1
 
     def _write_out(self) -> None:
         while self._runs:

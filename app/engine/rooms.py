@@ -197,10 +197,6 @@ class Rooms(AsyncManager):  # type: ignore[misc]
             room = rooms[name] = Room()
         elif room.pending:
             self._outbox.flush()
-            # A flush reports congestion, whereupon anybody may have left, and the room be gone.
-            if name not in self.rooms.get(namespace, {}):
-                return self._room(namespace, name)
-            room = self.rooms[namespace][name]
         return room
 
     def _drop(self, client: Client, name: Hashable) -> bool:
@@ -209,8 +205,6 @@ class Rooms(AsyncManager):  # type: ignore[misc]
             return False
         if room.pending:
             self._outbox.flush()
-            if client.sid not in room:
-                return False
         del room[client.sid]
         if not room:
             rooms = self.rooms[client.namespace]

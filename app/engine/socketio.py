@@ -49,8 +49,9 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
     `ping_interval` and `ping_timeout` are seconds. `origin_allowed(request, origin)` is asked where there is an Origin
     header; None means same origin. `client_address(request)` tells whose connection it is, for limits and log lines;
     None means the TCP peer, which is a proxy's if there is one. `on_congested(sid)` is called when more than
-    `Limits.high_water` bytes wait for a connection: all that was published before has been handed to it, and the
-    callback may make it leave its rooms. It must not block, and it must be a plain function.
+    `Limits.high_water` bytes wait for a connection. It is called at the end of a turn of the loop, never from within
+    `publish`, `push`, `join`, `leave` or `close`: all that was published before has been handed to the connection, and
+    the callback may make it leave its rooms. It must not block, and it must be a plain function.
     """
 
     manager: Rooms

@@ -69,6 +69,34 @@ async def test_congestion_is_told_when_all_is_handed_over(serve: Serve) -> None:
     assert site.server.stats.congested == 0
 
 
+async def test_congestion_is_told_at_the_end_of_the_turn(serve: Serve) -> None:
+    """Never from within a call to the server, even where that call writes out what has been published."""
+    told: list[str] = []
+    site = await serve(limits=Limits(**SMALL), on_congested=told.append)
+    slow, _ = await reluctant(site), await site.socket()
+    server, (one, other) = site.server, site.sids
+    for number, call in enumerate(
+        (
+            lambda: server.join(one, "room"),
+            lambda: server.leave(other, "all"),
+            lambda: server.join(other, "all"),
+            lambda: server.publish("also", rooms=["all"]),
+            lambda: server.push(one, "also"),
+            lambda: server.waiting(one),
+            lambda: server.close(other, "enough"),
+        )
+    ):
+        server.publish("n", number, KB * 300, rooms=["all"])
+        call()
+        assert not told
+    await asyncio.sleep(0)
+    assert told == [one], "once, and as soon as the turn has ended"
+    server.publish("end", rooms=["all"])
+    read_on(slow)
+    got = await everything(slow)
+    assert [event[1] for event in got if event[0] == "n"] == list(range(7)), "what is congested loses nothing by it"
+
+
 async def everything(socket: Socket) -> list[list[Any]]:
     got = []
     while not got or got[-1][0] != "end":
