@@ -27,6 +27,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect
 
+from tests.e2e import conversations
 from tests.proxy import Proxy
 from tests.support import PATIENCE, ROOT, SECRET, mint
 
@@ -160,10 +161,18 @@ def loop() -> Iterator[Loop]:
     loop.close()
 
 
+@pytest.fixture(scope="session")
+def studio() -> Iterator[str]:
+    """The operator's own place for pictures: the page may load from there by itself."""
+    with conversations.pictures() as address:
+        yield address
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, loop: Loop) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory, loop: Loop, studio: str) -> Iterator[Server]:
     proxy = loop.run(Proxy("127.0.0.1", 1).start())
     environ = {"PING_INTERVAL": "1", "PING_TIMEOUT": "2", "RECONNECT_DELAY_MS": "100", "RECONNECT_DELAY_MAX_MS": "500"}
+    environ["MEDIA_ORIGINS"] = studio
     server = Server(tmp_path_factory.mktemp("server"), loop, proxy, environ=environ)
     server.start()
     yield server
