@@ -21,6 +21,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +188,30 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
     browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
     yield browser
     browser.close()
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def client_package() -> Path:
+    """The client module, built as the package that others install."""
+    subprocess.run(["npm", "run", "--silent", "build:client"], cwd=ROOT / "web", check=True, capture_output=True)
+    return ROOT / "web" / "dist-client"
+
+
+@pytest.fixture(scope="session")
+def elsewhere(client_package: Path) -> Iterator[str]:
+    """The project's own files, served from an origin that is not the server's."""
+    site = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(ROOT)))
+    threading.Thread(target=site.serve_forever).start()
+    try:
+        yield f"http://127.0.0.1:{site.server_port}"
+    finally:
+        site.shutdown()
+        site.server_close()
 
 
 class Desk:
