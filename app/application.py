@@ -32,6 +32,10 @@ from app.storage.mongo import TRANSACTION_LIFETIME_SECONDS, Store, connect
 log = structlog.get_logger(__name__)
 
 SOCKET_PATH: Final = "/socket.io/"
+STOP_SECONDS: Final = 8.0
+"""How long the server may take to stop, but for closing the store and its private database."""
+REQUESTS_SECONDS: Final = 2
+"""How long requests may go on that are under way when all else has stopped."""
 START_SECONDS: Final = 30
 """How long the server waits at start for a database that is not there yet."""
 
@@ -53,13 +57,21 @@ class InboxServer(engine.Server):
 
 
 class Draining:
-    """Whether the server is stopping."""
+    """Whether the server is stopping, and how much of STOP_SECONDS is left."""
 
     def __init__(self) -> None:
-        self.on = False
+        self._until: float | None = None
+
+    def begin(self) -> None:
+        self._until = time.monotonic() + STOP_SECONDS
+
+    def left(self, keep: float) -> float:
+        """Seconds that may be taken now, so that `keep` seconds are left for what follows."""
+        assert self._until is not None
+        return max(0.0, self._until - time.monotonic() - keep)
 
     def __call__(self) -> bool:
-        return self.on
+        return self._until is not None
 
 
 @contextlib.asynccontextmanager
@@ -145,14 +157,18 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
         publisher.start()
         streams.start()
         yield
-        await streams.close()
-        await publisher.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(draining.left(keep=0.5) if draining() else None):
+                await streams.close()
+                await publisher.close()
 
     async def drain(app: web.Application) -> None:
         """Finish what was taken, then let the clients go; they come back by themselves."""
-        draining.on = True
-        await ingest.close()
-        await sio.shutdown()
+        draining.begin()
+        await ingest.close(draining.left(keep=5))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(draining.left(keep=1 + REQUESTS_SECONDS)):
+                await sio.shutdown()
 
     app.cleanup_ctx.append(services)
     sio.attach(app, SOCKET_PATH.strip("/"))
@@ -161,7 +177,7 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
     Webhook(tokens, ingest, metrics, settings.body_timeout).add_routes(app.router)
     Api(tokens, store).add_routes(app.router)
     Health(store, metrics, addresses, draining=draining, metrics_public=settings.metrics_public).add_routes(app.router)
-    Page(page_config(settings), settings.media_origins).add_routes(app.router)
+    Page(page_config(settings)).add_routes(app.router)
     return app
 
 
@@ -172,7 +188,6 @@ def page_config(settings: Settings) -> dict[str, Any]:
         "reconnectDelayMs": settings.reconnect_delay_ms,
         "reconnectDelayMaxMs": settings.reconnect_delay_max_ms,
         "reconnectJitter": settings.reconnect_jitter,
-        "mediaOrigins": settings.media_origins,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import signal
 import socket
@@ -15,20 +16,19 @@ import uvloop
 from aiohttp import web
 
 from app import __version__, logs, settings
-from app.application import auth_secret, create_app
+from app.application import REQUESTS_SECONDS, auth_secret, create_app
 from app.auth import SCOPES, Tokens
 from app.devdb import DevDatabaseError
 from app.errors import Unavailable
 from app.http import listener
 from app.settings import Settings, SettingsError
 from app.simulate import simulate
-from app.storage.mongo import SetupError
+from app.storage.schema import SetupError
 
 log = structlog.get_logger(__name__)
 
 DAY = 86_400
 WELCOME_SESSION = "shop"
-SHUTDOWN_SECONDS = 4
 SWITCH_SECONDS = 0.0005
 SEND_BUFFER_BYTES = 256 * 1024
 """What the kernel takes for a client that does not read."""
@@ -53,6 +53,10 @@ def serve() -> None:
         words = error.detail if isinstance(error, Unavailable) else str(error)
         click.echo(f"roomcast: {words}", err=True)
         sys.exit(1)
+    # At exit the interpreter waits for threads, and a driver's thread may wait for a database that does not answer.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 @main.command()
@@ -121,7 +125,7 @@ async def _serve(effective: Settings) -> None:
     listening = _listen(effective.host, effective.port)
     async with create_app(effective) as app:
         # An aborted poll must show at once, so handlers end with their clients.
-        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_SECONDS)
+        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=REQUESTS_SECONDS)
         await runner.setup()
         try:
             server = await listener.listen(runner, listening, effective.header_timeout)

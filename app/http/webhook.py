@@ -21,7 +21,7 @@ from app.errors import AppError
 from app.http.access import session_of
 from app.metrics import Metrics
 from app.providers import PROVIDERS, Parsed
-from app.services.ingest import BATCH_BYTES, BATCH_COMMANDS, Ingest
+from app.services.ingest import BATCH_ALIASES, BATCH_BYTES, BATCH_COMMANDS, Ingest
 
 MAX_BODY = 1024 * 1024
 MAX_PROVIDER_BODY = 16 * 1024 * 1024
@@ -86,7 +86,7 @@ async def read_json_body(request: web.Request, limit: int, timeout: float) -> by
                 if len(body) > limit:
                     raise too_large
     except (TimeoutError, web.RequestPayloadError) as error:
-        raise AppError("malformed", "The body did not come whole.") from error
+        raise AppError("malformed", "The request body is incomplete.") from error
     return bytes(body)
 
 
@@ -95,19 +95,21 @@ def _parse(name: str, body: bytes, session_id: str, received_at: datetime) -> Pa
 
 
 def _commands(parsed: Parsed, received_at: datetime) -> Iterator[StoreMessages]:
-    """A provider's body in parts that fit a transaction; what it tells of people goes with the first."""
-    aliases = parsed.aliases
+    """A provider's body in parts that fit a transaction; what it tells of people comes before its messages."""
+    for first in range(0, len(parsed.aliases), BATCH_ALIASES):
+        aliases = parsed.aliases[first : first + BATCH_ALIASES]
+        yield StoreMessages(received_at, aliases=aliases, size=128 * len(aliases))
     part: list[IncomingMessage] = []
     size = 0
     for message in parsed.messages:
         weight = _weight(message)
         if part and (len(part) >= BATCH_COMMANDS or size + weight > BATCH_BYTES):
-            yield StoreMessages(received_at, part, aliases, size)
-            part, aliases, size = [], [], 0
+            yield StoreMessages(received_at, part, size=size)
+            part, size = [], 0
         part.append(message)
         size += weight
-    if part or aliases:
-        yield StoreMessages(received_at, part, aliases, size)
+    if part:
+        yield StoreMessages(received_at, part, size=size)
 
 
 def _weight(message: IncomingMessage) -> int:

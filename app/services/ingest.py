@@ -14,7 +14,7 @@ import random
 import time
 import traceback
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -31,8 +31,12 @@ log = structlog.get_logger(__name__)
 
 BATCH_COMMANDS = 500
 BATCH_BYTES = 256 * 1024
+BATCH_ALIASES = 500
 IDLE_WRITERS = 64
 """Writers kept for sessions that are quiet; each holds one of the database's sessions."""
+END_SECONDS = 1.0
+"""How long writers that are given up may take to end."""
+STOPPED = "The server has stopped before this was stored. Repeat it."
 ABANDONED_AFTER_SECONDS = 0.5
 """A conflict that lasts longer is no other writer at work but one that was killed: see Store.end_abandoned."""
 
@@ -87,14 +91,17 @@ class Ingest:
         assert not isinstance(chat, list)
         return chat
 
-    async def close(self) -> None:
-        """Take nothing more; write what was taken."""
+    async def close(self, seconds: float) -> None:
+        """Take nothing more and write what was taken. What is not written within so many seconds is answered 503."""
         self._closed = True
-        tasks = [queue.task for queue in self._queues.values() if queue.task]
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for queue in self._queues.values():
-            if queue.writer:
-                await queue.writer.end()
+        tasks = {queue.task for queue in self._queues.values() if queue.task}
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=seconds)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+        await _end(self._queues.values())
         self._queues.clear()
 
     async def _submit(self, session_id: str, commands: Sequence[Command]) -> list[Result]:
@@ -132,41 +139,59 @@ class Ingest:
                     await self._write(session_id, queue, _take_batch(queue.waiting))
         finally:
             queue.task = None
-        # To the end of the line: what has been quiet for longest is given up first.
-        self._queues[session_id] = self._queues.pop(session_id)
-        await self._give_up_idle()
+            if queue.waiting:  # cancelled
+                rest = [*queue.waiting]
+                queue.waiting.clear()
+                self._finish(rest, Unavailable(STOPPED))
+        await self._give_up_idle(session_id)
 
-    async def _give_up_idle(self) -> None:
-        excess = len(self._queues) - IDLE_WRITERS
-        for session_id in list(self._queues)[: max(0, excess)]:
-            queue = self._queues[session_id]
-            if queue.task is None and not queue.waiting:
-                del self._queues[session_id]
-                if queue.writer:
-                    await queue.writer.end()
+    async def _give_up_idle(self, session_id: str) -> None:
+        """Give up the writers of the sessions that have been quiet for longest. `session_id` was at work until now."""
+        # No await from here to the end of the loop: a queue that is taken out is one that nobody can submit to.
+        self._queues[session_id] = self._queues.pop(session_id)
+        idle = [name for name, queue in self._queues.items() if queue.task is None]
+        given_up = [self._queues.pop(name) for name in idle[: max(0, len(self._queues) - IDLE_WRITERS)]]
+        await _end(given_up)
 
     async def _write(self, session_id: str, queue: _Queue, batch: list[_Waiting]) -> None:
         try:
             outcome = await self._attempt_until(session_id, queue, batch)
         except AppError as error:
-            _fail(batch, error)
+            self._finish(batch, error)
+        except asyncio.CancelledError:
+            self._finish(batch, Unavailable(STOPPED))
+            raise
         except Exception as error:
             if len(batch) == 1:
                 # Not the error's words: they may hold the document, and so what people wrote.
                 places = traceback.format_tb(error.__traceback__)
                 log.error("write_failed", session_id=session_id, error=type(error).__name__, traceback=places)
-                _fail(batch, error)
-            else:
-                for one in batch:
-                    await self._write(session_id, queue, [one])
-                return  # each was counted on its own
+                self._finish(batch, error)
+                return
+            rest = deque(batch)
+            try:
+                while rest:
+                    await self._write(session_id, queue, [rest.popleft()])
+            finally:
+                if rest:
+                    self._finish(rest, Unavailable(STOPPED))
         else:
             pushed = time.monotonic()
-            for one, result in zip(batch, outcome.results, strict=True):
+            for one in batch:
                 self._metrics.receipt_to_push.observe(pushed - one.since)
+            self._metrics.stored(outcome)
+            self._finish(batch, outcome.results)
+
+    def _finish(self, batch: Collection[_Waiting], results: Sequence[Result] | Exception) -> None:
+        """Answer the commands, each with its result or all with the error. They wait no longer."""
+        if isinstance(results, Exception):
+            for one in batch:
+                if not one.result.done():
+                    one.result.set_exception(results)
+        else:
+            for one, result in zip(batch, results, strict=True):
                 if not one.result.done():
                     one.result.set_result(result)
-            self._metrics.stored(outcome)
         self._count(-len(batch), -sum(one.command.size for one in batch))
 
     async def _attempt_until(self, session_id: str, queue: _Queue, batch: list[_Waiting]) -> Outcome:
@@ -179,7 +204,7 @@ class Ingest:
             if now >= deadline:
                 break
             if queue.writer is None:
-                queue.writer = await self._store.writer(session_id)
+                queue.writer = self._store.writer(session_id)
             try:
                 with self._publisher.committing(session_id):
                     with self._metrics.commit_seconds.time():
@@ -212,7 +237,9 @@ def _take_batch(waiting: deque[_Waiting]) -> list[_Waiting]:
     return batch
 
 
-def _fail(batch: list[_Waiting], error: Exception) -> None:
-    for one in batch:
-        if not one.result.done():
-            one.result.set_exception(error)
+async def _end(queues: Iterable[_Queue]) -> None:
+    """End the writers, all at the same time."""
+    writers = [queue.writer for queue in queues if queue.writer]
+    if writers:
+        # The database forgets what could not be ended.
+        await asyncio.wait([asyncio.create_task(writer.end()) for writer in writers], timeout=END_SECONDS)

@@ -1,8 +1,8 @@
-"""The store: MongoDB through motor, which is imported here and nowhere else.
+"""The store: MongoDB, read through motor, which is imported here and nowhere else.
 
 What is read here was acknowledged by a majority. What changes a session is written by a `Writer`
-(`app.storage.writer`). Every call ends within the store's time-out, and raises Unavailable when the database cannot
-serve it now.
+(`app.storage.writer`), in a thread, through a client of its own. Every call ends within the store's time-out, and
+raises Unavailable when the database cannot serve it now.
 """
 
 from __future__ import annotations
@@ -10,18 +10,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import secrets
 from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 import pymongo
 from bson.codec_options import CodecOptions
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
-from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo import ASCENDING, DESCENDING, MongoClient
 from pymongo.errors import (
     ConnectionFailure,
-    DuplicateKeyError,
     ExecutionTimeout,
     InvalidURI,
     OperationFailure,
@@ -34,15 +32,18 @@ from pymongo.read_preferences import ReadPreference
 from app.domain.events import Event
 from app.domain.models import Chat, Message, Position
 from app.errors import Unavailable
+from app.storage import schema
 from app.storage.documents import MAJORITY, Document, load_chat, load_event, load_message
+from app.storage.schema import SetupError
 from app.storage.writer import Writer
 
-SCHEMA_VERSION: Final = 1
 TRANSACTION_LIFETIME_SECONDS: Final = 5
 """An abandoned transaction holds its session for at most this long, where the server is set up as we advise."""
 
 PARALLEL_WRITES: Final = 8
 """Transactions under way at once, each of another session."""
+
+CLOSE_SECONDS: Final = 0.5
 
 _ABANDONED_MICROSECONDS = 1_000_000
 _APP_NAME = "roomcast"
@@ -52,103 +53,41 @@ _STREAM_SECONDS = 2.5
 
 
 Result = TypeVar("Result")
-
-
-class SetupError(Exception):
-    """The database cannot be used as it is set up. The message says what to do."""
+Parameters = ParamSpec("Parameters")
 
 
 class Store:
     """Reads, and the writers. Made by `connect`."""
 
-    def __init__(self, client: AsyncIOMotorClient[Document], database: str, timeout: float) -> None:
-        self._client, self._timeout = client, timeout
+    def __init__(
+        self,
+        client: AsyncIOMotorClient[Document],
+        threaded: MongoClient[Document],
+        database: str,
+        timeout: float,
+    ) -> None:
+        """`client` is for reads; `threaded`, a client of its own, for what runs in a thread: writers and the schema."""
+        self._client, self._threaded, self._timeout = client, threaded, timeout
         options: CodecOptions[Document] = CodecOptions(tz_aware=True)
-        self._db = client.get_database(
-            database,
-            codec_options=options,
-            read_concern=ReadConcern("majority"),
-            write_concern=MAJORITY,
-            read_preference=ReadPreference.PRIMARY,
-        )
-        self.meta: AsyncIOMotorCollection[Document] = self._db["meta"]
-        self.sessions: AsyncIOMotorCollection[Document] = self._db["sessions"]
-        self.events: AsyncIOMotorCollection[Document] = self._db["events"]
-        self.messages: AsyncIOMotorCollection[Document] = self._db["messages"]
-        self.chats: AsyncIOMotorCollection[Document] = self._db["chats"]
-        self.aliases: AsyncIOMotorCollection[Document] = self._db["aliases"]
+        guarantees: dict[str, Any] = {
+            "codec_options": options,
+            "read_concern": ReadConcern("majority"),
+            "write_concern": MAJORITY,
+            "read_preference": ReadPreference.PRIMARY,
+        }
+        self._database = threaded.get_database(database, **guarantees)
+        db = client.get_database(database, **guarantees)
+        self.sessions: AsyncIOMotorCollection[Document] = db["sessions"]
+        self.events: AsyncIOMotorCollection[Document] = db["events"]
+        self.messages: AsyncIOMotorCollection[Document] = db["messages"]
+        self.chats: AsyncIOMotorCollection[Document] = db["chats"]
+        self.aliases: AsyncIOMotorCollection[Document] = db["aliases"]
         self._threads = ThreadPoolExecutor(PARALLEL_WRITES, thread_name_prefix="writer")
         self.epoch = ""
 
     async def prepare(self, retention_days: int) -> None:
-        """Make collections, indexes and the epoch where they are missing. To repeat it is harmless."""
-        async with self.bounded():
-            hello = await self._client.admin.command("hello")
-            if "setName" not in hello:
-                raise SetupError(
-                    "MONGODB_URI names a server that is no replica set, and transactions need one. "
-                    "Start mongod with --replSet rs0 and run rs.initiate() once; one member is enough."
-                )
-            for collection in (self.meta, self.sessions, self.events, self.messages, self.chats, self.aliases):
-                await self._make_collection(collection.name)
-            await self.events.create_indexes(
-                [
-                    IndexModel([("sessionId", ASCENDING), ("seq", ASCENDING)], unique=True),
-                    IndexModel([("sessionId", ASCENDING), ("chatId", ASCENDING), ("seq", ASCENDING)]),
-                ]
-            )
-            await self._set_retention(retention_days)
-            await self.messages.create_indexes(
-                [
-                    IndexModel(
-                        [("sessionId", ASCENDING), ("chatId", ASCENDING), ("messageId", ASCENDING)], unique=True
-                    ),
-                    IndexModel([("sessionId", ASCENDING), ("chatId", ASCENDING), ("seq", ASCENDING)], unique=True),
-                ]
-            )
-            await self.chats.create_indexes(
-                [
-                    IndexModel([("sessionId", ASCENDING), ("chatId", ASCENDING)], unique=True),
-                    IndexModel([("sessionId", ASCENDING), ("lastSeq", DESCENDING)]),
-                ]
-            )
-            await self.aliases.create_indexes(
-                [
-                    IndexModel([("sessionId", ASCENDING), ("lid", ASCENDING)], unique=True),
-                    IndexModel([("sessionId", ASCENDING), ("address", ASCENDING)]),
-                ]
-            )
-            version = await self._put_once("schema", SCHEMA_VERSION)
-            if version != SCHEMA_VERSION:
-                raise SetupError(f"The database has schema {version}, this version of Roomcast needs {SCHEMA_VERSION}.")
-            self.epoch = await self._put_once("epoch", secrets.token_urlsafe(9))
-
-    async def _make_collection(self, name: str) -> None:
-        try:
-            await self._db.create_collection(name, check_exists=False)
-        except OperationFailure as error:
-            if error.code != 48:  # NamespaceExists: it is there, perhaps since another server was first
-                raise
-
-    async def _put_once(self, name: str, value: Any) -> Any:
-        try:
-            await self.meta.update_one({"_id": name}, {"$setOnInsert": {"value": value}}, upsert=True)
-        except DuplicateKeyError:
-            pass  # another server was first
-        document = await self.meta.find_one({"_id": name})
-        assert document is not None
-        return document["value"]
-
-    async def _set_retention(self, days: int) -> None:
-        seconds = days * 86_400
-        try:
-            await self.events.create_index([("at", ASCENDING)], expireAfterSeconds=seconds)
-        except OperationFailure as error:
-            if error.code != 85:  # IndexOptionsConflict: it is there with another time
-                raise
-            await self._db.command(
-                "collMod", self.events.name, index={"keyPattern": {"at": 1}, "expireAfterSeconds": seconds}
-            )
+        """Make collections, indexes and the epoch where they are missing. Raises SetupError, Unavailable."""
+        self.epoch = await self._run(math.inf, schema.prepare, self._database, retention_days)
 
     async def transaction_lifetime(self) -> int | None:
         """The server's transactionLifetimeLimitSeconds, or None where we may not ask."""
@@ -167,8 +106,11 @@ class Store:
             await self._client.admin.command("ping", read_preference=ReadPreference.PRIMARY)
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False)
-        self._client.close()
+        """Let the database go; it is told so, and has CLOSE_SECONDS to take notice."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        with pymongo.timeout(CLOSE_SECONDS):
+            self._threaded.close()
+            self._client.close()
 
     # reading
 
@@ -259,18 +201,22 @@ class Store:
 
     # writing
 
-    async def writer(self, session_id: str) -> Writer:
-        async with self.bounded():
-            session = await self._client.start_session()
-        return Writer(self._run, self._db.delegate, session_id, session.delegate)
+    def writer(self, session_id: str) -> Writer:
+        return Writer(self._run, self._database, session_id, self._threaded.start_session())
 
-    async def _run(self, function: Callable[..., Result], *args: Any, seconds: float = math.inf) -> Result:
-        """Call a function that asks the database, in a thread, for so many seconds at most."""
+    async def _run(
+        self,
+        seconds: float,
+        function: Callable[Parameters, Result],
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
+    ) -> Result:
+        """Call a function that asks the database, in a thread; for so many seconds at most, or the store's time-out."""
         limit = min(self._timeout, seconds)
 
         def call() -> Result:
             with pymongo.timeout(limit):
-                return function(*args)
+                return function(*args, **kwargs)
 
         async with self.bounded(limit):
             return await asyncio.get_running_loop().run_in_executor(self._threads, call)
@@ -337,17 +283,16 @@ _PASSING: Final = frozenset(
 
 
 def connect(uri: str, database: str, timeout: float) -> Store:
-    """A store on `uri`; nothing is asked of the database yet. Raises SetupError for a URI that cannot be."""
+    """A store on `uri`; nothing is asked of the database yet. Raises SetupError for a URI that cannot be used."""
+    options: dict[str, Any] = {
+        "appname": _APP_NAME,
+        "serverSelectionTimeoutMS": int(timeout * 1000),
+        "connectTimeoutMS": 3000,
+        "socketTimeoutMS": int(timeout * 2000),
+        "maxPoolSize": 32,
+        "tz_aware": True,
+    }
     try:
-        client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
-            uri,
-            appname=_APP_NAME,
-            serverSelectionTimeoutMS=int(timeout * 1000),
-            connectTimeoutMS=3000,
-            socketTimeoutMS=int(timeout * 2000),
-            maxPoolSize=32,
-            tz_aware=True,
-        )
+        return Store(AsyncIOMotorClient(uri, **options), MongoClient(uri, **options), database, timeout)
     except (InvalidURI, ValueError, TypeError, PyMongoError) as error:
         raise SetupError(f"MONGODB_URI cannot be used: {error}") from error
-    return Store(client, database, timeout)

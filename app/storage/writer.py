@@ -4,9 +4,10 @@ The transaction takes the next numbers by one `$inc` on the session's document a
 commit; whoever else writes to the session aborts and tries again. So numbers become visible in order and without a
 hole. Commits are acknowledged by a majority and in the journal.
 
-Where a session stands, and the chats it wrote last, a writer remembers instead of reading them, and it takes every
-message to be new. That nobody else has written meanwhile is a condition of the `$inc`, and that a message is new one of
-the unique index: where one does not hold, nothing is written, and it is done again with all that is to be read.
+A writer remembers where a session stands and the chats that it wrote last instead of reading them, and presumes that
+every message is new. Every change of a session moves the `version` in its document, those without an event too. That
+nobody has moved it meanwhile is a condition of the `$inc`, and the unique index tells that a message is not new. In
+both cases nothing is written, and the transaction is run again with everything read.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, ParamSpec, Protocol, TypeVar
 
-from pymongo import InsertOne, ReplaceOne
+from pymongo import ASCENDING, InsertOne, ReplaceOne, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 from pymongo.errors import AutoReconnect, BulkWriteError, DuplicateKeyError, PyMongoError
@@ -29,8 +30,20 @@ from app.domain.models import Alias, Chat, Command, Key, Message, StoreMessages
 from app.errors import Unavailable
 from app.storage.documents import MAJORITY, Document, dump_chat, dump_event, dump_message, load_chat, load_message
 
-Run = Callable[..., Awaitable[Any]]
-"""Calls a function in one of the store's threads, within its time-out, with its errors."""
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+class Run(Protocol):
+    """Calls a function in one of the store's threads, for so many seconds at most, with the store's errors."""
+
+    def __call__(
+        self,
+        seconds: float,
+        function: Callable[Parameters, Result],
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
+    ) -> Awaitable[Result]: ...
 
 
 _ALL = 10_000
@@ -45,9 +58,11 @@ class Conflict(Exception):
 
 
 class _Memory(NamedTuple):
-    """The session as the last commit left it."""
+    """The session as the last commit left it. `version` None: nothing has moved it yet."""
 
     seq: int
+    version: int | None
+    exists: bool
     has_aliases: bool
     chats: dict[str, Chat]
 
@@ -56,8 +71,7 @@ class Writer:
     """Writes one session. It keeps one ClientSession, so that its next transaction ends one that it left behind.
 
     A transaction is half a dozen calls to the database, one after the other. They are made in one go in one of the
-    store's threads, through the driver below motor: motor would hand each of them to a thread and back, which costs
-    more than the calls themselves.
+    store's threads: motor would hand each of them to a thread and back, which costs more than the calls themselves.
     """
 
     def __init__(self, run: Run, database: Database[Document], session_id: str, client_session: ClientSession) -> None:
@@ -71,12 +85,11 @@ class Writer:
         It is given up after so many seconds, or at the store's time-out if that is sooner. Raises Conflict (nothing
         was written; try again), Unavailable (it may or may not have been written).
         """
-        outcome: Outcome = await self._run(self._attempt, commands, seconds=seconds)
-        return outcome
+        return await self._run(seconds, self._attempt, commands)
 
     async def end(self) -> None:
         with contextlib.suppress(Unavailable, PyMongoError):
-            await self._run(self._client_session.end_session)
+            await self._run(math.inf, self._client_session.end_session)
 
     def _attempt(self, commands: Sequence[Command]) -> Outcome:
         memory, self._memory = self._memory, None  # after whatever goes wrong, the next attempt reads
@@ -92,14 +105,17 @@ class Writer:
                 session = memory or self._read_session()
                 known = self._known(session, commands, presume_new=memory is not None)
                 outcome = ledger.apply(self._session_id, known, commands, now())
+                version, exists = session.version, session.exists
                 if outcome.events or outcome.new_aliases:
-                    self._write(known.seq, outcome)
-                elif memory and self._read_session().seq != memory.seq:
+                    self._write(session, outcome)
+                    version, exists = (version or 0) + 1, True
+                elif memory and self._read_session().version != version:
                     raise Conflict  # that there is nothing to write was said of an old state
                 committing = True
             older = {chat_id: chat for chat_id, chat in session.chats.items() if chat_id not in outcome.chats}
             chats = dict(list((older | outcome.chats).items())[-REMEMBERED_CHATS:])
-            self._memory = _Memory(outcome.seq, session.has_aliases or bool(outcome.new_aliases), chats)
+            has_aliases = session.has_aliases or bool(outcome.new_aliases)
+            self._memory = _Memory(outcome.seq, version, exists, has_aliases, chats)
             return outcome
         except PyMongoError as error:
             if error.has_error_label("UnknownTransactionCommitResult"):
@@ -110,7 +126,9 @@ class Writer:
 
     def _read_session(self) -> _Memory:
         document = self._database["sessions"].find_one({"_id": self._session_id}, session=self._client_session)
-        return _Memory(document["seq"], document.get("hasAliases", False), {}) if document else _Memory(0, False, {})
+        if document is None:
+            return _Memory(0, None, exists=False, has_aliases=False, chats={})
+        return _Memory(document["seq"], document.get("version"), True, document.get("hasAliases", False), {})
 
     def _known(self, session: _Memory, commands: Sequence[Command], *, presume_new: bool) -> Known:
         """What is stored of all that the commands touch; without the messages, where each has but one name and so
@@ -159,15 +177,18 @@ class Writer:
             return []
         here = {"sessionId": self._session_id}
         wanted = list(names)
-        found = self._find_aliases({**here, "$or": [{"lid": {"$in": wanted}}, {"address": {"$in": wanted}}]})
+        found = self._find_aliases({**here, "lid": {"$in": wanted}}, "lid")
+        found += self._find_aliases({**here, "address": {"$in": wanted}}, "address")
         # A person whose address was not named may have other hidden addresses, under which something was stored.
         others = {alias.address for alias in found} - names
         if others:
-            found += self._find_aliases({**here, "address": {"$in": list(others)}})
+            found += self._find_aliases({**here, "address": {"$in": list(others)}}, "address")
         return found
 
-    def _find_aliases(self, query: Document) -> list[Alias]:
-        cursor = self._database["aliases"].find(query, session=self._client_session, batch_size=_ALL)
+    def _find_aliases(self, query: Document, by: str) -> list[Alias]:
+        # The hint: the planner may choose the wrong index for some hundred values.
+        hint = [("sessionId", ASCENDING), (by, ASCENDING)]
+        cursor = self._database["aliases"].find(query, session=self._client_session, batch_size=_ALL, hint=hint)
         return [Alias(document["lid"], document["address"]) for document in cursor]
 
     def _chats(self, chat_ids: Collection[str]) -> dict[str, Chat]:
@@ -191,22 +212,26 @@ class Writer:
         cursor = self._database["messages"].find(query, {"seq": 1}, session=self._client_session, batch_size=_ALL)
         return [document["seq"] for document in cursor]
 
-    def _write(self, seq: int, outcome: Outcome) -> None:
-        """Raises Conflict where the session does not stand at `seq`."""
+    def _write(self, session: _Memory, outcome: Outcome) -> None:
+        """Raises Conflict where the session is no more as it was read."""
         database, in_session, session_id = self._database, self._client_session, self._session_id
-        change: Document = {"$inc": {"seq": len(outcome.events)}}
+        if session.exists:
+            change: Document = {"$inc": {"seq": len(outcome.events), "version": 1}}
+            if outcome.new_aliases:
+                change["$set"] = {"hasAliases": True}
+            as_read = {"_id": session_id, "seq": session.seq, "version": session.version}
+            if database["sessions"].update_one(as_read, change, session=in_session).matched_count == 0:
+                raise Conflict
+        else:
+            new = {"_id": session_id, "seq": len(outcome.events), "version": 1, "hasAliases": bool(outcome.new_aliases)}
+            database["sessions"].insert_one(new, session=in_session)  # a duplicate key is a conflict
         if outcome.new_aliases:
-            change["$set"] = {"hasAliases": True}
-        found = database["sessions"].update_one(
-            {"_id": session_id, "seq": seq}, change, upsert=seq == 0, session=in_session
-        )
-        if found.matched_count == 0 and found.upserted_id is None:
-            raise Conflict
-        for alias in outcome.new_aliases:
-            database["aliases"].update_one(
-                {"sessionId": session_id, "lid": alias.lid},
-                {"$set": {"address": alias.address}},
-                upsert=True,
+            told = {alias.lid: alias.address for alias in outcome.new_aliases}
+            database["aliases"].bulk_write(
+                [
+                    UpdateOne({"sessionId": session_id, "lid": lid}, {"$set": {"address": address}}, upsert=True)
+                    for lid, address in told.items()
+                ],
                 session=in_session,
             )
         if not outcome.events:

@@ -437,7 +437,7 @@ async def test_deadline(settings: Settings, store: Store, run_app: RunApp) -> No
 async def test_stopping(app: web.Application, site: Site) -> None:
     """A server that is stopping takes nothing more and says when to come again."""
     await site.post("shop", message())
-    await app[INGEST].close()
+    await app[INGEST].close(10)
     check_problem(await site.post("shop", message()), 503, "unavailable")
     assert await site.seq("shop") == 1
 

@@ -76,8 +76,8 @@ async def test_a_batch_is_its_commands_one_by_one(store: Store) -> None:
     for number in range(12):
         commands = [command() for _ in range(14)]
         together, apart = f"together-{number}", f"apart-{number}"
-        in_batches, one_by_one = await store.writer(together), await store.writer(apart)
-        of_another_process = await store.writer(together)
+        in_batches, one_by_one = store.writer(together), store.writer(apart)
+        of_another_process = store.writer(together)
         answers: list[Any] = []
         rest = commands
         while rest:
@@ -93,7 +93,7 @@ async def test_a_batch_is_its_commands_one_by_one(store: Store) -> None:
 
 
 async def writer_with(store: Store, *commands: Command) -> Writer:
-    writer = await store.writer("shop")
+    writer = store.writer("shop")
     for command in commands:
         await writer.apply([command])
     return writer
@@ -144,9 +144,43 @@ async def test_nothing_is_made_of_a_state_that_another_has_changed(
     await other.end()
 
 
+async def test_an_alias_that_another_learned_is_known_at_once(store: Store) -> None:
+    """A writer that has known no alias so far finds one that another learned without storing a message."""
+    writer = await writer_with(store, store_messages(incoming("m1", "1@lid")))
+    other = await writer_with(store, store_messages(aliases=[Alias("1@lid", "5511999998888@s.whatsapp.net")]))
+    outcome = await writer.apply([store_messages(incoming("m2", "1@lid"))])
+    assert [event.chat_id for event in outcome.events] == ["5511999998888@s.whatsapp.net"]
+    await writer.end()
+    await other.end()
+
+
+async def test_a_new_session_of_two_writers(store: Store) -> None:
+    """Two writers of a session of which nothing is stored: the second finds what the first has made, with or without
+    an event."""
+    for number, first in enumerate(
+        (store_messages(incoming("m1", "a")), store_messages(aliases=[Alias("1@lid", "a")]))
+    ):
+        one, two = store.writer(f"new-{number}"), store.writer(f"new-{number}")
+        assert (await two.apply([MarkRead("a", 1)])).results == [None]
+        await one.apply([first])
+        (result,) = (await two.apply([store_messages(incoming("m2", "a"))])).results
+        assert result == [MessageResult("m2", await store.seq(f"new-{number}"), duplicate=False)]
+        await one.end()
+        await two.end()
+
+
+async def test_a_session_of_before_versions(store: Store) -> None:
+    """A session that an earlier version stored, without a `version`, goes on."""
+    writer = await writer_with(store, store_messages(incoming("m1", "a")))
+    await store.sessions.update_one({"_id": "shop"}, {"$unset": {"version": 1}})
+    for number in (2, 3):
+        assert (await writer.apply([store_messages(incoming(f"m{number}", "a"))])).seq == number
+    await writer.end()
+
+
 async def test_more_chats_than_a_writer_remembers(store: Store) -> None:
     """A chat that a writer has forgotten goes on where it was."""
-    writer = await store.writer("shop")
+    writer = store.writer("shop")
     chats = [f"c{n}" for n in range(REMEMBERED_CHATS + 5)]
     for n in range(2):
         for start in range(0, len(chats), 20):
