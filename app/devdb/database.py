@@ -2,8 +2,9 @@
 
 The policy:
 
-- It is ours alone: on loopback, its data under DATA_DIR where only the owner may look, a replica set of one
-  (transactions and change streams need a set). Its port is remembered, so that a restart finds its old address
+- It is ours alone: on loopback, with a password, its data under DATA_DIR where only the owner may look, a replica set
+  of one (transactions and change streams need a set). The password is made once and kept in DATA_DIR; data of before
+  there was one gets it at the next start. Its port is remembered, so that a restart finds its old address
   in the set's configuration; where somebody has taken the port meanwhile, the set is moved to another.
 - One server per data directory. A lock that the kernel gives up with the process says who has it, so a killed server
   never shuts out the next one.
@@ -28,7 +29,8 @@ from pathlib import Path
 from typing import Final
 
 from app.devdb.locks import try_lock
-from app.devdb.mongod import HOST, POLL_SECONDS, SET_NAME, DevDatabaseError, Mongod
+from app.devdb.mongod import POLL_SECONDS, DevDatabaseError, Mongod
+from app.devdb.secret import for_owner
 
 LOCK_SECONDS: Final = 0.2
 
@@ -72,8 +74,7 @@ async def run(data_dir: Path, binary: str | None, *, start_timeout: float = 30) 
         try:
             await mongod.start()
             watcher = asyncio.create_task(mongod.keep_running(), name="mongod watcher")
-            # Not directConnection: when mongod is started again, drivers shall wait for the primary.
-            yield f"mongodb://{HOST}:{mongod.port}/?replicaSet={SET_NAME}"
+            yield mongod.uri
         finally:
             try:
                 if watcher is not None:
@@ -81,6 +82,14 @@ async def run(data_dir: Path, binary: str | None, *, start_timeout: float = 30) 
                     await asyncio.wait([watcher])
             finally:
                 await mongod.stop()
+
+
+def _for_owner_alone(data_dir: Path) -> None:
+    """Nothing in it can be read by others, not what an earlier version left there either."""
+    data_dir.chmod(0o700)
+    for file in (*data_dir.glob("mongod.*"), data_dir / "lock", data_dir / "auth_secret"):
+        if file.is_file():
+            file.chmod(0o600)
 
 
 @contextmanager
@@ -92,7 +101,8 @@ def _locked(data_dir: Path) -> Iterator[Path]:
     data_dir = data_dir.absolute()
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = open(data_dir / "lock", "a+", encoding="ascii", errors="replace")  # noqa: SIM115
+        _for_owner_alone(data_dir)
+        lock = open(data_dir / "lock", "a+", encoding="ascii", errors="replace", opener=for_owner)  # noqa: SIM115
     except OSError as error:
         raise DevDatabaseError(
             f"DATA_DIR cannot be used ({error}): set it to a directory that can be written"

@@ -10,24 +10,23 @@ import asyncio
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import structlog
-from pymongo import AsyncMongoClient
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import PyMongoError
 
 from app.devdb.locks import try_lock
+from app.devdb.ports import HOST, free_port, is_free, remembered
+from app.devdb.replica_set import SET_NAME, Client, ReplicaSet
+from app.devdb.secret import for_owner, kept_secret
 
-SET_NAME: Final = "rs0"
-HOST: Final = "127.0.0.1"
-STOP_SECONDS: Final = 5.0
+STOP_SECONDS: Final = 1.5
 """How long mongod may take to stop before it is killed."""
 LEFT_OVER_SECONDS: Final = 5.0
 """How long the mongod of a server that was killed may take to be gone."""
@@ -39,7 +38,6 @@ PORT_LOOKS: Final = 30
 LONGEST_PAUSE: Final = 5.0
 
 _ADDRESS_IN_USE: Final = 48  # mongod's own exit status
-_NOT_YET_INITIALIZED: Final = 94
 
 # Runs between fork and mongod, in a process of its own: code of ours in a forked child (`preexec_fn`) may deadlock
 # when other threads were running, and uvloop starts processes in its own way. If the server died before prctl took
@@ -69,11 +67,12 @@ class Mongod:
     """One mongod process after another on the same data and, once it is known, the same port."""
 
     def __init__(self, binary: Path, data_dir: Path, start_timeout: float) -> None:
-        self.port = 0
         self._binary = binary
         self._data = data_dir / "mongodb"
         self._log = data_dir / "mongod.log"
         self._port_file = data_dir / "mongod.port"
+        self._key_file = data_dir / "mongod.key"
+        self._set = ReplicaSet(0, "")
         self._start_timeout = start_timeout
         self._process: asyncio.subprocess.Process | None = None
         self._log_start = 0
@@ -83,21 +82,22 @@ class Mongod:
         try:
             self._data.mkdir(mode=0o700, exist_ok=True)
             self._data.chmod(0o700)
+            self._set = ReplicaSet(0, kept_secret(self._key_file))
             if self._log.exists() and self._log.stat().st_size > LOG_LIMIT:
                 self._log.replace(self._log.with_name("mongod.log.1"))
         except OSError as error:
             raise DevDatabaseError(f"DATA_DIR cannot be used ({error}): make it the server's own") from error
         await self._left_over_gone()
-        remembered = port = _remembered(self._port_file)
+        old = port = remembered(self._port_file)
         # A process that is being killed gives up its lock a moment before its port.
         for _ in range(PORT_LOOKS):
-            if not remembered or _is_free(remembered):
+            if not old or is_free(old):
                 break
             await asyncio.sleep(POLL_SECONDS)
         for attempts_left in (2, 1, 0):
-            self.port = port if port and _is_free(port) else _free_port()
+            self._set.port = port if port and is_free(port) else free_port()
             try:
-                if self.port != remembered:
+                if self._set.port != old:
                     await self._move()
                 await self._launch()
             except _PortTakenError:  # between our look and mongod's
@@ -106,6 +106,10 @@ class Mongod:
                 port = 0
             else:
                 break
+
+    @property
+    def uri(self) -> str:
+        return self._set.uri
 
     async def keep_running(self) -> None:
         """Starts mongod again, on the same port, whenever it ends; until cancelled."""
@@ -116,7 +120,7 @@ class Mongod:
             code = await self._process.wait()
             if time.monotonic() - began > 60:
                 pause = 0.0
-            log.error("mongod ended by itself and is started again", status=code, last_words=self._last_words())
+            log.error("mongod_ended", status=code, last_words=self._last_words())
             while True:
                 await asyncio.sleep(pause)
                 pause = min(max(0.1, pause * 2), LONGEST_PAUSE)
@@ -124,9 +128,9 @@ class Mongod:
                 try:
                     await self._launch()
                 except DevDatabaseError as error:
-                    log.error("mongod could not be started again", reason=str(error), again_in=pause)
+                    log.error("mongod_not_started", reason=str(error), again_in=pause)
                 else:
-                    log.info("mongod is up again", port=self.port, seconds=round(time.monotonic() - began, 3))
+                    log.info("mongod_is_up_again", port=self._set.port, seconds=round(time.monotonic() - began, 3))
                     break
 
     async def stop(self) -> None:
@@ -138,7 +142,7 @@ class Mongod:
                 process.terminate()
             await asyncio.wait_for(process.wait(), STOP_SECONDS)
         except TimeoutError:
-            log.warning("mongod did not stop and is killed", seconds=STOP_SECONDS)
+            log.warning("mongod_killed", seconds=STOP_SECONDS)
             await self._kill()
         except BaseException:  # cancelled once more: there is no time
             await self._kill()
@@ -152,19 +156,19 @@ class Mongod:
         run without a set for a moment.
         """
         if (self._data / "WiredTiger").exists():
-            async with self._starting(as_set=False), self._client() as client:
+            async with self._starting(as_set=False), self._set.client() as client:
                 await self._until(lambda: self._is_ours(client))
-                change = {"$set": {"members": self._members()}, "$inc": {"version": 1}}
-                await client["local"]["system.replset"].update_one({}, change)
+                await self._set.move(client)
             await self.stop()
-        # Only a hint: where a crash left an older one, `_is_primary` puts it right.
-        self._port_file.write_text(f"{self.port}\n", encoding="ascii")
+        # Only a hint: where a crash left an older one, `ReplicaSet.is_primary` puts it right.
+        with open(self._port_file, "w", encoding="ascii", opener=for_owner) as file:  # noqa: ASYNC230
+            file.write(f"{self._set.port}\n")
 
     async def _launch(self) -> None:
-        """One mongod, up and primary on `self.port`; if that fails there is none."""
-        async with self._starting(as_set=True), self._client() as client:
+        """One mongod, up and primary on `self._set.port`; if that fails there is none."""
+        async with self._starting(as_set=True), self._set.client() as client:
             await self._until(lambda: self._is_ours(client))
-            await self._until(lambda: self._is_primary(client))
+            await self._until(lambda: self._set.is_primary(client))
 
     @asynccontextmanager
     async def _starting(self, *, as_set: bool) -> AsyncIterator[None]:
@@ -204,8 +208,10 @@ class Mongod:
 
     async def _spawn(self, as_set: bool) -> None:
         arguments = [
-            *("--dbpath", str(self._data), "--bind_ip", HOST, "--port", str(self.port), "--nounixsocket"),
+            *("--dbpath", str(self._data), "--bind_ip", HOST, "--port", str(self._set.port), "--nounixsocket"),
             *(("--replSet", SET_NAME, "--oplogSize", "256") if as_set else ()),
+            # Who does not know the key gets in neither as a member nor, before there is a user, from this machine.
+            *("--keyFile", str(self._key_file), "--setParameter", "enableLocalhostAuthBypass=false"),
             *("--wiredTigerCacheSizeGB", "0.5", "--quiet"),
             # 32 MB of journal instead of 300 MB for an empty database.
             *("--wiredTigerEngineConfigString", "log=(prealloc=false,file_max=32MB)"),
@@ -214,7 +220,7 @@ class Mongod:
             *("--setParameter", "transactionLifetimeLimitSeconds=5"),
         ]
         # Its output is its log, so that what the dynamic linker says before main() is in there too.
-        with open(self._log, "ab", opener=_for_owner) as output:  # noqa: ASYNC230
+        with open(self._log, "ab", opener=for_owner) as output:  # noqa: ASYNC230
             self._log_start = output.tell()
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid()), str(self._binary), *arguments),
@@ -226,53 +232,19 @@ class Mongod:
 
     async def _accepts(self) -> bool:
         try:
-            _, writer = await asyncio.open_connection(HOST, self.port)
+            _, writer = await asyncio.open_connection(HOST, self._set.port)
         except OSError:
             return False
         writer.close()
         return True
 
-    def _client(self) -> AsyncMongoClient[dict[str, Any]]:
-        """To be made once the port is open: after a failure the driver pauses for half a second."""
-        return AsyncMongoClient(
-            HOST,
-            self.port,
-            directConnection=True,
-            serverSelectionTimeoutMS=2_000,
-            connectTimeoutMS=2_000,
-            socketTimeoutMS=5_000,
-        )
-
-    def _members(self) -> list[dict[str, Any]]:
-        return [{"_id": 0, "host": f"{HOST}:{self.port}"}]
-
-    async def _is_ours(self, client: AsyncMongoClient[dict[str, Any]]) -> bool:
+    async def _is_ours(self, client: Client) -> bool:
         """Not another's mongod that took the port just before ours could: that one must not be touched."""
         try:
             status = await client.admin.command("serverStatus", repl=0, metrics=0, locks=0, wiredTiger=0)
         except PyMongoError:
             return False
         return self._process is not None and bool(status["pid"] == self._process.pid)
-
-    async def _is_primary(self, client: AsyncMongoClient[dict[str, Any]]) -> bool:
-        alone = self._members()
-        try:
-            hello = await client.admin.command("hello")
-            if hello.get("isWritablePrimary"):
-                return bool(hello.get("me") == alone[0]["host"])
-            try:
-                config = (await client.admin.command("replSetGetConfig"))["config"]
-            except OperationFailure as error:
-                if error.code == _NOT_YET_INITIALIZED:
-                    # Refused, to be asked again, where it has a configuration and is still reading it.
-                    await client.admin.command("replSetInitiate", {"_id": SET_NAME, "members": alone})
-                return False
-            if [member["host"] for member in config["members"]] != [alone[0]["host"]]:
-                moved = {**config, "members": alone, "version": config["version"] + 1}
-                await client.admin.command("replSetReconfig", moved, force=True)
-        except PyMongoError as error:
-            log.debug("mongod is not primary yet", reason=str(error))
-        return False
 
     async def _until(self, condition: Callable[[], Awaitable[bool]]) -> None:
         """Asks again and again; the time-out is `_launch`'s. Raises if mongod has ended."""
@@ -301,7 +273,7 @@ class Mongod:
             try:
                 await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
             except TimeoutError:
-                log.error("mongod was killed and is not gone", pid=self._process.pid)  # the disk keeps it
+                log.error("mongod_is_not_gone", pid=self._process.pid)  # the disk keeps it
 
     def _last_words(self) -> str:
         """What the log says of why it failed: the last error, else the last line."""
@@ -323,31 +295,3 @@ class Mongod:
             if words == "it said nothing" and isinstance(entry, dict):
                 words = str(entry.get("msg"))
         return words
-
-
-def _for_owner(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-def _remembered(file: Path) -> int:
-    try:
-        port = int(file.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return 0
-    return port if 1024 <= port <= 65_535 else 0
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as mongod does: old connections are no bar
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])

@@ -154,7 +154,9 @@ class World:
     def environ_of(self, number: int) -> dict[str, str]:
         uri = self.database.uri
         if number in self.behind:
-            uri = f"mongodb://{HOST}:{self.behind[number].port}/?directConnection=true"
+            user, _, _ = uri.rpartition("@")
+            address = f"{HOST}:{self.behind[number].port}/?directConnection=true"
+            uri = f"{user}@{address}&authSource=admin" if user else f"mongodb://{address}"
         base = {"MONGODB_URI": uri, "MONGODB_DATABASE": self.name, "AUTH_SECRET": SECRET, "LOG_LEVEL": "info"}
         return base | self.environ | self.own_environ.get(number, {})
 
