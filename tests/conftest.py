@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
+import logging
 import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -20,9 +22,30 @@ from app.application import assemble
 from app.http import listener
 from app.settings import Settings
 from app.storage.mongo import Store, connect
-from tests.support import SECRET, TOKENS, Client, Process, Site, serve
+from tests.support import SECRET, TOKENS, WARNINGS, Client, Process, Site, look_for_warnings, serve
 
 _numbers = itertools.count(1)
+
+
+class _Listener(logging.Handler):
+    """Notes what asyncio complains of."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        look_for_warnings(record.getMessage() + (f" ({error!r})" if error else ""))
+
+
+@pytest.fixture(autouse=True)
+def no_warnings_of_asyncio() -> Iterator[None]:
+    """Every test fails in which, here or in a server's process, a task's exception or a coroutine was forgotten."""
+    logger, listener = logging.getLogger("asyncio"), _Listener()
+    logger.addHandler(listener)
+    yield
+    gc.collect(1)  # they show when they are collected; what is older shows in a later test
+    logger.removeHandler(listener)
+    found = [*WARNINGS]
+    WARNINGS.clear()
+    assert found == []
 
 
 @pytest.fixture(scope="session")

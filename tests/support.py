@@ -25,6 +25,17 @@ PATIENCE = 15.0
 """Seconds to wait for what must come. Nothing waits this long unless it fails."""
 
 
+WARNINGS: list[str] = []
+"""What asyncio complained of, here or in a server's log, since the last test. Each test must leave it empty."""
+_COMPLAINTS = ("never retrieved", "was never awaited", "Task was destroyed but it is pending")
+
+
+def look_for_warnings(line: str) -> None:
+    """Note a line of a log that tells of a task or an exception which nobody looked after."""
+    if any(words in line for words in _COMPLAINTS):
+        WARNINGS.append(line)
+
+
 def mint(
     *sessions: str, scopes: tuple[str, ...] = ("read", "write", "ingest"), sub: str = "agent", lifetime: float = 3600
 ) -> str:
@@ -239,6 +250,7 @@ async def start(http: aiohttp.ClientSession, *, port: int = 0, **environ: str) -
     async def read_log(stream: asyncio.StreamReader) -> None:
         async for line in stream:
             log.append(line.decode().rstrip())
+            look_for_warnings(log[-1])
             if not listening.done() and '"event": "listening"' in log[-1]:
                 listening.set_result(json.loads(log[-1])["port"])
         if not listening.done():

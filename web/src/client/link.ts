@@ -1,8 +1,7 @@
 import { Manager, type Socket } from "socket.io-client";
 
-import { RoomcastError, type ErrorCode } from "./errors.js";
-import type { Transport } from "./runtime.js";
-import type { Answer, DurableName, PositionPayload, RequestName, Requests, ServicePayload } from "./types.js";
+import { RoomcastError, type ErrorCode } from "./errors";
+import type { Answer, DurableName, PositionPayload, RequestName, Requests, ServicePayload } from "./types";
 
 const DURABLE: readonly DurableName[] = ["new_message", "message_updated", "chat_updated"];
 
@@ -10,7 +9,7 @@ export interface LinkOptions {
   url: string;
   path: string;
   token: string;
-  transports: Transport[];
+  transports: ("websocket" | "polling")[];
   connectTimeoutMs: number;
   ackTimeoutMs: number;
 }
