@@ -100,6 +100,7 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
             max_waiting_events=settings.max_waiting_events,
             connect_timeout=settings.connect_timeout,
             max_connections=settings.max_connections,
+            max_per_address=settings.max_connections_per_address,
             max_unauthenticated_per_address=settings.max_unauthenticated_per_address,
             max_buffered=settings.max_buffered_bytes,
             stall_timeout=settings.stall_timeout,

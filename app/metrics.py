@@ -30,6 +30,7 @@ class EngineStats(Protocol):
     rate_limited: int
     malformed: int
     handler_errors: int
+    failures: int
 
 
 class _EngineCollector(Collector):
@@ -55,6 +56,7 @@ class _EngineCollector(Collector):
             ("rate_limited", "Events refused because they were too many"),
             ("malformed", "Connections closed because of what they sent"),
             ("handler_errors", "Exceptions in handlers"),
+            ("failures", "Exceptions and stray cancellations in timers and tasks, which went on"),
         ):
             yield CounterMetricFamily(f"roomcast_engine_{name}", words, getattr(stats, name))
         for name, label, words in (

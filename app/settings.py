@@ -76,6 +76,14 @@ SETTINGS: Final = (
         "MAX_CONNECTIONS", "int", 10_000, "Client connections in all; more are answered 503.", least=1, most=1_000_000
     ),
     Setting(
+        "MAX_CONNECTIONS_PER_ADDRESS",
+        "int",
+        1_000,
+        "Client connections of one address (an IPv6 network of 64 bits is one); more are answered 429.",
+        least=1,
+        most=1_000_000,
+    ),
+    Setting(
         "MAX_UNAUTHENTICATED_PER_ADDRESS",
         "int",
         50,
@@ -156,6 +164,7 @@ class Settings:
     ping_timeout: float
     compression: bool
     max_connections: int
+    max_connections_per_address: int
     max_unauthenticated_per_address: int
     max_packet_bytes: int
     max_packet_depth: int

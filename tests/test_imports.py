@@ -76,7 +76,7 @@ def test_the_reader_reads() -> None:
     """The test sees the imports that are known to be there."""
     assert "motor.motor_asyncio" in IMPORTS["app.storage.mongo"]
     assert "app.domain.events" in IMPORTS["app.storage.documents"]
-    assert "app.engine.frames" in IMPORTS["app.engine.server"]
+    assert "app.engine.frames" in IMPORTS["app.engine.websocket"]
     assert "app.schemas" in IMPORTS["app.sockets.namespace"]
 
 
@@ -85,6 +85,17 @@ def test_engine_stands_alone(name: str) -> None:
     """The engine imports nothing of the application."""
     if within(name, "app.engine"):
         assert all(within(one, "app.engine") for one in IMPORTS[name] if within(one, "app"))
+
+
+def test_no_circle_in_the_engine() -> None:
+    """Within the engine imports form layers: no module needs, by whatever way, one that needs it."""
+    left = {name: {one for one in IMPORTS[name] if within(one, "app.engine")} for name in IMPORTS}
+    left = {name: below for name, below in left.items() if within(name, "app.engine")}
+    assert len(left) > 20
+    while left:
+        lowest = {name for name, below in left.items() if not below & left.keys()}
+        assert lowest, f"these import each other in a circle: {sorted(left)}"
+        left = {name: below for name, below in left.items() if name not in lowest}
 
 
 @EVERYTHING

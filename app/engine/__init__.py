@@ -4,10 +4,10 @@ It imports nothing else of the application and could be published by itself. Sta
 """
 
 from .connection import Handshake
+from .engine import Engine
 from .limits import Limits
 from .rooms import EVERYONE
-from .server import EngineServer
-from .socketio import Server
+from .server import Server
 from .stats import Stats
 
-__all__ = ["EVERYONE", "EngineServer", "Handshake", "Limits", "Server", "Stats"]
+__all__ = ["EVERYONE", "Engine", "Handshake", "Limits", "Server", "Stats"]

@@ -5,13 +5,13 @@ monotonic: setting the wall clock changes nothing.
 """
 
 import asyncio
-import logging
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
-log = logging.getLogger(__name__)
+from .stats import Stats
+from .tasks import guarded
 
-T = TypeVar("T", bound=Hashable)
+T = TypeVar("T")
 
 
 class Deadlines(Generic[T]):
@@ -19,12 +19,13 @@ class Deadlines(Generic[T]):
 
     `callback(item, due)` is called for each, at most an eighth of a second early; `due` is its exact deadline in the
     loop's time, so that a chain of waits does not drift when the loop is busy. An item is in it once; adding it again
-    while it is in keeps the old deadline's place and must not be done.
+    while it is in keeps the old deadline's place and must not be done. A callback that raises is counted in
+    `Stats.failures`; the other items are due all the same.
     """
 
-    def __init__(self, delay: float, callback: Callable[[T, float], None]) -> None:
+    def __init__(self, delay: float, callback: Callable[[T, float], None], stats: Stats) -> None:
         self.delay = delay
-        self._callback = callback
+        self._callback, self._stats = callback, stats
         self._step = min(delay / 100, 0.25)  # few wake-ups with many due: each costs more than an item
         self._due: dict[T, float] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -69,10 +70,7 @@ class Deadlines(Generic[T]):
             del self._due[item]
         self._timer = None
         for item, at in due:
-            try:
-                self._callback(item, at)
-            except Exception:
-                log.exception("a deadline's callback failed")  # the others are due all the same
+            guarded(self._stats, self._callback, item, at)
         if self._due and self._timer is None:
             first = next(iter(self._due.values()))
             self._timer = loop.call_at(max(first, now + self._step), self._tick, loop)

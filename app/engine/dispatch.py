@@ -3,17 +3,18 @@
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from socketio.exceptions import ConnectionRefusedError as Refused
 
-from . import frames, packets
+from . import packets, reasons
 from .connection import Connection
+from .connections import Connections
+from .handlers import WrongArguments
+from .limits import Limits
 from .packets import Packet, Partial, ProtocolError
 from .rooms import Client, Membership, Rooms
-
-if TYPE_CHECKING:
-    from .server import EngineServer
+from .stats import Stats
 
 log = logging.getLogger(__name__)
 
@@ -23,23 +24,8 @@ INTERNAL = ("internal", "Something went wrong on the server.")
 RATE_LIMITED = ("rate_limited", "Too many events.")
 
 
-class WrongArguments(Exception):
-    """The handler does not take as many arguments as the client has sent."""
-
-
 def _error(what: tuple[str, str]) -> dict[str, Any]:
     return {"ok": False, "error": {"code": what[0], "message": what[1]}}
-
-
-def takes(handler: Callable[..., Any], args: tuple[Any, ...]) -> bool:
-    """Whether a function can be called with so many arguments."""
-    try:
-        inspect.signature(handler).bind(*args)
-    except TypeError:
-        return False
-    except ValueError:  # a builtin, of which that is not known
-        return True
-    return True
 
 
 class Dispatcher:
@@ -51,89 +37,83 @@ class Dispatcher:
 
     def __init__(
         self,
-        engine: "EngineServer",
+        connections: Connections,
         rooms: Rooms,
+        limits: Limits,
+        stats: Stats,
         *,
         trigger: Callable[..., Awaitable[Any]],
         not_handled: object,
         known: Callable[[str], bool],
         connect_data: Callable[[str, str], dict[str, Any]],
     ) -> None:
-        self._engine, self._rooms = engine, rooms
+        self._connections, self._rooms, self._limits, self._stats = connections, rooms, limits, stats
         self._trigger, self._not_handled = trigger, not_handled
         self._known, self._connect_data = known, connect_data
 
     def message(self, connection: Connection, data: str | bytes) -> None:
         """One Engine.IO message, at once. What is malformed ends the connection here, not in the queue."""
         partial: Partial | None = connection.partial
-        self._engine.stats.bytes_received += len(data)
+        self._stats.bytes_received += len(data)
         if isinstance(data, bytes):
             if partial is None:
                 raise ProtocolError("attachment out of place")
-            packet = partial.add(data, self._engine.limits)
+            packet = partial.add(data, self._limits)
             if packet is None:
                 return
             connection.partial = None
         elif partial is not None:
             raise ProtocolError("attachment missing")
         else:
-            packet = packets.decode(data, self._engine.limits)
+            packet = packets.decode(data, self._limits)
             if packet.kind in (packets.BINARY_EVENT, packets.BINARY_ACK):
                 partial = Partial(packet)
                 if packet.attachments:
                     connection.partial = partial
                     return
                 packet = partial.whole()
-        self._engine.stats.packets_received += 1
+        self._stats.packets_received += 1
         self._receive(connection, packet)
 
     def _receive(self, connection: Connection, packet: Packet) -> None:
         kind = packet.kind
-        client = connection.clients.get(packet.namespace)
+        client: Client | None = connection.clients.get(packet.namespace)
         if kind in (packets.ACK, packets.BINARY_ACK):
             # Not queued: the handler that waits for it may be the one that holds the queue up.
             callback = (
                 client.callbacks.pop(packet.ident, None) if client and client.callbacks and packet.ident else None
             )
             if callback is not None:
-                self._engine.start_task(self._call_back(callback, packet.data))
-            elif not self._may(connection):
+                self._connections.tasks.start(self._call_back(callback, packet.data))
+            elif not connection.allowance.take():
                 self._over_rate(connection, False)
             return
-        limits = self._engine.limits
+        limits = self._limits
         full = (
-            connection.queued >= limits.max_waiting_events
-            or connection.waiting_bytes + packet.size > limits.max_waiting_event_bytes
+            len(connection.inbox) >= limits.max_waiting_events
+            or connection.inbox.bytes + packet.size > limits.max_waiting_event_bytes
         )
-        if not self._may(connection) or full:
+        if not connection.allowance.take() or full:
             event = kind in (packets.EVENT, packets.BINARY_EVENT)
             self._over_rate(connection, full and not event)
             if connection.closed:
                 return
             if event:
-                self._engine.stats.rate_limited += 1
+                self._stats.rate_limited += 1
                 if client is not None:
                     self._answer(client, packet.ident, _error(RATE_LIMITED))
                 return
         if kind == packets.CONNECT:
-            connection.enqueue(packet.size, self._connect, connection, packet.namespace, packet.data)
+            connection.inbox.put(packet.size, self._connect, connection, packet.namespace, packet.data)
         elif kind == packets.DISCONNECT:
-            connection.enqueue(0, self._disconnect, connection, packet.namespace)
+            connection.inbox.put(0, self._disconnect, connection, packet.namespace)
         else:
-            connection.enqueue(packet.size, self._event, connection, packet)
-
-    def _may(self, connection: Connection) -> bool:
-        """Take one packet off the client's allowance."""
-        now = self._engine.now()
-        limits = self._engine.limits
-        tokens = min(limits.event_burst, connection.tokens + (now - connection.refilled) * limits.event_rate) - 1
-        connection.tokens, connection.refilled = tokens, now
-        return tokens >= 0
+            connection.inbox.put(packet.size, self._event, connection, packet)
 
     def _over_rate(self, connection: Connection, unanswerable: bool) -> None:
         """It was too much: when that goes on, or it cannot be said, close."""
-        if unanswerable or connection.tokens < -self._engine.limits.event_burst:
-            connection.close("rate limited", frames.POLICY)
+        if unanswerable or connection.allowance.overdrawn:
+            connection.close(reasons.RATE_LIMITED)
 
     async def _call_back(self, callback: Callable[..., Any], args: list[Any]) -> None:
         try:
@@ -141,7 +121,7 @@ class Dispatcher:
             if inspect.isawaitable(result):
                 await result
         except Exception:
-            self._engine.stats.handler_errors += 1
+            self._stats.handler_errors += 1
             log.exception("an acknowledgement's callback failed")
 
     # One client's packets, in order
@@ -155,7 +135,7 @@ class Dispatcher:
         if namespace in connection.clients:
             connection.malformed("connected twice")
             return
-        if len(connection.clients) >= self._engine.limits.max_namespaces:
+        if len(connection.clients) >= self._limits.max_namespaces:
             self._refuse(connection, namespace, {"message": "Too many namespaces"}, "namespaces")
             return
         client = self._rooms.begin(connection, namespace)
@@ -170,7 +150,7 @@ class Dispatcher:
         except (Refused, ConnectionRefusedError) as error:  # python-socketio's own, or Python's
             refused = Refused(*error.args).error_args
         except Exception:
-            self._engine.stats.handler_errors += 1
+            self._stats.handler_errors += 1
             log.exception("a connect handler failed")
             refused = {"message": "internal"}
         if refused is not None:
@@ -178,7 +158,7 @@ class Dispatcher:
             self._refuse(connection, namespace, refused, "connect")
             return
         if not connection.closed:
-            self._engine.admit(connection)
+            self._connections.admit(connection)
             connection.send(welcome)
         held, client.held = client.held, None
         self._rooms.let_in(client)
@@ -186,7 +166,7 @@ class Dispatcher:
             connection.send(messages)
 
     def _refuse(self, connection: Connection, namespace: str, error: dict[str, Any], reason: str) -> None:
-        self._engine.stats.refuse(reason)
+        self._stats.refuse(reason)
         try:
             messages = packets.encode(packets.CONNECT_ERROR, namespace, None, error)
         except (TypeError, ValueError):
@@ -195,7 +175,7 @@ class Dispatcher:
         connection.send(messages)
 
     async def _event(self, connection: Connection, packet: Packet) -> None:
-        client = connection.clients.get(packet.namespace)
+        client: Client | None = connection.clients.get(packet.namespace)
         if client is None or client.state != Membership.CONNECTED:
             return  # it was refused, or sent away while this was on its way
         try:
@@ -205,7 +185,7 @@ class Dispatcher:
         except WrongArguments:
             answer = _error(INVALID)
         except Exception:
-            self._engine.stats.handler_errors += 1
+            self._stats.handler_errors += 1
             log.exception("the handler of %.80r failed", packet.data[0])
             answer = _error(INTERNAL)
         self._answer(client, packet.ident, answer)
@@ -218,15 +198,15 @@ class Dispatcher:
         try:
             messages = packets.encode(packets.ACK, client.namespace, ident, args)
         except (TypeError, ValueError):
-            self._engine.stats.handler_errors += 1
+            self._stats.handler_errors += 1
             log.exception("an answer is not JSON")
             messages = packets.encode(packets.ACK, client.namespace, ident, [_error(INTERNAL)])
         client.connection.send(messages)
 
     async def _disconnect(self, connection: Connection, namespace: str) -> None:
-        client = connection.clients.get(namespace)
+        client: Client | None = connection.clients.get(namespace)
         if client is not None:
-            await self.leave(client, "client disconnect")
+            await self.leave(client, reasons.CLIENT_DISCONNECT.text)
 
     async def disconnected(self, connection: Connection, reason: str) -> None:
         connection.partial = None
@@ -241,9 +221,9 @@ class Dispatcher:
         try:
             await self._trigger("disconnect", client.namespace, client.sid, reason)
         except Exception:
-            self._engine.stats.handler_errors += 1
+            self._stats.handler_errors += 1
             log.exception("a disconnect handler failed")
         finally:
             self._rooms.basic_disconnect(client.sid, client.namespace)
             if not client.connection.clients:
-                self._engine.expel(client.connection)
+                self._connections.expel(client.connection)

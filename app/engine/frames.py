@@ -124,8 +124,9 @@ class FrameParser:
     """Incoming frames of one client, however they are split.
 
     Calls `on_message` with each whole message, a str or bytes, and `on_control` with each control frame; either may
-    set `ended`, after which everything that comes is thrown away. Raises WebSocketError, after which it must not be
-    fed again. Between frames it holds nothing.
+    set `ended`, after which nothing is parsed any more: what has come and what comes is thrown away. Calls `on_extra`
+    before each control frame and each fragment is looked at. Raises WebSocketError, after which it must not be fed
+    again. Between frames it holds nothing.
     """
 
     __slots__ = ("_buffer", "_decoder", "_message", "_need", "_opcode", "_rsv1", "deflate", "ended", "max_message")
@@ -146,6 +147,9 @@ class FrameParser:
 
     def on_control(self, opcode: int, payload: bytes) -> None:
         raise NotImplementedError
+
+    def on_extra(self, opcode: int) -> None:
+        """A frame that brings no whole message; raise WebSocketError where there are too many."""
 
     def feed(self, data: bytes) -> None:
         if self.ended:
@@ -181,14 +185,15 @@ class FrameParser:
                 break
             at = pos + head
             pos += need
-            payload = unmask(data[at - 4 : at], data[at:pos])
             opcode = b0 & 0x0F
             if opcode >= CLOSE:
-                self.on_control(opcode, payload)
+                self.on_extra(opcode)
+                self.on_control(opcode, unmask(data[at - 4 : at], data[at:pos]))
             elif b0 & _FIN and opcode:
-                self._deliver(opcode, bool(b0 & _RSV1), payload)
+                self._deliver(opcode, bool(b0 & _RSV1), unmask(data[at - 4 : at], data[at:pos]))
             else:
-                self._fragment(b0, payload)
+                self.on_extra(opcode)
+                self._fragment(b0, unmask(data[at - 4 : at], data[at:pos]))
             if self.ended:
                 return
         if left:

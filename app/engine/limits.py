@@ -34,6 +34,8 @@ class Limits:
     """From the handshake (or from leaving the last namespace) until a connect handler has let the client in."""
     max_unauthenticated_per_address: int = 50
     """Connections of one address that no connect handler has let in yet; more are answered 429. 0: no limit."""
+    max_per_address: int = 1_000
+    """Connections of one address, counted by /64 for IPv6; more are answered 429. 0: no limit."""
     max_connections: int = 10_000
     """Connections in all; more are answered 503. 0: no limit."""
     high_water: int = 65_536
@@ -57,7 +59,7 @@ class Limits:
     """For closing everything, handlers of `disconnect` included."""
 
     def __post_init__(self) -> None:
-        off = {"max_unauthenticated_per_address", "max_connections", "send_buffer"}
+        off = {"max_unauthenticated_per_address", "max_per_address", "max_connections", "send_buffer"}
         for field in fields(self):
             value = getattr(self, field.name)
             if value < 0 or (value == 0 and field.name not in off):

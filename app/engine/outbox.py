@@ -8,58 +8,35 @@ Writing out runs no code of the user's. Connections that became congested by it 
 """
 
 import asyncio
-import base64
-import logging
-from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Union
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Protocol
 
-from . import frames
-
-if TYPE_CHECKING:
-    from .connection import Connection
-    from .stats import Stats
-
-log = logging.getLogger(__name__)
-
-DEFLATE_THRESHOLD = 128
-"""Payloads shorter than this are never compressed: it gains nothing."""
+from .messages import Message
+from .stats import Stats
 
 
-class Message:
-    """One Engine.IO packet, framed once for everybody, deflated and put in text for polling when first needed.
+class Recipient(Protocol):
+    """A connection, as far as it is written to."""
 
-    `payload` is what goes into the frame: for text with the packet's type in front (`4…`), for binary the bare bytes.
-    """
-
-    __slots__ = ("_deflated", "_text", "ephemeral", "opcode", "payload", "plain")
-
-    def __init__(self, payload: bytes, opcode: int = frames.TEXT, ephemeral: bool = False) -> None:
-        self.payload, self.opcode, self.ephemeral = payload, opcode, ephemeral
-        self.plain = frames.frame(payload, opcode)
-        self._deflated: bytes | None = None
-        self._text: str | None = None
+    write: Callable[[bytes], None] | None
+    """None while it polls."""
+    deflate: bool
 
     @property
-    def deflated(self) -> bytes:
-        if self._deflated is None:
-            if len(self.payload) < DEFLATE_THRESHOLD:
-                self._deflated = self.plain
-            else:
-                self._deflated = frames.deflated_frame(self.payload, self.opcode)
-        return self._deflated
+    def waits(self) -> bool:
+        """Whether bytes wait for it."""
 
-    @property
-    def text(self) -> str:
-        """As in a polling payload (Engine.IO 4: binary is base64 behind a `b`)."""
-        if self._text is None:
-            if self.opcode == frames.TEXT:
-                self._text = self.payload.decode()
-            else:
-                self._text = "b" + base64.b64encode(self.payload).decode()
-        return self._text
+    def hold(self, messages: Sequence[Message]) -> None:
+        """Instead of `write`, where that is None."""
+
+    def broken(self) -> None:
+        """`write` has raised."""
+
+    def report_congested(self) -> None:
+        """The turn in which it became congested ends."""
 
 
-class Room(dict[str, "Connection"]):
+class Room(dict[str, Recipient]):
     """Members by their Socket.IO id. Compared by identity, so that a tuple of rooms names its recipients."""
 
     __slots__ = ("pending",)
@@ -73,7 +50,7 @@ class Room(dict[str, "Connection"]):
     __hash__ = object.__hash__  # type: ignore[assignment]
 
 
-Target = Union["Connection", tuple[Room, ...]]
+Target = Recipient | tuple[Room, ...]
 
 
 class _Run:
@@ -101,13 +78,13 @@ class _Run:
             joined.ephemeral = joined.ephemeral or run.ephemeral
         return joined
 
-    def recipients(self) -> Collection["Connection"]:
+    def recipients(self) -> Collection[Recipient]:
         target = self.target
         if type(target) is not tuple:
             return (target,)  # type: ignore[return-value]
         if len(target) == 1:
             return target[0].values()
-        union: dict[str, Connection] = {}
+        union: dict[str, Recipient] = {}
         for room in target:
             union.update(room)
         return union.values()
@@ -136,11 +113,11 @@ def _join(parts: list[bytes]) -> bytes:
 class Outbox:
     """The log of what is sent in this turn. `turn` counts the turns in which something was."""
 
-    def __init__(self, stats: "Stats") -> None:
+    def __init__(self, stats: Stats) -> None:
         self.turn = 0
         self._stats = stats
         self._runs: list[_Run] = []
-        self._congested: dict[Connection, None] = {}  # in the order in which they became so
+        self._congested: dict[Recipient, None] = {}  # in the order in which they became so
         self._scheduled = self._writing = False
 
     def send(self, target: Target, messages: Sequence[Message]) -> None:
@@ -162,7 +139,7 @@ class Outbox:
         if messages[0].ephemeral:
             run.ephemeral = True
 
-    def waiting(self, connection: "Connection", sids: Iterable[str]) -> int:
+    def waiting(self, connection: Recipient, sids: Iterable[str]) -> int:
         """Bytes of this turn that are not written out yet, for one connection."""
         size = 0
         for run in self._runs:
@@ -171,7 +148,7 @@ class Outbox:
                 size += run.size
         return size
 
-    def congested(self, connection: "Connection") -> None:
+    def congested(self, connection: Recipient) -> None:
         """Note that a connection has become congested; its user is told at the turn's end, once all that was sent
         is handed over."""
         self._congested[connection] = None
@@ -239,7 +216,7 @@ class Outbox:
         for number, run in enumerate(runs):
             targets.setdefault(run.target, []).append(number)
         # Of which targets each connection is, as a tuple, since that of most connections is the same object.
-        belongs: dict[Connection, tuple[Target, ...]] = {}
+        belongs: dict[Recipient, tuple[Target, ...]] = {}
         for target, numbers in targets.items():
             recipients, alone = runs[numbers[0]].recipients(), (target,)
             for connection in recipients:
@@ -255,7 +232,7 @@ class Outbox:
                 joined[key] = _Run.joining([runs[number] for number in numbers])
             self._write_one(connection, joined[key])
 
-    def _write_one(self, connection: "Connection", run: _Run) -> None:
+    def _write_one(self, connection: Recipient, run: _Run) -> None:
         write = connection.write
         if write is None:
             connection.hold(run.messages)

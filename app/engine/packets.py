@@ -12,7 +12,7 @@ import orjson
 
 from . import frames
 from .limits import Limits
-from .outbox import Message
+from .messages import Message
 
 CONNECT, DISCONNECT, EVENT, ACK, CONNECT_ERROR, BINARY_EVENT, BINARY_ACK = "0123456"
 

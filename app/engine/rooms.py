@@ -11,15 +11,14 @@ which are documented; tests/engine/test_library_pins.py says when there are othe
 import enum
 import logging
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from socketio import AsyncManager
 
 from . import packets
-from .outbox import Message, Outbox, Room, Target
-
-if TYPE_CHECKING:
-    from .connection import Connection
+from .connection import Connection
+from .messages import Message
+from .outbox import Outbox, Room, Target
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +42,7 @@ class Client:
 
     __slots__ = ("_last_id", "callbacks", "connection", "held", "namespace", "rooms", "sid", "state")
 
-    def __init__(self, sid: str, namespace: str, connection: "Connection") -> None:
+    def __init__(self, sid: str, namespace: str, connection: Connection) -> None:
         self.sid, self.namespace, self.connection = sid, namespace, connection
         self.state = Membership.CONNECTING
         self.rooms: list[Hashable] = []
@@ -93,19 +92,19 @@ class Rooms(AsyncManager):  # type: ignore[misc]
         return list(self.clients)
 
     def get_participants(self, namespace: str, room: Any) -> Iterator[tuple[str, str]]:
-        for sid, connection in self._members(namespace, room).items():
-            yield sid, connection.sid
+        for client in self._members(namespace, room):
+            yield client.sid, client.connection.sid
 
-    def _members(self, namespace: str, room: Any) -> dict[str, "Connection"]:
-        members: dict[str, Connection] = {}
+    def _members(self, namespace: str, room: Any) -> list[Client]:
+        sids: dict[str, None] = {}
         for name in room if isinstance(room, list | set | frozenset) else (room,):
             client = self.client(name, namespace)
             if client is not None:
                 if client.state == Membership.CONNECTED:
-                    members[client.sid] = client.connection
+                    sids[client.sid] = None
             else:
-                members.update(self.rooms.get(namespace, {}).get(None if name is EVERYONE else name, {}))
-        return members
+                sids.update(dict.fromkeys(self.rooms.get(namespace, {}).get(None if name is EVERYONE else name, ())))
+        return [self.clients[namespace][sid] for sid in sids]
 
     def get_rooms(self, sid: str, namespace: str) -> list[Hashable]:
         client = self.client(sid, namespace)
@@ -126,7 +125,7 @@ class Rooms(AsyncManager):  # type: ignore[misc]
 
     # coming and going
 
-    def begin(self, connection: "Connection", namespace: str) -> Client:
+    def begin(self, connection: Connection, namespace: str) -> Client:
         """A client that its connect handler has still to let in: it can be given rooms, and is in none of them yet."""
         client = Client(self.server.eio.generate_id(), namespace, connection)
         connection.clients[namespace] = client
@@ -250,13 +249,11 @@ class Rooms(AsyncManager):  # type: ignore[misc]
                 if target:
                     self._outbox.send(target, messages)
                 return
-            for sid, connection in self._members(namespace, room).items():
-                if sid not in skip:
-                    connection.send(messages)
+            for client in self._members(namespace, room):
+                if client.sid not in skip:
+                    client.connection.send(messages)
             return
-        recipients = [alone.sid] if alone is not None else list(self._members(namespace, room))
-        for sid in recipients:
-            client = self.client(sid, namespace)
-            if client is not None and sid not in skip:
+        for client in [alone] if alone is not None else self._members(namespace, room):
+            if client.sid not in skip:
                 ident = client.expect(callback, self.server.eio.limits.max_callbacks)
                 self.send_to(client, packets.encode(packets.EVENT, namespace, ident, [event, *args]))

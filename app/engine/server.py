@@ -1,42 +1,62 @@
-"""The Engine.IO 4 server: every connection, every deadline, and the shutdown.
+"""The Socket.IO server under python-socketio's API: strict packets, events in order, an answer to every question.
 
-It stands where python-socketio expects an `engineio.AsyncServer` and has the part of its interface that is used there.
-It can be used alone as well: `on("message", handler)`, where the handler is a plain function that is given the
-connection and a str or bytes, and `Connection.send_message`.
+This is the one file that touches what `socketio.AsyncServer` 5.18 does not document: it overrides
+`_engineio_server_class`, `_handle_eio_connect`, `_handle_eio_message`, `_handle_eio_disconnect` and `_trigger_event`
+(which the Admin UI wraps in its turn); tests/engine/test_library_pins.py says when those change.
+
+The Admin UI (`instrument`) works, with these restrictions: events sent with `publish` and `push` are not listed, its
+traffic counters stay at 0, and it may emit to everybody, though only in its own namespace.
 """
 
 import asyncio
 import logging
-import random
-import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
+import socketio
 from aiohttp import web
 
-from . import frames, http
+from . import handlers, packets
 from .connection import Connection, Handshake
-from .deadlines import Deadlines
+from .dispatch import Dispatcher
+from .engine import Engine
 from .limits import Limits
-from .outbox import Outbox
-from .polling import Answer, Polling
-from .stats import Stats, Throttle
-from .websocket import WebSocket, reset
+from .reasons import SERVER_DISCONNECT, of_user
+from .rooms import EVERYONE, Membership, Rooms
+from .stats import Stats
 
 log = logging.getLogger(__name__)
 
-_FIRST_PINGS = 8
-_UPGRADES = '["websocket"]'
+_OPTIONS = {"logger", "engineio_logger", "namespaces"}
 
 
-def _remote(request: web.Request) -> str:
-    return request.remote or ""
+class Server(socketio.AsyncServer):  # type: ignore[misc]
+    """A Socket.IO server. Everything in python-socketio's documentation of `AsyncServer` holds, except:
 
+    - A `connect` handler is given a `Handshake` for an environ; its exceptions refuse the client (`message` "internal"
+      if it is no `ConnectionRefusedError`). Rooms entered in it, and events sent to the client alone, take effect
+      when it has let the client in.
+    - `emit` without a room is a ValueError; `to=EVERYONE` says it. Room names may be any hashable value, tuples too;
+      several are given as a list.
+    - Every event that asks for an acknowledgement gets one: where there is no handler, the handler does not take as
+      many arguments, or raises, and where there are too many events, it is `{"ok": false, "error": {"code",
+      "message"}}` with the code `unknown_event`, `invalid`, `internal` or `rate_limited`.
+    - A client's events are handled in order, one at a time. Its acknowledgements are not among them, so a handler may
+      await `call()` to its own client.
+    - The options `client_manager`, `json`, `serializer`, `async_handlers`, `always_connect` and those of Engine.IO
+      are not there; a TypeError says so.
 
-class EngineServer:
-    """See `Server` for the options."""
+    `ping_interval` and `ping_timeout` are seconds. `origin_allowed(request, origin)` is asked where there is an Origin
+    header; None means same origin. `client_address(request)` tells whose connection it is, for limits and log lines;
+    None means the TCP peer, which is a proxy's if there is one. `on_congested(sid)` is called when more than
+    `Limits.high_water` bytes wait for a connection. It is called at the end of a turn of the loop, never from within
+    `publish`, `push`, `join`, `leave` or `close`: all that was published before has been handed to the connection, and
+    the callback may make it leave its rooms. It must not block, and it must be a plain function.
+    """
 
-    async_mode = "aiohttp"
+    manager: Rooms
+    eio: Engine
+    manager_initialized: bool
 
     def __init__(
         self,
@@ -47,204 +67,214 @@ class EngineServer:
         deflate: bool = True,
         origin_allowed: Callable[[web.Request, str], bool] | None = None,
         client_address: Callable[[web.Request], str] | None = None,
-        **_of_engineio: Any,
+        on_congested: Callable[[str], None] | None = None,
+        **socketio_options: Any,
     ) -> None:
-        self.limits = limits = limits or Limits()
-        self.deflate = deflate
-        self.origin_allowed = origin_allowed or http.same_origin
-        self.client_address = client_address or _remote
-        self.stats = Stats()
-        self.outbox = Outbox(self.stats)
-        self.may_log = Throttle()
-        self.sockets: dict[str, Connection] = {}
-        self.handlers: dict[str, Callable[..., Any]] = {}
-        self.report_congested: Callable[[Connection], None] = lambda connection: None
-        self.stopping = False
-        self._entering: dict[str, int] = {}  # connections that are not let in yet, by address
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._background: set[asyncio.Task[Any]] = set()  # not waited for
-
-        self.pings = Deadlines[Connection](ping_interval, self._ping)
-        # Clients that connect together are not pinged together: the first ping comes somewhat earlier.
-        self.first_pings = [
-            Deadlines[Connection](ping_interval * (1 - i / (2 * _FIRST_PINGS)), self._ping) for i in range(_FIRST_PINGS)
-        ]
-        self.pongs = Deadlines[Connection](ping_timeout, lambda c, _: c.close("ping timeout"))
-        self.unconnected = Deadlines[Connection](limits.connect_timeout, lambda c, _: c.close("connect timeout"))
-        self.upgrades = Deadlines[WebSocket](limits.upgrade_timeout, lambda ws, _: ws.close(frames.POLICY))
-        self.stalled = Deadlines[WebSocket](limits.stall_timeout, WebSocket.check_stalled)
-        self.answers = Deadlines[Answer](limits.stall_timeout / 2, Answer.check)
-        self.unpolled = Deadlines[Polling](limits.stall_timeout, lambda p, _: p.connection.close("slow reader"))
-        self.closing = Deadlines[WebSocket](limits.close_timeout, lambda ws, _: reset(ws.transport))
-        self._open_packet = (
-            f',"pingInterval":{round(ping_interval * 1000)},"pingTimeout":{round(ping_timeout * 1000)}'
-            f',"maxPayload":{limits.max_packet}}}'
+        if unknown := socketio_options.keys() - _OPTIONS:
+            raise TypeError(f"not an option of this server: {', '.join(sorted(unknown))}")
+        super().__init__(
+            client_manager=Rooms(),
+            limits=limits,
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
+            deflate=deflate,
+            origin_allowed=origin_allowed,
+            client_address=client_address,
+            **socketio_options,
         )
+        self.on_congested = on_congested
+        self.eio.connections.on_congested = self._report_congested
+        self._dispatcher = Dispatcher(
+            self.eio.connections,
+            self.manager,
+            self.eio.limits,
+            self.eio.stats,
+            trigger=lambda *args: self._trigger_event(*args),  # looked up each time: the Admin UI replaces it
+            not_handled=self.not_handled,
+            known=self._known,
+            connect_data=lambda sid, namespace: self.connect_data(sid, namespace),
+        )
+        self._broadcasting: set[str] = set()  # namespaces in which an emit without a room is for everybody
 
-    # What python-socketio and its Admin UI ask for.
+    @property
+    def limits(self) -> Limits:
+        return self.eio.limits
 
-    def on(self, event: str, handler: Callable[..., Any]) -> None:
-        """`connect` (a coroutine function: sid, handshake), `message` (plain: connection, data), `disconnect`
-        (a coroutine function: connection, reason)."""
-        self.handlers[event] = handler
+    @property
+    def stats(self) -> Stats:
+        return self.eio.stats
 
-    def attach(self, app: web.Application, path: str) -> None:
-        path = path.strip("/")
-        app.router.add_route("*", f"/{path}/", self.handle_request)
-        app.on_shutdown.append(self._on_shutdown)
+    # Ours: plain functions, at once.
 
-    async def handle_request(self, request: web.Request) -> web.StreamResponse:
-        return await http.handle(self, request)
+    def publish(
+        self, event: str, *args: Any, rooms: Iterable[Hashable], ephemeral: bool = False, namespace: str = "/"
+    ) -> None:
+        """Send an event to everybody who is in any of the rooms now, each connection once.
 
-    def generate_id(self) -> str:
-        return secrets.token_urlsafe(15)
+        It is encoded and framed once and goes out at the end of this turn of the loop, in order with everything else.
+        `ephemeral`: connections for which bytes wait do not get it. Raises TypeError for what is not JSON or bytes.
+        """
+        target = self.manager.find(namespace, rooms)
+        if target:
+            self.eio.outbox.send(target, packets.encode(packets.EVENT, namespace, None, [event, *args], ephemeral))
 
-    def transport(self, sid: str) -> str:
-        return "websocket" if self.sockets[sid].upgraded else "polling"
+    def push(self, sid: str, event: str, *args: Any, ephemeral: bool = False, namespace: str = "/") -> None:
+        """Send an event to one client, as `publish`. Nothing happens if it is gone."""
+        client = self.manager.client(sid, namespace)
+        if client is not None:
+            self.manager.send_to(client, packets.encode(packets.EVENT, namespace, None, [event, *args], ephemeral))
 
-    async def send(self, sid: str, data: str | bytes) -> None:
-        if connection := self.sockets.get(sid):
-            connection.send_message(data)
+    def join(self, sid: str, room: Hashable, namespace: str = "/") -> None:
+        """Enter a room. Nothing happens if the client is gone: it may go at any time."""
+        if self.manager.client(sid, namespace) is not None:
+            self.manager.basic_enter_room(sid, namespace, room)
 
-    async def get_session(self, sid: str) -> dict[str, Any]:
-        """The connection's own dict; KeyError if it has ended."""
-        connection = self.sockets[sid]
+    def leave(self, sid: str, room: Hashable, namespace: str = "/") -> None:
+        """Leave a room. Nothing happens if the client is not in it, or gone."""
+        self.manager.basic_leave_room(sid, namespace, room)
+
+    def waiting(self, sid: str, namespace: str = "/") -> int:
+        """Bytes handed to the connection and not yet taken by the kernel, or by a poll; what was sent in this turn is
+        among them. 0 if it is gone."""
+        client = self.manager.client(sid, namespace)
+        return client.connection.waiting() if client is not None and not client.connection.closed else 0
+
+    async def drained(self, sid: str, namespace: str = "/") -> bool:
+        """Wait until the kernel has taken everything (or, polling, until less than the high-water mark waits), and
+        return True; at once if it is so. False if the connection is gone or goes meanwhile."""
+        client = self.manager.client(sid, namespace)
+        return client is not None and await client.connection.drained()
+
+    def is_open(self, sid: str, namespace: str = "/") -> bool:
+        """Whether what is sent to the client may still reach it. Handlers run for what came before the end, also when
+        the connection has ended meanwhile."""
+        client = self.manager.client(sid, namespace)
+        return client is not None and not client.connection.closed
+
+    def close(self, sid: str, reason: str, namespace: str = "/") -> None:
+        """Close the client's connection, after what was sent to it. Stock clients connect anew by themselves, which
+        they do not after `disconnect`. The `disconnect` handler is given the reason, which also counts in
+        `Stats.closed`: keep to a few."""
+        client = self.manager.client(sid, namespace)
+        if client is not None:
+            self.eio.outbox.flush()
+            client.connection.close(of_user(reason))
+
+    def connect_data(self, sid: str, namespace: str) -> dict[str, Any]:
+        """What the answer to a CONNECT holds beside `sid`; for subclasses."""
+        return {}
+
+    # python-socketio's
+
+    async def emit(
+        self,
+        event: str,
+        data: Any = None,
+        to: Any = None,
+        room: Any = None,
+        skip_sid: Any = None,
+        namespace: str | None = None,
+        callback: Callable[..., Any] | None = None,
+        ignore_queue: bool = False,
+    ) -> None:
+        """As in python-socketio, but an emit without a room is a ValueError unless it says `to=EVERYONE`."""
+        namespace = namespace or "/"
+        room = room if to is None else to
+        if room is None:
+            if namespace not in self._broadcasting:
+                raise ValueError("an emit needs a room; to=EVERYONE sends to all clients of the namespace")
+            room = EVERYONE
+        await self.manager.emit(event, data, namespace, room=room, skip_sid=skip_sid, callback=callback)
+
+    async def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
+        """Send the client away from the namespace; stock clients do not come back by themselves (see `close`)."""
+        client = self.manager.client(sid, namespace or "/")
+        if client is not None and client.state == Membership.CONNECTED:
+            client.connection.send(packets.encode(packets.DISCONNECT, client.namespace))
+            await self._dispatcher.leave(client, SERVER_DISCONNECT.text)
+
+    async def get_session(self, sid: str, namespace: str | None = None) -> dict[str, Any]:
+        """The client's session, in `disconnect` handlers too. KeyError if the client is gone."""
+        sessions = self._sessions(sid, namespace)
+        return sessions.setdefault(namespace or "/", {})  # type: ignore[no-any-return]
+
+    async def save_session(self, sid: str, session: dict[str, Any], namespace: str | None = None) -> None:
+        """Replace the client's session. KeyError if the client is gone."""
+        self._sessions(sid, namespace)[namespace or "/"] = session
+
+    def _sessions(self, sid: str, namespace: str | None) -> dict[str, Any]:
+        client = self.manager.client(sid, namespace or "/")
+        if client is None:
+            raise KeyError(sid)
+        connection = client.connection
         if connection.session is None:
             connection.session = {}
         return connection.session
 
-    async def save_session(self, sid: str, session: dict[str, Any]) -> None:
-        self.sockets[sid].session = session
+    def transport(self, sid: str, namespace: str | None = None) -> str:
+        """`polling` or `websocket`. KeyError if the client is gone."""
+        client = self.manager.client(sid, namespace or "/")
+        if client is None:
+            raise KeyError(sid)
+        return "websocket" if client.connection.upgraded else "polling"
 
-    async def disconnect(self, sid: str) -> None:
-        if connection := self.sockets.get(sid):
-            self.outbox.flush()
-            connection.close("server disconnect")
+    def get_environ(self, sid: str, namespace: str | None = None) -> Handshake | None:
+        client = self.manager.client(sid, namespace or "/")
+        return client.connection.handshake if client is not None else None
 
-    def start_background_task(
-        self, target: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **kwargs: Any
-    ) -> asyncio.Task[Any]:
-        task = asyncio.get_running_loop().create_task(target(*args, **kwargs))
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-        return task
-
-    async def sleep(self, seconds: float = 0) -> None:
-        await asyncio.sleep(seconds)
-
-    def create_event(self, *args: Any, **kwargs: Any) -> asyncio.Event:
-        return asyncio.Event(*args, **kwargs)
-
-    def _get_socket(self, sid: str) -> Connection:
-        return self.sockets[sid]
-
-    def _ok(self, packets: Any = None, headers: Any = None, jsonp_index: Any = None) -> dict[str, Any]:
-        """Wrapped by the Admin UI to count polling answers; nothing here calls it."""
-        return {"response": b""}
-
-    # What the other parts ask for.
-
-    def start_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """A task that the shutdown waits for and then cancels."""
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+    def instrument(self, *args: Any, namespace: str = "/admin", **kwargs: Any) -> Any:
+        self._broadcasting.add(namespace)
+        return super().instrument(*args, namespace=namespace, **kwargs)
 
     @property
-    def full(self) -> bool:
-        return 0 < self.limits.max_connections <= len(self.sockets)
+    def async_handlers(self) -> bool:
+        """`call()` asks for it, since elsewhere it would wait for ever in a handler."""
+        return True
 
-    def now(self) -> float:
-        """The loop's clock, which is monotonic."""
-        return asyncio.get_running_loop().time()
+    @async_handlers.setter
+    def async_handlers(self, value: bool) -> None:
+        pass
 
-    def may_enter(self, address: str) -> bool:
-        """Whether this address may have one more connection that is not let in."""
-        limit = self.limits.max_unauthenticated_per_address
-        return not limit or self._entering.get(address, 0) < limit
+    # The engine's callbacks
 
-    def open(self, handshake: Handshake, transport: str) -> Connection:
-        """A new connection, not let in yet."""
-        connection = Connection(self, self.generate_id(), handshake)
-        self.sockets[connection.sid] = connection
-        stats = self.stats
-        stats.connections += 1
-        stats.opened[transport] += 1
-        stats.unauthenticated += 1
-        self._entering[handshake.address] = self._entering.get(handshake.address, 0) + 1
-        random.choice(self.first_pings).add(connection)  # noqa: S311 - no secret
-        self.unconnected.add(connection)
-        return connection
+    def _engineio_server_class(self) -> type[Engine]:
+        return Engine
 
-    def open_packet(self, sid: str, upgrades: bool) -> str:
-        return f'0{{"sid":"{sid}","upgrades":{_UPGRADES if upgrades else "[]"}{self._open_packet}'
+    async def _handle_eio_connect(self, eio_sid: str, environ: Handshake) -> None:
+        if not self.manager_initialized:
+            self.manager_initialized = True
+            self.manager.initialize()
 
-    def admit(self, connection: Connection) -> None:
-        """A connect handler has let it in."""
-        if not connection.admitted:
-            connection.admitted = True
-            self._entered(connection)
-
-    def expel(self, connection: Connection) -> None:
-        """It has left its last namespace: it stands outside again, and not for long."""
-        if connection.admitted and not connection.closed:
-            connection.admitted = False
-            self.stats.unauthenticated += 1
-            self._entering[connection.handshake.address] = self._entering.get(connection.handshake.address, 0) + 1
-            self.unconnected.add(connection)
-
-    def _entered(self, connection: Connection) -> None:
-        self.unconnected.discard(connection)
-        self.stats.unauthenticated -= 1
-        address = connection.handshake.address
-        left = self._entering[address] - 1
-        if left:
-            self._entering[address] = left
-        else:
-            del self._entering[address]
-
-    def forget(self, connection: Connection, reason: str) -> None:
-        """The connection has ended."""
-        self.sockets.pop(connection.sid, None)
-        if not connection.admitted:
-            self._entered(connection)
-        self.pings.discard(connection)
-        self.pongs.discard(connection)
-        for pings in self.first_pings:
-            pings.discard(connection)
-        self.stats.connections -= 1
-        self.stats.closed[reason] = self.stats.closed.get(reason, 0) + 1
-
-    def _ping(self, connection: Connection, due: float) -> None:
-        self.pongs.add(connection, due)
-        connection.send_ping()
-
-    # The end.
-
-    async def _on_shutdown(self, _app: web.Application) -> None:
-        await self.shutdown()
-
-    async def shutdown(self) -> None:
-        """Close every connection so that stock clients come back by themselves: websockets with 1012, polls with a
-        close packet. Waits for `disconnect` handlers, and drops what is left at `Limits.shutdown_timeout`."""
-        if self.stopping:
+    def _report_congested(self, connection: Connection) -> None:
+        if self.on_congested is None:
             return
-        self.stopping = True
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self.limits.shutdown_timeout * 0.9
-        self.outbox.flush()
-        for connection in list(self.sockets.values()):
-            connection.close("server shutdown", frames.RESTART)
-        while (self.closing or self._tasks) and loop.time() < end:  # noqa: ASYNC110 - of a thousand things, once
-            await asyncio.sleep(0.01)
-        for task in (*self._tasks, *self._background):
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=self.limits.shutdown_timeout * 0.1)
-        for heartbeats in (self.pings, *self.first_pings, self.pongs, self.unconnected):
-            heartbeats.clear()
-        for websockets in (self.upgrades, self.stalled, self.closing):
-            websockets.clear()
-        self.unpolled.clear()
-        self.answers.clear()
+        for client in list(connection.clients.values()):
+            if client.state == Membership.CONNECTED:
+                try:
+                    self.on_congested(client.sid)
+                except (Exception, asyncio.CancelledError):
+                    self.stats.handler_errors += 1
+                    log.exception("on_congested failed")
+
+    def _handle_eio_message(self, connection: Connection, data: str | bytes) -> None:
+        self._dispatcher.message(connection, data)
+
+    async def _handle_eio_disconnect(self, connection: Connection, reason: str) -> None:
+        await self._dispatcher.disconnected(connection, reason)
+
+    # Finding handlers
+
+    def _known(self, namespace: str) -> bool:
+        return (
+            self.namespaces == "*"
+            or namespace in self.namespaces
+            or not {namespace, "*"}.isdisjoint(self.handlers)
+            or not {namespace, "*"}.isdisjoint(self.namespace_handlers)
+        )
+
+    async def _trigger_event(self, event: str, namespace: str, *args: Any) -> Any:
+        """Run the event's handler. `not_handled` if there is none, WrongArguments if it takes others."""
+        handler, args = handlers.find(self, event, namespace, args)
+        if handler is None:
+            return self.not_handled
+        return await handlers.run(handler, args, optional=event in self.reserved_events)

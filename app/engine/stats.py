@@ -42,6 +42,8 @@ class Stats:
     """Connections closed because of what they sent."""
     handler_errors: int = 0
     """Exceptions in handlers."""
+    failures: int = 0
+    """Exceptions and stray cancellations in the engine's own timers and tasks, which went on."""
 
     def refuse(self, reason: str) -> None:
         self.refused[reason] = self.refused.get(reason, 0) + 1

@@ -19,7 +19,7 @@ SEND_BUFFER_BYTES = 256 * 1024
 
 
 async def main() -> None:
-    limits = engine.Limits(max_connections=0)
+    limits = engine.Limits(max_connections=0, max_per_address=0)
     sio = engine.Server(limits=limits, ping_interval=3600, ping_timeout=3600, deflate=False)
     sids: list[str] = []
 

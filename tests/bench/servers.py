@@ -230,6 +230,7 @@ async def application(uri: str, database: str, **environ: str) -> AsyncIterator[
             "HOST": "127.0.0.1",
             "PORT": "0",
             "AUTH_SECRET": SECRET,
+            "MAX_CONNECTIONS_PER_ADDRESS": "1000000",  # all come from here
             "MONGODB_URI": uri,
             "MONGODB_DATABASE": database,
             "DATA_DIR": place,

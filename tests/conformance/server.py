@@ -15,18 +15,18 @@ from aiohttp import web
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
-from app.engine import EngineServer, Limits, Server
+from app.engine import Engine, Limits, Server
 
 PING_INTERVAL, PING_TIMEOUT = 0.3, 0.2
 LIMITS = Limits(max_packet=1_000_000, connect_timeout=1.5, max_unauthenticated_per_address=0)
 
 
-def engine_server() -> EngineServer:
+def engine_server() -> Engine:
     """Sends every message back."""
-    server = EngineServer(limits=LIMITS, ping_interval=PING_INTERVAL, ping_timeout=PING_TIMEOUT)
+    server = Engine(limits=LIMITS, ping_interval=PING_INTERVAL, ping_timeout=PING_TIMEOUT)
 
     async def connect(sid, _handshake):
-        server.admit(server.sockets[sid])
+        server.connections.admit(server.sockets[sid])
 
     async def disconnect(_connection, _reason):
         pass

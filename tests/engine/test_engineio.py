@@ -333,7 +333,7 @@ async def test_a_client_that_closes_is_let_go(site: Site) -> None:
         assert await polling.post("1") == (200, "ok")
         assert await poll == (200, "6")
         assert (await polling.poll())[0] == 400
-        assert await site.told.get() == ("disconnect", site.sids[0], "client disconnect")
+        assert await site.told.get() == ("disconnect", site.sids[0], "transport close")
 
 
 # upgrade
@@ -417,21 +417,30 @@ async def test_pings_go_on_as_long_as_they_are_answered(serve: Serve) -> None:
 
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 async def test_silence_ends_the_connection(serve: Serve, transport: str) -> None:
-    """Within interval and timeout, on both transports; a pong that nobody asked for is no sign of life."""
+    """Within interval and timeout, on both transports."""
     site = await serve(ping_interval=0.15, ping_timeout=0.1)
     begin = asyncio.get_running_loop().time()
     if transport == "websocket":
         socket = await site.socket()
-        await socket.text("3", "3")
         await socket.closed()
     else:
         async with await site.polling() as polling:
-            await polling.post("3")
             assert await polling.poll() == (200, "2")
             assert await polling.poll() == (200, "1")
             assert (await polling.poll())[0] == 400
     assert await site.told.get() == ("disconnect", site.sids[0], "ping timeout")
     assert asyncio.get_running_loop().time() - begin < 0.15 + 0.1 + 0.5
+
+
+async def test_a_pong_without_a_ping_ends_the_connection(site: Site) -> None:
+    """On both transports: it is no sign of life."""
+    socket = await site.socket()
+    await socket.text("3")
+    assert (await socket.closed()).code == 1002
+    async with await site.polling() as polling:
+        assert await polling.post("3") == (200, "ok")
+        assert (await polling.poll())[0] == 400
+    assert site.server.stats.closed == {"parse error": 2}
 
 
 async def test_the_wall_clock_means_nothing(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -493,6 +502,27 @@ async def test_an_address_has_few_connections_that_are_not_let_in(serve: Serve) 
     assert (await site.raw(X_Address="a")).status == 101
     waiting.kill()
     assert server.stats.refused == {"unauthenticated_per_address": 1}
+
+
+async def test_an_address_has_a_limited_number_of_connections(serve: Serve) -> None:
+    """Those let in count as well. An IPv6 network of 64 bits is one address, and IPv4 in IPv6 is IPv4."""
+    server = Server(limits=Limits(max_per_address=2), client_address=lambda request: request.headers["X-Address"])
+    site = await serve(server)
+    for first, second, third, other in (
+        ("192.0.2.1", "192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2"),
+        ("2001:db8::1", "2001:db8::ffff:1", "2001:db8:0:0:1::", "2001:db8:0:1::1"),
+        ("no address", "no address", "no address", ""),
+    ):
+        one = await site.socket(X_Address=first)
+        await site.socket(X_Address=second)
+        refused = await site.raw(X_Address=third)
+        assert refused.status == 429
+        assert "Retry-After" in refused.head
+        await site.socket(X_Address=other or "none")
+        one.kill()
+        await site.told.get()
+        await site.socket(X_Address=third)
+    assert server.stats.refused == {"connections_per_address": 3}
 
 
 async def test_who_never_connects_to_a_namespace_is_closed(serve: Serve) -> None:

@@ -9,9 +9,8 @@ import pytest
 import socketio
 from socketio.async_admin import InstrumentedAsyncServer
 
-from app.engine import Server
+from app.engine import Engine, Server
 from app.engine.rooms import Rooms
-from app.engine.server import EngineServer
 
 
 def parameters(function: Any) -> list[str]:
@@ -65,8 +64,8 @@ def test_every_method_of_the_manager_that_touches_rooms_is_ours() -> None:
 def test_the_engine_is_constructed_and_wired_as_known() -> None:
     """Keywords go through, three callbacks are registered."""
     server = Server(ping_interval=7, logger=False)
-    assert isinstance(server.eio, EngineServer)
-    assert server.eio.pings.delay == 7
+    assert isinstance(server.eio, Engine)
+    assert server.eio.connections.heartbeat.interval == 7
     assert set(server.eio.handlers) == {"connect", "message", "disconnect"}
     assert server.manager.server is server
     assert server.async_mode == "aiohttp"

@@ -466,7 +466,7 @@ async def test_events_that_came_before_the_end_are_handled(site: Site) -> None:
     socket = await site.socket()
     await socket.text('42["echo",1]', '42["echo",2]', "1")
     assert [await site.told.get() for _ in range(3)] == [
-        ("echo", 1), ("echo", 2), ("disconnect", site.sids[0], "client disconnect")
+        ("echo", 1), ("echo", 2), ("disconnect", site.sids[0], "transport close")
     ]  # fmt: skip
 
 

@@ -1,0 +1,78 @@
+"""Who may come in: limits on connections in all, of one address, and on those that no connect handler has let in."""
+
+import ipaddress
+from collections import Counter
+from typing import NamedTuple
+
+from .limits import Limits
+from .stats import Stats
+
+
+class Refusal(NamedTuple):
+    """Why a client may not come in."""
+
+    reason: str
+    """As in `Stats.refused`."""
+    message: str
+    status: int
+    """Of HTTP."""
+
+
+FULL = Refusal("connections", "The server has no room for more connections", 503)
+ADDRESS_FULL = Refusal("connections_per_address", "Too many connections from this address", 429)
+ENTERING_FULL = Refusal("unauthenticated_per_address", "Too many connections that are not signed in", 429)
+
+
+def whose(address: str) -> str:
+    """Whom an address is counted for: an IPv6 network of 64 bits is one, and IPv4 in IPv6 is IPv4."""
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped is not None:
+            return str(ip.ipv4_mapped)
+        return str(ipaddress.ip_network((int(ip) >> 64 << 64, 64)))
+    return str(ip)
+
+
+class Admission:
+    """Counts connections. What was counted with one call is to be taken back with its opposite."""
+
+    def __init__(self, limits: Limits, stats: Stats) -> None:
+        self._limits, self._stats = limits, stats
+        self._all: Counter[str] = Counter()
+        self._entering: Counter[str] = Counter()  # those that are not let in yet
+
+    def refusal(self, address: str) -> Refusal | None:
+        """Why one more connection of this address may not come in."""
+        limits, who = self._limits, whose(address)
+        if 0 < limits.max_connections <= self._stats.connections:
+            return FULL
+        if 0 < limits.max_per_address <= self._all[who]:
+            return ADDRESS_FULL
+        if 0 < limits.max_unauthenticated_per_address <= self._entering[who]:
+            return ENTERING_FULL
+        return None
+
+    def opened(self, address: str) -> None:
+        self._all[whose(address)] += 1
+
+    def closed(self, address: str) -> None:
+        _less(self._all, whose(address))
+
+    def outside(self, address: str) -> None:
+        """A connection waits to be let in."""
+        self._stats.unauthenticated += 1
+        self._entering[whose(address)] += 1
+
+    def inside(self, address: str) -> None:
+        """It waits no longer."""
+        self._stats.unauthenticated -= 1
+        _less(self._entering, whose(address))
+
+
+def _less(counter: Counter[str], key: str) -> None:
+    counter[key] -= 1
+    if not counter[key]:
+        del counter[key]

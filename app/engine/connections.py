@@ -1,0 +1,131 @@
+"""All connections of a server: their beginning, their heartbeat, and what is done when one ends."""
+
+import logging
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from .admission import Admission
+from .connection import Connection, Handshake
+from .deadlines import Deadlines
+from .heartbeat import Heartbeat
+from .inbox import Inbox
+from .limits import Limits
+from .outbox import Outbox
+from .polling import Polls
+from .reasons import CONNECT_TIMEOUT, PING_TIMEOUT, Reason
+from .stats import Stats, Throttle
+from .tasks import Tasks
+from .websocket import WebSockets
+
+log = logging.getLogger(__name__)
+
+
+def make_id() -> str:
+    """An id that nobody can guess."""
+    return secrets.token_urlsafe(15)
+
+
+class Connections:
+    """`handlers` are those of `Engine.on`."""
+
+    def __init__(
+        self,
+        handlers: dict[str, Callable[..., Any]],
+        limits: Limits,
+        stats: Stats,
+        *,
+        ping_interval: float,
+        ping_timeout: float,
+        deflate: bool,
+    ) -> None:
+        self._handlers, self._limits, self._stats = handlers, limits, stats
+        self.by_sid: dict[str, Connection] = {}
+        self.tasks = Tasks(stats)
+        self.outbox = Outbox(stats)
+        self.websockets = WebSockets(limits, stats, deflate=deflate)
+        self.polls = Polls(limits, stats)
+        self.admission = Admission(limits, stats)
+        self.heartbeat = Heartbeat[Connection](
+            ping_interval, ping_timeout, stats, ping=Connection.send_ping, lost=lambda c: c.close(PING_TIMEOUT)
+        )
+        self.on_congested: Callable[[Connection], None] = lambda connection: None
+        self._unconnected = Deadlines[Connection](
+            limits.connect_timeout, lambda connection, _: connection.close(CONNECT_TIMEOUT), stats
+        )
+        self._may_log = Throttle()
+
+    def __len__(self) -> int:
+        return len(self.by_sid)
+
+    @property
+    def watched(self) -> int:
+        """Everything that a deadline is kept for."""
+        return len(self.heartbeat) + len(self._unconnected) + len(self.websockets) + len(self.polls)
+
+    def open(self, handshake: Handshake, transport: str) -> Connection:
+        """A new connection, not let in yet."""
+        inbox = Inbox(self.tasks, self._stats)
+        connection = Connection(make_id(), handshake, self, inbox, self.outbox, self._limits, self._stats)
+        self.by_sid[connection.sid] = connection
+        self._stats.connections += 1
+        self._stats.opened[transport] += 1
+        self.admission.opened(handshake.address)
+        self._outside(connection)
+        self.heartbeat.begin(connection)
+        return connection
+
+    def admit(self, connection: Connection) -> None:
+        """A connect handler has let it in."""
+        if not connection.admitted and not connection.closed:
+            connection.admitted = True
+            self._inside(connection)
+
+    def expel(self, connection: Connection) -> None:
+        """It has left its last namespace: it stands outside again, and not for long."""
+        if connection.admitted and not connection.closed:
+            connection.admitted = False
+            self._outside(connection)
+
+    def _outside(self, connection: Connection) -> None:
+        self.admission.outside(connection.handshake.address)
+        self._unconnected.add(connection)
+
+    def _inside(self, connection: Connection) -> None:
+        self.admission.inside(connection.handshake.address)
+        self._unconnected.discard(connection)
+
+    def stop(self) -> None:
+        """Forget all deadlines."""
+        for part in (self.heartbeat, self.websockets, self.polls):
+            part.stop()
+        self._unconnected.clear()
+
+    # connection.Host
+
+    def received(self, connection: Connection, data: str | bytes) -> None:
+        self._handlers["message"](connection, data)
+
+    def ponged(self, connection: Connection) -> bool:
+        return self.heartbeat.pong(connection)
+
+    def malformed(self, connection: Connection, why: str) -> None:
+        self._stats.malformed += 1
+        address = connection.handshake.address
+        if self._may_log(address):
+            log.warning("client_malformed", extra={"connection_id": connection.sid, "address": address, "error": why})
+
+    def ended(self, connection: Connection, reason: Reason) -> None:
+        self.by_sid.pop(connection.sid, None)
+        if not connection.admitted:
+            self._inside(connection)
+        self.admission.closed(connection.handshake.address)
+        self.heartbeat.end(connection)
+        self._stats.connections -= 1
+        self._stats.closed[reason.text] = self._stats.closed.get(reason.text, 0) + 1
+
+    async def disconnected(self, connection: Connection, reason: Reason) -> None:
+        await self._handlers["disconnect"](connection, reason.text)
+
+    def congested(self, connection: Connection) -> None:
+        self.on_congested(connection)

@@ -1,0 +1,69 @@
+"""The user's handlers: which one is for an event, and how it is called."""
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import socketio
+
+
+class WrongArguments(Exception):
+    """The handler does not take as many arguments as the client has sent."""
+
+
+def find(
+    server: socketio.AsyncServer, event: str, namespace: str, args: tuple[Any, ...]
+) -> tuple[Callable[..., Any] | None, tuple[Any, ...]]:
+    """The handler and its arguments: the namespace's own or its catch-all, then those of the namespace `*`."""
+    for key, prefix in ((namespace, ()), ("*", (namespace,))):
+        handlers = server.handlers.get(key)
+        if handlers:
+            if event in handlers and event != "*":
+                return handlers[event], (*prefix, *args)
+            if event not in server.reserved_events and "*" in handlers:
+                return handlers["*"], (event, *prefix, *args)
+    for key, prefix in ((namespace, ()), ("*", (namespace,))):
+        instance = server.namespace_handlers.get(key)
+        if instance is not None:
+            if type(instance).trigger_event is not socketio.AsyncNamespace.trigger_event:
+                return instance.trigger_event, (event, *prefix, *args)
+            return getattr(instance, "on_" + event, None), (*prefix, *args)
+    return None, args
+
+
+async def run(handler: Callable[..., Any], args: tuple[Any, ...], *, optional: bool) -> Any:
+    """Call the handler, and wait for it if it is a coroutine function; `optional`: it may leave the last argument out.
+
+    Raises WrongArguments, and whatever the handler raises.
+    """
+    try:
+        result = handler(*args)
+    except TypeError:
+        if optional and not _takes(handler, args) and _takes(handler, args[:-1]):
+            result = handler(*args[:-1])  # without auth, or the reason, as python-socketio allows
+        elif not _takes(handler, args):
+            raise WrongArguments from None
+        else:
+            raise
+    if not inspect.isawaitable(result):
+        return result
+    try:
+        return await result
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        # Something that the handler waited for was cancelled: that is its failure, not the end of this client.
+        raise RuntimeError("a handler's await was cancelled") from None
+
+
+def _takes(handler: Callable[..., Any], args: tuple[Any, ...]) -> bool:
+    """Whether a function can be called with so many arguments."""
+    try:
+        inspect.signature(handler).bind(*args)
+    except TypeError:
+        return False
+    except ValueError:  # a builtin, of which that is not known
+        return True
+    return True
