@@ -178,7 +178,7 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
     Webhook(tokens, ingest, metrics, settings.body_timeout).add_routes(app.router)
     Api(tokens, store).add_routes(app.router)
     Health(store, metrics, addresses, draining=draining, metrics_public=settings.metrics_public).add_routes(app.router)
-    Page(page_config(settings)).add_routes(app.router)
+    Page(page_config(settings), settings.media_origins).add_routes(app.router)
     return app
 
 
@@ -189,6 +189,7 @@ def page_config(settings: Settings) -> dict[str, Any]:
         "reconnectDelayMs": settings.reconnect_delay_ms,
         "reconnectDelayMaxMs": settings.reconnect_delay_max_ms,
         "reconnectJitter": settings.reconnect_jitter,
+        "mediaOrigins": settings.media_origins,
     }
 
 

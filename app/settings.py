@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,9 @@ from environs import Env, EnvValidationError
 
 SECRET_BYTES: Final = 32
 """A shorter AUTH_SECRET is weaker than HS256 itself (RFC 7518, 3.2)."""
+
+_MEDIA_ORIGIN: Final = re.compile(r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]{0,4})?")
+"""What a Content-Security-Policy can name as a host: it has no form for IPv6 addresses (CSP Level 3, 2.3.1)."""
 
 
 class SettingsError(Exception):
@@ -58,6 +62,12 @@ SETTINGS: Final = (
         "list",
         (),
         "Origins of pages that may use Socket.IO and REST, by commas. The server's own unless set.",
+    ),
+    Setting(
+        "MEDIA_ORIGINS",
+        "list",
+        (),
+        "Origins whose pictures, sounds and videos the page loads by itself, by commas. Others open after a click.",
     ),
     Setting(
         "TRUSTED_PROXIES", "list", (), "Addresses or networks of reverse proxies whose X-Forwarded-For is believed."
@@ -154,6 +164,7 @@ class Settings:
     mongod_binary: str | None
     data_dir: Path
     allowed_origins: tuple[str, ...]
+    media_origins: tuple[str, ...]
     trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
     event_retention_days: int
     recovery_max_events: int
@@ -251,6 +262,10 @@ def _check(values: dict[str, Any], faults: dict[str, list[str]]) -> None:
         if not _is_origin(origin.strip().rstrip("/")):
             fault("ALLOWED_ORIGINS", "Each must be like https://example.com or http://localhost:5173.")
         origins.append(origin.strip().rstrip("/").lower())
+    media = [origin.strip().rstrip("/").lower() for origin in values["media_origins"] or []]
+    if not all(_MEDIA_ORIGIN.fullmatch(origin) for origin in media):
+        fault("MEDIA_ORIGINS", "Each must be like https://media.example.com, with a name or an IPv4 address as host.")
+    values["media_origins"] = tuple(media)
     for proxy in values["trusted_proxies"] or []:
         try:
             proxies.append(ipaddress.ip_network(proxy.strip(), strict=False))

@@ -66,8 +66,10 @@ def test_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     effective = load(
         monkeypatch,
         ALLOWED_ORIGINS="https://Inbox.Example.com/, http://localhost:5173",
+        MEDIA_ORIGINS="https://Media.Example.com/,http://10.0.0.5:9000",
         TRUSTED_PROXIES="10.1.2.3/8, ::1",
     )
+    assert effective.media_origins == ("https://media.example.com", "http://10.0.0.5:9000")
     assert effective.allowed_origins == ("https://inbox.example.com", "http://localhost:5173")
     assert effective.trusted_proxies == (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
@@ -76,6 +78,12 @@ def test_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "value"),
     [
         ("PORT", "http"),
+        ("MEDIA_ORIGINS", "media.example.com"),
+        ("MEDIA_ORIGINS", "https://media.example.com/pictures"),
+        ("MEDIA_ORIGINS", "https://media.example.com; script-src *"),
+        ("MEDIA_ORIGINS", "https://*"),
+        ("MEDIA_ORIGINS", "https://[::1]"),
+        ("MEDIA_ORIGINS", "data:"),
         ("PORT", "65536"),
         ("PORT", "-1"),
         ("PORT", "80.5"),

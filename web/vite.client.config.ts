@@ -1,20 +1,56 @@
-import { defineConfig } from "vite";
+import { readFileSync } from "node:fs";
 
-/** The client module by itself, for other pages: one file, with types beside it. `npm run build:client`. */
-export default defineConfig({
-  publicDir: false,
-  plugins: [
-    {
-      name: "types",
-      generateBundle() {
-        this.emitFile({ type: "asset", fileName: "roomcast.d.ts", source: 'export * from "./index";\n' });
-      },
-    },
-  ],
-  build: {
-    outDir: "dist-client",
-    emptyOutDir: true,
-    target: "es2022",
-    lib: { entry: "src/client/index.ts", formats: ["es"], fileName: () => "roomcast.js" },
+import { defineConfig, type Plugin } from "vite";
+
+const { version, license, engines, dependencies } = JSON.parse(readFileSync("package.json", "utf8"));
+
+/** What `npm pack` needs beside the code. */
+const manifest = {
+  name: "roomcast-client",
+  version,
+  description: "Follows sessions of a Roomcast server over connections that come and go.",
+  license,
+  type: "module",
+  sideEffects: false,
+  engines,
+  exports: {
+    ".": { types: "./index.d.ts", default: "./index.js" },
+    "./standalone": { types: "./index.d.ts", default: "./roomcast.js" },
+    "./package.json": "./package.json",
   },
+  types: "./index.d.ts",
+  dependencies: { "socket.io-client": `^${dependencies["socket.io-client"]}` },
+};
+
+const pack: Plugin = {
+  name: "pack",
+  generateBundle() {
+    const file = (fileName: string, source: string): string => this.emitFile({ type: "asset", fileName, source });
+    file("package.json", `${JSON.stringify(manifest, null, 2)}\n`);
+    file("LICENSE", readFileSync("../LICENSE", "utf8"));
+    file("README.md", readFileSync("src/client/README.md", "utf8"));
+    // For who has but the one file, and the types beside it.
+    file("roomcast.d.ts", 'export * from "./index.js";\n');
+  },
+};
+
+/**
+ * The client module by itself, as the package `roomcast-client`: `npm run build:client`. `index.js` leaves the
+ * Socket.IO client to whoever installs it, since there is one for Node and one for browsers; with `--mode standalone`
+ * comes `roomcast.js`, for pages without a bundler, with all that a browser or a worker needs.
+ */
+export default defineConfig(({ mode }) => {
+  const standalone = mode === "standalone";
+  return {
+    publicDir: false,
+    plugins: standalone ? [] : [pack],
+    ...(standalone && { define: { "globalThis.process": "undefined" } }),
+    build: {
+      outDir: "dist-client",
+      emptyOutDir: !standalone,
+      target: "es2022",
+      lib: { entry: "src/client/index.ts", formats: ["es"], fileName: () => (standalone ? "roomcast.js" : "index.js") },
+      rollupOptions: { external: standalone ? [] : ["socket.io-client"] },
+    },
+  };
 });

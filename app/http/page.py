@@ -1,13 +1,14 @@
-"""The inbox page: built files from `app/static`, and what the page must know of the server.
+"""The inbox page: built files from `app/static`, and the settings that the page needs.
 
-The headers let the page run its own scripts and styles and nothing else; pictures and sounds of messages come from
-anywhere.
+The content security policy lets the page run its own scripts and styles and nothing else. Pictures, sounds and videos
+load from the given media origins only: an address in a message is chosen by a stranger, and to load it would tell that
+stranger when the message was read and could reach into the reader's own network.
 """
 
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,11 +18,6 @@ from aiohttp import web
 STATIC: Final = Path(__file__).parent.parent / "static"
 CONFIG_TAG: Final = '<meta name="roomcast" content="{}"'
 HEADERS: Final = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: https: http:; "
-        "media-src https: http:; connect-src 'self'; font-src 'self'; manifest-src 'self'; worker-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -30,13 +26,25 @@ HEADERS: Final = {
 _UNBUILT = "<!doctype html><title>Roomcast</title><p>The page is not built yet: run <code>make page</code>."
 
 
+def policy(media_origins: Sequence[str]) -> str:
+    """The page's Content-Security-Policy (CSP Level 3)."""
+    images = " ".join(["'self'", "data:", *media_origins])
+    media = " ".join(media_origins) or "'none'"
+    return (
+        f"default-src 'none'; script-src 'self'; style-src 'self'; img-src {images}; media-src {media}; "
+        "connect-src 'self'; font-src 'self'; manifest-src 'self'; worker-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+
+
 class Page:
-    def __init__(self, config: Mapping[str, Any], static: Path = STATIC) -> None:
-        """`config` is what the page is given, as JSON in a meta tag."""
+    def __init__(self, config: Mapping[str, Any], media_origins: Sequence[str] = (), static: Path = STATIC) -> None:
+        """`config` is given to the page as JSON in a meta tag; `media_origins` must be checked already."""
         index = static / "index.html"
         text = index.read_text(encoding="utf-8") if index.is_file() else _UNBUILT
         shown = html.escape(orjson.dumps(dict(config)).decode())
         self._index = text.replace(CONFIG_TAG, CONFIG_TAG.replace("{}", shown)).encode()
+        self._headers = {**HEADERS, "Content-Security-Policy": policy(media_origins), "Cache-Control": "no-cache"}
         self._static = static
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
@@ -48,8 +56,7 @@ class Page:
                 router.add_get(f"/{file.name}", self._file(file))
 
     async def index(self, request: web.Request) -> web.Response:
-        headers = {**HEADERS, "Cache-Control": "no-cache"}
-        return web.Response(body=self._index, content_type="text/html", charset="utf-8", headers=headers)
+        return web.Response(body=self._index, content_type="text/html", charset="utf-8", headers=self._headers)
 
     @staticmethod
     def _file(path: Path) -> Any:

@@ -21,12 +21,15 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect
 
+from tests.e2e import conversations
 from tests.proxy import Proxy
 from tests.support import PATIENCE, ROOT, SECRET, look_for_warnings, mint
 
@@ -160,10 +163,18 @@ def loop() -> Iterator[Loop]:
     loop.close()
 
 
+@pytest.fixture(scope="session")
+def studio() -> Iterator[str]:
+    """The operator's own place for pictures: the page may load from there by itself."""
+    with conversations.pictures() as address:
+        yield address
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, loop: Loop) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory, loop: Loop, studio: str) -> Iterator[Server]:
     proxy = loop.run(Proxy("127.0.0.1", 1).start())
     environ = {"PING_INTERVAL": "1", "PING_TIMEOUT": "2", "RECONNECT_DELAY_MS": "100", "RECONNECT_DELAY_MAX_MS": "500"}
+    environ["MEDIA_ORIGINS"] = studio
     server = Server(tmp_path_factory.mktemp("server"), loop, proxy, environ=environ)
     server.start()
     yield server
@@ -177,6 +188,30 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
     browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
     yield browser
     browser.close()
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def client_package() -> Path:
+    """The client module, built as the package that others install."""
+    subprocess.run(["npm", "run", "--silent", "build:client"], cwd=ROOT / "web", check=True, capture_output=True)
+    return ROOT / "web" / "dist-client"
+
+
+@pytest.fixture(scope="session")
+def elsewhere(client_package: Path) -> Iterator[str]:
+    """The project's own files, served from an origin that is not the server's."""
+    site = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(ROOT)))
+    threading.Thread(target=site.serve_forever).start()
+    try:
+        yield f"http://127.0.0.1:{site.server_port}"
+    finally:
+        site.shutdown()
+        site.server_close()
 
 
 class Desk:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 OPEN = "Alice Wong"
@@ -74,6 +79,34 @@ DRAWINGS = {
         '<path d="M84 114q16 16 32 0" fill="none" stroke="#3a1d14" stroke-width="5" stroke-linecap="round"/></svg>'
     ),
 }
+
+
+@contextmanager
+def pictures() -> Iterator[str]:
+    """Serves the drawings that the conversations show; gives their address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            *slow, name = self.path.strip("/").split("/")
+            if slow:
+                time.sleep(1)
+            body = DRAWINGS.get(name, "").encode()
+            self.send_response(200 if body else 404)
+            self.send_header("Content-Type", "image/svg+xml")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    site = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=site.serve_forever).start()
+    try:
+        yield f"http://127.0.0.1:{site.server_port}"
+    finally:
+        site.shutdown()
+        site.server_close()
 
 
 def _id(name: str) -> str:

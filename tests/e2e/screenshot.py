@@ -8,11 +8,8 @@ from __future__ import annotations
 import argparse
 import datetime
 import tempfile
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -28,39 +25,11 @@ SESSION = "kiln"
 
 
 @contextmanager
-def pictures() -> Iterator[str]:
-    """Serves the drawings that the conversations show; gives their address."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            *slow, name = self.path.strip("/").split("/")
-            if slow:
-                time.sleep(1)
-            body = conversations.DRAWINGS.get(name, "").encode()
-            self.send_response(200 if body else 404)
-            self.send_header("Content-Type", "image/svg+xml")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    site = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=site.serve_forever).start()
-    try:
-        yield f"http://127.0.0.1:{site.server_port}"
-    finally:
-        site.shutdown()
-        site.server_close()
-
-
-@contextmanager
-def server() -> Iterator[Server]:
+def server(media_origin: str = "") -> Iterator[Server]:
     loop = Loop()
     proxy = loop.run(Proxy("127.0.0.1", 1).start())
     with tempfile.TemporaryDirectory() as directory:
-        server = Server(Path(directory), loop, proxy)
+        server = Server(Path(directory), loop, proxy, environ={"MEDIA_ORIGINS": media_origin})
         server.start()
         try:
             yield server
@@ -161,7 +130,7 @@ def main() -> None:
     parser.add_argument("file", nargs="?", type=Path, default=ROOT / "docs" / "inbox.png")
     parser.add_argument("--all", type=Path, help="a directory for pictures of the other states")
     options = parser.parse_args()
-    with server() as running, pictures() as address, sync_playwright() as playwright:
+    with conversations.pictures() as address, server(address) as running, sync_playwright() as playwright:
         now = datetime.datetime.now(datetime.UTC)
         running.post(SESSION, {"messages": conversations.messages(address, now)})
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])

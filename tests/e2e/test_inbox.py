@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.e2e import conversations
 from tests.e2e.conftest import Desk, Server, eventually
-from tests.e2e.screenshot import pictures
 from tests.support import ROOT, message, mint
 
 ALICE = "85291234567@s.whatsapp.net"
@@ -21,11 +19,10 @@ NOW = datetime.datetime.now(datetime.UTC)
 
 
 @pytest.fixture(scope="module")
-def kiln(server: Server) -> Iterator[str]:
+def kiln(server: Server, studio: str) -> str:
     """A session with the conversations of a small shop, and its pictures."""
-    with pictures() as address:
-        server.post("kiln", {"messages": conversations.messages(address, NOW)})
-        yield "kiln"
+    server.post("kiln", {"messages": conversations.messages(studio, NOW)})
+    return "kiln"
 
 
 def chats(page: Page) -> Locator:
@@ -106,29 +103,26 @@ def test_each_kind_is_shown_as_what_it_is(desk: Desk, kiln: str) -> None:
     desk.shoot(page, "kinds")
 
 
-def test_a_picture_has_its_place_before_it_comes(desk: Desk, server: Server) -> None:
+def test_a_picture_has_its_place_before_it_comes(desk: Desk, server: Server, studio: str) -> None:
     """In its proportion; and in full over the page, until Esc."""
-    with pictures() as address:
-        media = {"url": f"{address}/slow/blue.svg", "width": 640, "height": 480}
-        server.post(
-            "boxes", {"messages": [{"chatId": ALICE, "type": "image", "media": media}, message("below", ALICE)]}
-        )
-        page = desk.open("boxes")
-        chats(page).click()
-        box, below = page.locator(".picture"), bubble(page, "below")
-        before = (box.bounding_box(), below.bounding_box())
-        assert before[0] is not None
-        assert before[0]["width"] / before[0]["height"] == pytest.approx(640 / 480, rel=0.01)
-        image = page.locator(".picture img")
-        assert image.evaluate("one => one.complete && one.naturalWidth") in (False, 0)
-        eventually(lambda: image.evaluate("one => one.naturalWidth") == 640, "the picture")
-        assert (box.bounding_box(), below.bounding_box()) == before
-        box.click()
-        expect(page.get_by_test_id("full-picture")).to_be_visible()
-        desk.shoot(page, "full")
-        page.keyboard.press("Escape")
-        expect(page.get_by_test_id("full-picture")).to_have_count(0)
-        expect(page.locator("[data-message-id]").first).to_be_visible()
+    media = {"url": f"{studio}/slow/blue.svg", "width": 640, "height": 480}
+    server.post("boxes", {"messages": [{"chatId": ALICE, "type": "image", "media": media}, message("below", ALICE)]})
+    page = desk.open("boxes")
+    chats(page).click()
+    box, below = page.locator(".picture"), bubble(page, "below")
+    before = (box.bounding_box(), below.bounding_box())
+    assert before[0] is not None
+    assert before[0]["width"] / before[0]["height"] == pytest.approx(640 / 480, rel=0.01)
+    image = page.locator(".picture img")
+    assert image.evaluate("one => one.complete && one.naturalWidth") in (False, 0)
+    eventually(lambda: image.evaluate("one => one.naturalWidth") == 640, "the picture")
+    assert (box.bounding_box(), below.bounding_box()) == before
+    box.click()
+    expect(page.get_by_test_id("full-picture")).to_be_visible()
+    desk.shoot(page, "full")
+    page.keyboard.press("Escape")
+    expect(page.get_by_test_id("full-picture")).to_have_count(0)
+    expect(page.locator("[data-message-id]").first).to_be_visible()
 
 
 def test_reactions_stand_at_their_message(desk: Desk, server: Server, kiln: str) -> None:

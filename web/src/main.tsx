@@ -3,11 +3,11 @@ import { options, render } from "preact";
 import { Cache } from "./store/cache";
 import { readSettings } from "./store/settings";
 import { keepShell } from "./store/shell";
-import { forgetToken, keepToken, takeToken } from "./store/token";
+import { forgetToken, isAnother, keepToken, keptToken, readClaims, takeToken } from "./store/token";
 import { Formats } from "./text/formats";
 import { chooseLanguage } from "./text/language";
 import { signedIn } from "./signedin";
-import { SignIn } from "./view/SignIn";
+import { Replace, SignIn, type Why } from "./view/SignIn";
 import "./styles/page.css";
 
 /** A hidden tab draws no frames; what is in it should not be too old when it is looked at. */
@@ -28,30 +28,43 @@ document.documentElement.lang = language.locale;
 
 let stop = (): void => undefined;
 
-function signIn(ended: boolean): void {
+function signIn(why: Why): void {
   stop();
   stop = () => undefined;
   forgetToken();
-  void new Cache("").forget();
+  void new Cache("", () => 0).forget();
   document.title = t("appName");
-  render(<SignIn ended={ended} t={t} onToken={start} />, root);
+  render(<SignIn why={why} t={t} onToken={start} />, root);
 }
 
 function start(token: string): void {
   stop();
   keepToken(token);
-  stop = signedIn(root, token, { settings, t, formats, onSignedOut: signIn, onOther: start });
+  const onSignedOut = (ended: boolean): void => signIn(ended ? "ended" : null);
+  stop = signedIn(root, token, { settings, t, formats, onSignedOut, onOther: start });
 }
 
-function enter(): void {
-  const token = takeToken();
-  if (token) start(token);
-  else signIn(false);
+/** `before`: what stood in the address before a link put a token there. */
+function enter(before = ""): void {
+  const [brought, present] = [takeToken(before), keptToken()];
+  if (brought && brought !== "broken") {
+    if (isAnother(brought.token, present)) ask(brought.token, present ?? "");
+    else start(brought.token);
+  } else if (present) start(present);
+  else signIn(brought);
+}
+
+/** Whoever opens a link may not know whose it is: what somebody writes or reads next should not be in another's name. */
+function ask(brought: string, present: string): void {
+  stop();
+  stop = () => undefined;
+  const names = { present: readClaims(present).name, brought: readClaims(brought).name };
+  render(<Replace {...names} t={t} onStay={() => start(present)} onReplace={() => start(brought)} />, root);
 }
 
 // The same tab is given another sign-in link.
-addEventListener("hashchange", () => {
-  if (location.hash.startsWith("#token=")) enter();
+addEventListener("hashchange", (event) => {
+  if (location.hash.startsWith("#token=")) enter(new URL(event.oldURL).hash);
 });
 enter();
 keepShell();

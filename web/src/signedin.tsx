@@ -1,4 +1,4 @@
-import { effect, signal } from "@preact/signals";
+import { computed, effect, signal } from "@preact/signals";
 import { render } from "preact";
 
 import { RoomcastApi, RoomcastClient } from "./client";
@@ -14,11 +14,12 @@ import { Search } from "./store/search";
 import type { SavedSession } from "./store/sessionstore";
 import type { Settings } from "./store/settings";
 import { Sound } from "./store/sound";
-import { visible } from "./store/surroundings";
+import { now, visible } from "./store/surroundings";
 import { Tabs } from "./store/tabs";
 import { forgetToken, keepToken, readClaims } from "./store/token";
 import type { Formats } from "./text/formats";
 import type { Translate } from "./text/language";
+import { originOf } from "./text/links";
 import { chatName, isGroup, senderName } from "./text/names";
 import { summary } from "./text/summary";
 import { App } from "./view/App";
@@ -41,7 +42,8 @@ export function signedIn(root: Element, token: string, { settings, t, formats, .
   const log = debugLog();
   const client = new RoomcastClient({ url, path: settings.socketPath, token, backoff: settings.backoff, ...(log && { log }) });
   const api = new RoomcastApi({ url, token: () => client.token });
-  const cache = new Cache(claims.sub);
+  const expiresAt = (): number => readClaims(client.token).expiresAt;
+  const cache = new Cache(claims.sub, expiresAt);
   const any = claims.sessions.includes("*");
   const allowed = ({ sessionId }: SavedSession): boolean => any || claims.sessions.includes(sessionId);
   // What a token that has run out allowed is not shown before the server has been asked.
@@ -54,6 +56,7 @@ export function signedIn(root: Element, token: string, { settings, t, formats, .
     reading: () => (visible.peek() && inbox.opened.peek() ? routeOf(inbox.opened.peek()!) : null),
     audible: () => sound.audible,
     ring: () => sound.play(),
+    signedOut: () => options.onSignedOut(false),
   });
   const touched = (): void => {
     if (sounds.on.peek()) sound.touched();
@@ -65,12 +68,17 @@ export function signedIn(root: Element, token: string, { settings, t, formats, .
     search,
     t,
     formats,
+    loadsByItself: (url) => settings.mediaOrigins.has(originOf(url) ?? ""),
     agent: claims.name,
     overlay: signal<Overlay | null>(null),
     notify,
     sound: sounds,
     hearable: () => sound.touched(),
-    signOut: () => options.onSignedOut(false),
+    signOut: () => {
+      void cache.forget();
+      tabs.signOut();
+      options.onSignedOut(false);
+    },
     signInAgain: async (given) => {
       const other = readClaims(given);
       if (other.sub !== claims.sub || other.sessions.join() !== claims.sessions.join()) {
@@ -83,6 +91,7 @@ export function signedIn(root: Element, token: string, { settings, t, formats, .
         return false;
       }
       keepToken(given);
+      await cache.read();
       return true;
     },
   };
@@ -115,6 +124,7 @@ export function signedIn(root: Element, token: string, { settings, t, formats, .
       void cache.forget();
       if (!wasConnected) queueMicrotask(() => options.onSignedOut(true));
     }),
+    endWithToken(cache, expiresAt),
     measure(inbox),
     listen("popstate", () => inbox.open(parseRoute(location.hash))),
     listen("pointerdown", touched),
@@ -129,6 +139,14 @@ export function signedIn(root: Element, token: string, { settings, t, formats, .
     root,
   );
   return () => stops.splice(0).forEach((end) => end());
+}
+
+/** What is kept ends with the token, whether the server can say so or not. */
+function endWithToken(cache: Cache, expiresAt: () => number): () => void {
+  const expired = computed(() => now.value >= expiresAt());
+  return effect(() => {
+    if (expired.value) void cache.forget();
+  });
 }
 
 function listen(name: "popstate" | "pointerdown" | "keydown", listener: () => void): () => void {

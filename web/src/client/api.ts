@@ -1,5 +1,5 @@
-import { RoomcastError, type ErrorCode } from "./errors";
-import type { ChatPage, MessagePage, SessionPage } from "./types";
+import { RoomcastError, type ErrorCode } from "./errors.js";
+import type { ChatPage, MessagePage, SessionPage } from "./types.js";
 
 export interface ApiOptions {
   /** Where the server is, without a slash at the end; empty for the page's own. */

@@ -1,10 +1,11 @@
-import { Backoff, DEFAULT_BACKOFF, type BackoffOptions } from "./backoff";
-import { Emitter } from "./emitter";
-import { detectEnvironment, type Environment, type Sign } from "./environment";
-import { RoomcastError } from "./errors";
-import { Link } from "./link";
-import { Subscriptions, type Subscribed } from "./subscriptions";
-import type { Chat, DurableEvent, DurableName, Position, PositionPayload, RequestName, Requests } from "./types";
+import { Backoff, DEFAULT_BACKOFF, type BackoffOptions } from "./backoff.js";
+import { Emitter } from "./emitter.js";
+import { detectEnvironment, type Environment, type Sign } from "./environment.js";
+import { RoomcastError } from "./errors.js";
+import { Link } from "./link.js";
+import { checkTransports, type Transport } from "./runtime.js";
+import { Subscriptions, type Subscribed } from "./subscriptions.js";
+import type { Chat, DurableEvent, DurableName, Position, PositionPayload, RequestName, Requests } from "./types.js";
 
 export interface ClientOptions {
   /** The server's origin, as `https://inbox.example`. */
@@ -17,7 +18,7 @@ export interface ClientOptions {
   ackTimeoutMs?: number;
   /** How long a connection has, after sleep or a change of network, to prove that it still lives. */
   probeTimeoutMs?: number;
-  transports?: ("websocket" | "polling")[];
+  transports?: Transport[];
   environment?: Environment;
   random?: () => number;
   /** Is told each step, for those who look for a fault. Tokens and what people wrote are never in it. */
@@ -72,6 +73,7 @@ export class RoomcastClient extends Emitter<ClientEvents> {
   private available = true;
   private current: ClientState = { name: "connecting" };
 
+  /** Raises RoomcastError `unsupported` where this runtime has nothing to connect with. */
   constructor(options: ClientOptions) {
     super();
     this.options = {
@@ -86,6 +88,7 @@ export class RoomcastClient extends Emitter<ClientEvents> {
       log: () => undefined,
       ...options,
     };
+    checkTransports(this.options.transports);
     this.backoff = new Backoff(this.options.backoff, this.options.random);
     this.subscriptions = new Subscriptions(
       {

@@ -21,6 +21,8 @@ export type ErrorCode =
   // the server has said that it stops, and means to be back
   | "restarting"
   | "unreachable"
+  // this runtime has no transport that could connect
+  | "unsupported"
   | "aborted";
 
 export class RoomcastError extends Error {

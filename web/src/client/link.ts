@@ -1,7 +1,8 @@
 import { Manager, type Socket } from "socket.io-client";
 
-import { RoomcastError, type ErrorCode } from "./errors";
-import type { Answer, DurableName, PositionPayload, RequestName, Requests, ServicePayload } from "./types";
+import { RoomcastError, type ErrorCode } from "./errors.js";
+import type { Transport } from "./runtime.js";
+import type { Answer, DurableName, PositionPayload, RequestName, Requests, ServicePayload } from "./types.js";
 
 const DURABLE: readonly DurableName[] = ["new_message", "message_updated", "chat_updated"];
 
@@ -9,7 +10,7 @@ export interface LinkOptions {
   url: string;
   path: string;
   token: string;
-  transports: ("websocket" | "polling")[];
+  transports: Transport[];
   connectTimeoutMs: number;
   ackTimeoutMs: number;
 }

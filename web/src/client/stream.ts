@@ -1,4 +1,4 @@
-import type { Position } from "./types";
+import type { Position } from "./types.js";
 
 /** `null`: the whole session. Otherwise one chat of it. */
 export type Part = string | null;

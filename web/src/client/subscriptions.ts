@@ -1,8 +1,8 @@
-import { Backoff } from "./backoff";
-import { RoomcastError } from "./errors";
-import type { Link } from "./link";
-import { SessionStream, type Part } from "./stream";
-import type { Position, Requests } from "./types";
+import { Backoff } from "./backoff.js";
+import { RoomcastError } from "./errors.js";
+import type { Link } from "./link.js";
+import { SessionStream, type Part } from "./stream.js";
+import type { Position, Requests } from "./types.js";
 
 export type Subscribed = Requests["subscribe"]["data"];
 

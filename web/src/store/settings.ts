@@ -1,9 +1,12 @@
 import { DEFAULT_BACKOFF, type BackoffOptions } from "../client";
+import { originOf } from "../text/links";
 
 export interface Settings {
   backoff: BackoffOptions;
   socketPath: string;
   version: string;
+  /** From these origins media loads by itself. */
+  mediaOrigins: ReadonlySet<string>;
 }
 
 /** What the server has to say to the page, out of the page's `meta` tag; sane where it says nothing. */
@@ -22,6 +25,7 @@ export function readSettings(json: string | null | undefined): Settings {
     const value = given[name];
     return typeof value === "string" ? value : otherwise;
   };
+  const origins = Array.isArray(given["mediaOrigins"]) ? given["mediaOrigins"].map(originOf) : [];
   return {
     backoff: {
       delayMs: amount("reconnectDelayMs", DEFAULT_BACKOFF.delayMs),
@@ -30,5 +34,6 @@ export function readSettings(json: string | null | undefined): Settings {
     },
     socketPath: word("socketPath", "/socket.io/"),
     version: word("version", ""),
+    mediaOrigins: new Set(origins.filter((origin) => origin !== null)),
   };
 }

@@ -1,7 +1,7 @@
 /** How long the other tabs have to say what is read in them. */
 const ANSWER_MS = 80;
 
-type Word = { kind: "asked" } | { kind: "reading"; chat: string } | { kind: "ring" };
+type Word = { kind: "asked" } | { kind: "reading"; chat: string } | { kind: "ring" } | { kind: "signedOut" };
 
 export interface TabsListener {
   /** The chat that somebody reads in this tab, if any. */
@@ -9,6 +9,8 @@ export interface TabsListener {
   /** Whether this tab could be heard. */
   audible(): boolean;
   ring(): void;
+  /** Somebody has signed out in another tab. */
+  signedOut(): void;
 }
 
 /** The tabs of one agent in one browser. One of them leads: it tells of news, for all. */
@@ -57,6 +59,11 @@ export class Tabs {
     else this.channel?.postMessage({ kind: "ring" } satisfies Word);
   }
 
+  /** Signing out is for all tabs. */
+  signOut(): void {
+    this.channel?.postMessage({ kind: "signedOut" } satisfies Word);
+  }
+
   private hold(): void {
     const { signal } = this.ended;
     // The lock is let go of when this tab stops or is closed; then the next one has it.
@@ -68,7 +75,8 @@ export class Tabs {
   }
 
   private heard(word: Word): void {
-    if (word.kind === "reading") this.elsewhere.add(word.chat);
+    if (word.kind === "signedOut") this.listener.signedOut();
+    else if (word.kind === "reading") this.elsewhere.add(word.chat);
     else if (word.kind === "asked") {
       const chat = this.listener.reading();
       if (chat !== null) this.channel?.postMessage({ kind: "reading", chat } satisfies Word);

@@ -1,3 +1,5 @@
+import { withoutBidiControls } from "../text/names";
+
 const KEY = "roomcast.token";
 
 export interface Claims {
@@ -11,8 +13,16 @@ export interface Claims {
 
 /** A token out of a fragment `#token=…`, a whole link with such a fragment, or as it is. */
 export function findToken(text: string): string | null {
-  const candidate = decodeURIComponent(/[#&]token=([^&\s]+)/.exec(text)?.[1] ?? text).trim();
+  const candidate = decoded(/[#&]token=([^&\s]+)/.exec(text)?.[1] ?? text).trim();
   return /^[\w-]+\.[\w-]+\.[\w-]+$/.test(candidate) ? candidate : null;
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // a stray "%": a damaged link
+  }
 }
 
 /**
@@ -31,27 +41,52 @@ export function readClaims(token: string): Claims {
   const { name, sub, exp, sessions } = claims;
   const words = [name, sub].filter((word): word is string => typeof word === "string" && word !== "");
   return {
-    name: words[0] ?? null,
+    name: withoutBidiControls(words[0] ?? "") || null,
     sub: typeof sub === "string" ? sub : "",
     expiresAt: typeof exp === "number" ? exp * 1000 : 0,
     sessions: Array.isArray(sessions) ? sessions.filter((id): id is string => typeof id === "string") : [],
   };
 }
 
-/** The token of this tab. It is taken out of the address bar at once, and lives as long as the tab does. */
-export function takeToken(): string | null {
-  if (location.hash.startsWith("#token=")) {
-    const token = findToken(location.hash);
-    history.replaceState(null, "", location.pathname + location.search);
-    if (token) keepToken(token);
+/**
+ * What the address bar brings, taken out of it at once: a token, or `broken` where there should have been one; `null`
+ * where it brings none. `before`: the fragment to put in its place.
+ */
+export function takeToken(before = ""): { token: string } | "broken" | null {
+  if (!location.hash.startsWith("#token=")) return null;
+  const token = findToken(location.hash);
+  history.replaceState(history.state, "", location.pathname + location.search + before);
+  return token ? { token } : "broken";
+}
+
+/** The token of this tab; it lives as long as the tab does. Where the browser keeps nothing, as long as the page. */
+export function keptToken(): string | null {
+  try {
+    return sessionStorage.getItem(KEY);
+  } catch {
+    return null;
   }
-  return sessionStorage.getItem(KEY);
 }
 
 export function keepToken(token: string): void {
-  sessionStorage.setItem(KEY, token);
+  try {
+    sessionStorage.setItem(KEY, token);
+  } catch {
+    // Not kept, then.
+  }
 }
 
 export function forgetToken(): void {
-  sessionStorage.removeItem(KEY);
+  try {
+    sessionStorage.removeItem(KEY);
+  } catch {
+    // Nothing was kept.
+  }
+}
+
+/** Whether a link would put another person in the place of who is signed in. */
+export function isAnother(brought: string, present: string | null): boolean {
+  if (present === null) return false;
+  const { sub, expiresAt } = readClaims(present);
+  return expiresAt > Date.now() && readClaims(brought).sub !== sub;
 }

@@ -74,6 +74,12 @@ export const en = {
   signInPaste: "Or paste a token or link here",
   signInButton: "Sign in",
   signInBad: "This is no token.",
+  signInBroken: "The link is incomplete: the token in it is damaged. Open the whole link, or paste it below.",
+  replaceTitle: "Sign in as somebody else?",
+  replaceHint: "You are signed in as {here}. The link that you opened signs in {other}.",
+  replaceStay: "Stay signed in as {here}",
+  replaceGo: "Sign in as {other}",
+  replaceUnnamed: "somebody without a name",
 
   today: "Today",
   yesterday: "Yesterday",

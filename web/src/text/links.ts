@@ -7,11 +7,16 @@ export function safeUrl(url: string): string | null {
   }
 }
 
+/** Scheme, host and port, in the form in which they can be compared; `null` for what is no address. */
+export function originOf(url: unknown): string | null {
+  return typeof url === "string" && URL.canParse(url) ? new URL(url).origin : null;
+}
+
 export type Piece = { text: string; href?: string };
 
 /** Addresses of the web, and those of mail: the signs of the latter are bounded, so that no text makes it slow. */
 const LINKS =
-  /\bhttps?:\/\/[^\s<>"'、。，！？；：（）「」]+|\bwww\.[\p{L}\p{N}-]{1,63}\.[^\s<>"'、。，！？；：（）「」]+|(?<![\w.+-])[\w.+-]{1,64}@(?:[a-z0-9-]{1,63}\.){1,4}[a-z]{2,24}(?![\w@])/giu;
+  /\bhttps?:\/\/[^\s<>"'\u202A-\u202E\u2066-\u2069、。，！？；：（）「」]+|\bwww\.[\p{L}\p{N}-]{1,63}\.[^\s<>"'\u202A-\u202E\u2066-\u2069、。，！？；：（）「」]+|(?<![\w.+-])[\w.+-]{1,64}@(?:[a-z0-9-]{1,63}\.){1,4}[a-z]{2,24}(?![\w@])/giu;
 
 /** A text in pieces, of which some are links. Signs that end a sentence are not taken into the link. */
 export function linked(text: string): Piece[] {

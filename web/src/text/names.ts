@@ -20,21 +20,31 @@ function grouped(digits: string): string {
   return pattern.map((length) => digits.slice(from, (from += length))).join(" ");
 }
 
+const BIDI_CONTROLS = /[\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]/g;
+
+/**
+ * A name without the signs that turn the direction of what stands around them (UAX #9): with them "photo_gpj.exe" is
+ * read as "photo_exe.jpg", and a name can look like another.
+ */
+export function withoutBidiControls(name: string): string {
+  return name.replace(BIDI_CONTROLS, "");
+}
+
 /** An address in a form that a person can read. */
 export function readableId(id: string, t: Translate): string {
   const [, user = "", domain = ""] = /^([^@]+)@(.+)$/.exec(id) ?? [];
   if (domain === "s.whatsapp.net" && /^\d{7,15}$/.test(user)) return readablePhone(user);
   if (domain === "lid") return t("privateNumber", { end: user.slice(-4) });
   if (domain === "g.us") return t("group", { end: user.slice(-4) });
-  return id;
+  return withoutBidiControls(id);
 }
 
 export function chatName(chat: Pick<Chat, "chatId" | "name">, t: Translate): string {
-  return chat.name || readableId(chat.chatId, t);
+  return withoutBidiControls(chat.name ?? "") || readableId(chat.chatId, t);
 }
 
 export function senderName(message: Message, t: Translate): string {
-  return message.fromMe ? t("you") : message.sender.name || readableId(message.sender.id, t);
+  return message.fromMe ? t("you") : withoutBidiControls(message.sender.name ?? "") || readableId(message.sender.id, t);
 }
 
 /** Whether more than one other person may write in this chat. */

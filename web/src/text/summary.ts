@@ -1,7 +1,7 @@
 import type { Chat, LastMessage, Message, MessageType } from "../client";
 import type { TextKey } from "./en";
 import type { Translate } from "./language";
-import { isGroup } from "./names";
+import { isGroup, withoutBidiControls } from "./names";
 
 const TYPE_TEXT: Record<MessageType, TextKey> = {
   text: "typeText",
@@ -34,6 +34,6 @@ export function summary(message: Pick<Message | LastMessage, "type" | "text">, t
 export function lastLine({ chatId, lastMessage }: Pick<Chat, "chatId" | "lastMessage">, t: Translate): string {
   if (!lastMessage) return "";
   const text = summary(lastMessage, t);
-  const name = lastMessage.fromMe ? t("you") : isGroup(chatId) ? lastMessage.senderName : null;
+  const name = lastMessage.fromMe ? t("you") : isGroup(chatId) ? withoutBidiControls(lastMessage.senderName ?? "") : null;
   return name ? t("lastFrom", { name, text }) : text;
 }

@@ -76,6 +76,12 @@ export const zhHans: Texts = {
   signInPaste: "或在此粘贴令牌或链接",
   signInButton: "登录",
   signInBad: "这不是有效的令牌。",
+  signInBroken: "链接不完整：其中的令牌已损坏。请打开完整的链接，或粘贴到下方。",
+  replaceTitle: "要以其他人的身份登录吗？",
+  replaceHint: "您当前以{here}的身份登录。您打开的链接会以{other}的身份登录。",
+  replaceStay: "继续以{here}的身份登录",
+  replaceGo: "以{other}的身份登录",
+  replaceUnnamed: "未命名用户",
 
   today: "今天",
   yesterday: "昨天",

@@ -76,6 +76,12 @@ export const zhHant: Texts = {
   signInPaste: "或在此貼上權杖或連結",
   signInButton: "登入",
   signInBad: "這不是有效的權杖。",
+  signInBroken: "連結不完整：其中的權杖已損壞。請開啟完整的連結，或貼在下方。",
+  replaceTitle: "要以其他人的身分登入嗎？",
+  replaceHint: "您目前以{here}的身分登入。您開啟的連結會以{other}的身分登入。",
+  replaceStay: "繼續以{here}的身分登入",
+  replaceGo: "以{other}的身分登入",
+  replaceUnnamed: "未命名使用者",
 
   today: "今天",
   yesterday: "昨天",

@@ -1,6 +1,6 @@
-import type { ComponentChildren, JSX } from "preact";
+import type { JSX } from "preact";
 
-import { initials } from "../text/names";
+import { initials, withoutBidiControls } from "../text/names";
 import { placeOf } from "../text/place";
 import { usePage } from "./context";
 import { Icon, type IconName } from "./icons";
@@ -8,28 +8,39 @@ import { Icon, type IconName } from "./icons";
 interface Props {
   icon: IconName;
   name: string;
-  facts: ComponentChildren;
+  facts: string;
   /** Where it leads, if anywhere: safe already. */
   url?: string | null;
+  /** Whether it is media that would be shown here if it came from elsewhere. */
+  held?: boolean;
 }
 
 /** A thing that is named rather than shown. */
-export function Card({ icon, name, facts, url = null }: Props): JSX.Element {
+export function Card({ icon, name, facts, url = null, held = false }: Props): JSX.Element {
+  const { t } = usePage();
   const content = (
     <>
       <span class="card-icon">
         <Icon name={icon} />
       </span>
       <span class="card-name" dir="auto">
-        {name}
+        {withoutBidiControls(name)}
       </span>
       <span class="card-facts" dir="auto">
-        {facts}
+        {withoutBidiControls(facts)}
       </span>
+      {held && <Icon name="outside" />}
     </>
   );
   return url ? (
-    <a class="card" href={url} target="_blank" rel="noopener noreferrer">
+    <a
+      class="card"
+      href={url}
+      target="_blank"
+      rel="noopener noreferrer"
+      title={t("openOutside")}
+      {...(held && { "data-testid": "held-media" })}
+    >
       {content}
     </a>
   ) : (

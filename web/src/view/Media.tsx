@@ -3,6 +3,7 @@ import { useState } from "preact/hooks";
 
 import type { Media as MediaObject, Message, MessageType } from "../client";
 import { safeUrl } from "../text/links";
+import { withoutBidiControls } from "../text/names";
 import { kindOf } from "../text/summary";
 import { Card } from "./Card";
 import { usePage } from "./context";
@@ -20,16 +21,21 @@ const ICONS: Partial<Record<MessageType, IconName>> = {
 /** The largest box that a picture gets, in CSS pixels; the narrow screen makes it smaller by itself. */
 const MOST = { image: 320, video: 320, sticker: 140 };
 
+/**
+ * Media from elsewhere than the operator's own places is named, and opens in a new tab when somebody follows it: its
+ * address was chosen by whoever wrote the message, who would otherwise learn when it was read, and from where.
+ */
 interface Props {
   message: Message;
   media: MediaObject;
 }
 
 export function Media({ message, media }: Props): JSX.Element {
+  const { loadsByItself } = usePage();
   const [missing, setMissing] = useState(false);
   const url = safeUrl(media.url);
   const props = { message, media, onMissing: () => setMissing(true) };
-  if (url !== null && !missing) {
+  if (url !== null && !missing && loadsByItself(url)) {
     if (message.type === "image" || message.type === "sticker") return <Picture {...props} url={url} />;
     if (message.type === "video") return <Video {...props} url={url} />;
     if (message.type === "audio") return <Audio {...props} url={url} />;
@@ -50,9 +56,8 @@ function boxOf({ width, height }: MediaObject, most: number): { width: string; a
 }
 
 function Picture({ message, media, url, onMissing }: ShownProps): JSX.Element {
-  const { t, overlay } = usePage();
-  const name = media.fileName || kindOf(message.type, t);
-  const alt = message.text || name;
+  const { overlay, t } = usePage();
+  const alt = withoutBidiControls(message.text ?? "") || useName(message, media);
   return (
     <a
       class={`picture is-${message.type}`}
@@ -102,11 +107,11 @@ function Audio({ message, media, url, onMissing }: ShownProps): JSX.Element {
 
 function useName(message: Message, media: MediaObject): string {
   const { t } = usePage();
-  return media.fileName || kindOf(message.type, t);
+  return withoutBidiControls(media.fileName ?? "") || kindOf(message.type, t);
 }
 
 function Facts({ media }: { media: MediaObject }): JSX.Element | null {
-  const facts = [media.fileName, ...useFacts(media)].filter(Boolean);
+  const facts = [withoutBidiControls(media.fileName ?? ""), ...useFacts(media)].filter(Boolean);
   return facts.length > 0 ? <span class="card-facts">{facts.join(" · ")}</span> : null;
 }
 
@@ -119,13 +124,17 @@ function useFacts({ durationSeconds, size }: MediaObject): (string | false)[] {
 }
 
 function File({ message, media, url, missing }: Props & { url: string | null; missing: boolean }): JSX.Element {
-  const { t } = usePage();
+  const { t, loadsByItself } = usePage();
   const kind = kindOf(message.type, t);
+  const held = url !== null && !loadsByItself(url);
   const playable = message.type === "audio" || message.type === "video";
   const facts = [
     missing ? t(playable ? "playerMissing" : "imageMissing") : media.fileName && kind,
     media.mimeType,
     ...useFacts(media),
   ].filter(Boolean);
-  return <Card icon={ICONS[message.type] ?? "file"} name={media.fileName || kind} facts={facts.join(" · ")} url={url} />;
+  const lines = [facts.join(" · "), held && new URL(url).host].filter(Boolean);
+  return (
+    <Card icon={ICONS[message.type] ?? "file"} name={useName(message, media)} facts={lines.join("\n")} url={url} held={held} />
+  );
 }

@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import { findToken } from "../store/token";
 import type { Translate } from "../text/language";
@@ -42,19 +42,52 @@ export function SignInForm({ t, onToken }: FormProps): JSX.Element {
   );
 }
 
+/** Why there is nobody: a token was there and is not good any more, or was damaged on its way; else nobody has come yet. */
+export type Why = "ended" | "broken" | null;
+
 interface Props extends FormProps {
-  /** There was a token, and it is not good any more. */
-  ended: boolean;
+  why: Why;
 }
 
-export function SignIn({ ended, t, onToken }: Props): JSX.Element {
+export function SignIn({ why, t, onToken }: Props): JSX.Element {
   return (
     <main class="sign-in" data-testid="sign-in">
       <div class="sign-in-card">
         <p class="brand">{t("appName")}</p>
-        <h1>{t(ended ? "signInEnded" : "signInTitle")}</h1>
-        {ended && <p role="status">{t("signInEndedHint")}</p>}
+        <h1>{t(why === "ended" ? "signInEnded" : "signInTitle")}</h1>
+        {why && <p role="status">{t(why === "ended" ? "signInEndedHint" : "signInBroken")}</p>}
         <SignInForm t={t} onToken={onToken} />
+      </div>
+    </main>
+  );
+}
+
+interface ReplaceProps {
+  /** The names of who is signed in and of whose link it is, where the tokens tell. */
+  present: string | null;
+  brought: string | null;
+  t: Translate;
+  onStay: () => void;
+  onReplace: () => void;
+}
+
+/** A link would sign in somebody else. */
+export function Replace({ present, brought, t, onStay, onReplace }: ReplaceProps): JSX.Element {
+  const [here, other] = [present ?? t("replaceUnnamed"), brought ?? t("replaceUnnamed")];
+  const stay = useRef<HTMLButtonElement>(null);
+  useLayoutEffect(() => stay.current?.focus(), []);
+  return (
+    <main class="sign-in" data-testid="replace">
+      <div class="sign-in-card">
+        <p class="brand">{t("appName")}</p>
+        <h1>{t("replaceTitle")}</h1>
+        <p>{t("replaceHint", { here, other })}</p>
+        <button ref={stay} type="button" class="primary" onClick={onStay}>
+          {t("replaceStay", { here })}
+        </button>
+        <button type="button" class="secondary" onClick={onReplace}>
+          {t("replaceGo", { other })}
+        </button>
       </div>
     </main>
   );

@@ -23,6 +23,8 @@ export interface Page {
   search: Search;
   t: Translate;
   formats: Formats;
+  /** Whether media at this address loads without being asked for. */
+  loadsByItself: (url: string) => boolean;
   /** Whom the token names. */
   agent: string | null;
   overlay: Signal<Overlay | null>;

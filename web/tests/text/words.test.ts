@@ -4,7 +4,7 @@ import { Formats, startOfDay } from "../../src/text/formats";
 import { chooseLanguage } from "../../src/text/language";
 import { fold } from "../../src/text/fold";
 import { linked, safeUrl } from "../../src/text/links";
-import { chatName, initials, readableId, readablePhone } from "../../src/text/names";
+import { chatName, initials, readableId, readablePhone, withoutBidiControls } from "../../src/text/names";
 import { placeOf } from "../../src/text/place";
 import { summary } from "../../src/text/summary";
 
@@ -32,6 +32,14 @@ describe("names", () => {
   test("a chat's own name comes first", () => {
     expect(chatName({ chatId: "85291234567@s.whatsapp.net", name: "Alice" }, t)).toBe("Alice");
     expect(chatName({ chatId: "85291234567@s.whatsapp.net", name: null }, t)).toBe("+852 9123 4567");
+  });
+
+  test("signs that turn text around are taken out of names and addresses", () => {
+    const chatId = "1@s.whatsapp.net";
+    expect(chatName({ chatId, name: "Ann\u202egnaW\u2066\u200f" }, t)).toBe("AnngnaW");
+    expect(chatName({ chatId, name: "\u202e\u200e" }, t)).toBe(chatId);
+    expect(readableId("a\u2067b", t)).toBe("ab");
+    expect(withoutBidiControls("יוסי כהן 👩‍👩‍👧 é")).toBe("יוסי כהן 👩‍👩‍👧 é");
   });
 
   test.each([
