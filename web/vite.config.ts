@@ -4,7 +4,7 @@ import type { Plugin } from "vite";
 import { defineConfig } from "vitest/config";
 
 /** All scripts and styles of the page, as they travel. */
-const MOST_BYTES = 60_000;
+const MOST_BYTES = 66_000;
 
 function weigh(): Plugin {
   return {

@@ -252,7 +252,9 @@ class Desk:
 
 def is_complaint(said: Any) -> bool:
     """What a cut network makes the browser say is no complaint of the page."""
-    network = re.search(r"ERR_|WebSocket connection|Failed to load resource|fetching the script", said.text)
+    network = re.search(
+        r"ERR_|WebSocket connection|Failed to load resource|fetching the script|blocked by Playwright", said.text
+    )
     return said.type in ("error", "warning") and not network
 
 

@@ -290,6 +290,12 @@ def test_axe_finds_nothing(desk: Desk, server: Server, kiln: str, scheme: Any) -
         assert _faults(page) == []
         desk.shoot(page, button)
         page.keyboard.press("Escape")
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_role("button", name="Check the connection").click()
+    expect(page.get_by_text("Everything works.")).to_be_visible()
+    assert _faults(page) == []
+    desk.shoot(page, "check")
+    page.keyboard.press("Escape")
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_test_id("sign-in")).to_be_visible()
     assert _faults(page) == []

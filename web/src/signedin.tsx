@@ -74,6 +74,14 @@ export function signedIn(root: Element, token: string, { settings, t, formats, .
     notify,
     sound: sounds,
     hearable: () => sound.touched(),
+    checkOptions: () => ({
+      url,
+      socketPath: settings.socketPath,
+      token: client.token,
+      expiresAt: expiresAt(),
+      version: settings.version,
+      moment: (time) => formats.moment(new Date(time).toISOString()),
+    }),
     signOut: () => {
       void cache.forget();
       tabs.signOut();

@@ -38,6 +38,11 @@ export function Connection(): JSX.Element {
           {t("tryNow")}
         </button>
       )}
+      {(retryAt !== null || state.name === "unavailable") && (
+        <button type="button" class="plain link wide-only" onClick={() => (overlay.value = { name: "check" })}>
+          {t("check")}
+        </button>
+      )}
       {state.name === "unauthorized" && (
         <button type="button" class="plain link" onClick={() => (overlay.value = { name: "signIn" })}>
           {t("signInAgain")}

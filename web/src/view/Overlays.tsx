@@ -1,6 +1,7 @@
 import type { JSX } from "preact";
 
 import { usePage, type FullPicture } from "./context";
+import { Check } from "./Check";
 import { Dialog } from "./Dialog";
 import { Help } from "./Help";
 import { Icon } from "./icons";
@@ -14,6 +15,7 @@ export function Overlays(): JSX.Element | null {
   if (!shown) return null;
   if (shown.name === "help") return <Help />;
   if (shown.name === "preferences") return <Preferences />;
+  if (shown.name === "check") return <Check />;
   if (shown.name === "picture") return <Picture {...shown.picture} />;
   const onToken = async (token: string): Promise<boolean> => {
     const good = await signInAgain(token);

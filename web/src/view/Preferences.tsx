@@ -6,7 +6,7 @@ import { Dialog } from "./Dialog";
 
 /** What this browser may do to call somebody. */
 export function Preferences(): JSX.Element {
-  const { t, notify, sound, hearable } = usePage();
+  const { t, notify, sound, hearable, overlay } = usePage();
   const [blocked, setBlocked] = useState(typeof Notification !== "function" || Notification.permission === "denied");
 
   const setNotify = async (on: boolean): Promise<void> => {
@@ -30,6 +30,11 @@ export function Preferences(): JSX.Element {
         onChange={(on) => void setNotify(on)}
       />
       <Switch name={t("sound")} hint={t("soundHint")} on={sound.on.value} onChange={setSound} />
+      <p class="buttons">
+        <button type="button" class="secondary" onClick={() => (overlay.value = { name: "check" })}>
+          {t("check")}
+        </button>
+      </p>
     </Dialog>
   );
 }

@@ -2,6 +2,7 @@ import type { Signal } from "@preact/signals";
 import { createContext } from "preact";
 import { useContext } from "preact/hooks";
 
+import type { CheckOptions } from "../store/check";
 import type { Inbox } from "../store/inbox";
 import type { Preference } from "../store/preferences";
 import type { Search } from "../store/search";
@@ -15,7 +16,7 @@ export interface FullPicture {
 }
 
 /** What lies over the page; one at a time. */
-export type Overlay = { name: "help" } | { name: "preferences" } | { name: "signIn" } | { name: "picture"; picture: FullPicture };
+export type Overlay = { name: "help" } | { name: "preferences" } | { name: "check" } | { name: "signIn" } | { name: "picture"; picture: FullPicture };
 
 /** What every part of the page may need. */
 export interface Page {
@@ -30,6 +31,8 @@ export interface Page {
   overlay: Signal<Overlay | null>;
   notify: Preference;
   sound: Preference;
+  /** For a look at the connection, as things are now. */
+  checkOptions: () => CheckOptions;
   /** The page may be heard from now on: somebody has touched it. */
   hearable: () => void;
   signOut: () => void;
