@@ -18,6 +18,7 @@ from app.auth import Tokens
 from app.errors import Unavailable
 from app.http import access, listener, page, problems
 from app.http.api import Api
+from app.http.drain import Draining
 from app.http.health import Health
 from app.http.page import Page
 from app.http.webhook import Webhook
@@ -32,8 +33,6 @@ from app.storage.mongo import TRANSACTION_LIFETIME_SECONDS, Store, connect
 log = structlog.get_logger(__name__)
 
 SOCKET_PATH: Final = "/socket.io/"
-STOP_SECONDS: Final = 8.0
-"""How long the server may take to stop, but for closing the store and its private database."""
 REQUESTS_SECONDS: Final = 2
 """How long requests may go on that are under way when all else has stopped."""
 START_SECONDS: Final = 30
@@ -45,6 +44,7 @@ METRICS: Final = web.AppKey("metrics", Metrics)
 PUBLISHER: Final = web.AppKey("publisher", Publisher)
 STREAMS: Final = web.AppKey("streams", Streams)
 INGEST: Final = web.AppKey("ingest", Ingest)
+DRAINING: Final = web.AppKey("draining", Draining)
 
 
 class InboxServer(engine.Server):
@@ -54,24 +54,6 @@ class InboxServer(engine.Server):
 
     def connect_data(self, sid: str, namespace: str) -> dict[str, Any]:
         return self.streams.connect_data(sid)
-
-
-class Draining:
-    """Whether the server is stopping, and how much of STOP_SECONDS is left."""
-
-    def __init__(self) -> None:
-        self._until: float | None = None
-
-    def begin(self) -> None:
-        self._until = time.monotonic() + STOP_SECONDS
-
-    def left(self, keep: float) -> float:
-        """Seconds that may be taken now, so that `keep` seconds are left for what follows."""
-        assert self._until is not None
-        return max(0.0, self._until - time.monotonic() - keep)
-
-    def __call__(self) -> bool:
-        return self._until is not None
 
 
 @contextlib.asynccontextmanager
@@ -149,10 +131,15 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
         )
 
     app = web.Application(
-        middlewares=[listener.middleware, access.middleware(origins, SOCKET_PATH), problems.middleware(metrics)],
+        middlewares=[
+            listener.middleware,
+            draining.middleware(SOCKET_PATH),
+            access.middleware(origins, SOCKET_PATH),
+            problems.middleware(metrics),
+        ],
     )
     app[STORE], app[ENGINE], app[METRICS] = store, sio, metrics
-    app[PUBLISHER], app[STREAMS], app[INGEST] = publisher, streams, ingest
+    app[PUBLISHER], app[STREAMS], app[INGEST], app[DRAINING] = publisher, streams, ingest, draining
 
     async def services(app: web.Application) -> AsyncIterator[None]:
         publisher.start()

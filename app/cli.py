@@ -16,7 +16,7 @@ import uvloop
 from aiohttp import web
 
 from app import __version__, logs, settings
-from app.application import REQUESTS_SECONDS, auth_secret, create_app
+from app.application import DRAINING, REQUESTS_SECONDS, auth_secret, create_app
 from app.auth import SCOPES, Tokens
 from app.devdb import DevDatabaseError
 from app.errors import Unavailable
@@ -135,7 +135,7 @@ async def _serve(effective: Settings) -> None:
                 _welcome(effective, port)
             await stop.wait()
             log.info("stopping")
-            server.close()
+            await app[DRAINING].serve_open_connections(server)
         finally:
             await runner.cleanup()
     log.info("stopped")

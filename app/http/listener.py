@@ -7,6 +7,7 @@ a head is whole is told by the outermost middleware. A connection that becomes a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from typing import Final
 
@@ -101,12 +102,48 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
         connection.end()
 
 
-async def listen(runner: web.AppRunner, listening: socket.socket, head_timeout: float) -> asyncio.Server:
+class Listening:
+    """A bound socket on which connections are accepted."""
+
+    def __init__(self, http: web.Server, listening: socket.socket, head_timeout: float) -> None:
+        self._http, self._listening, self._head_timeout = http, listening, head_timeout
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._accept, sock=self._listening, backlog=1024)
+
+    @property
+    def connections(self) -> int:
+        """Open HTTP connections; websockets are none."""
+        return len(self._http.connections)
+
+    def close(self) -> None:
+        """Accept nobody from now on."""
+        if self._server is not None:
+            self._server.close()
+
+    async def stop(self) -> None:
+        """Accept those who have connected already, and nobody else: they would see a connection that is reset, not
+        one that is refused."""
+        waiting: list[socket.socket] = []
+        # No await and no callback from here to `close`, so that hardly anybody can connect in between.
+        with contextlib.suppress(OSError):
+            while True:
+                waiting.append(self._listening.accept()[0])
+        self.close()
+        loop = asyncio.get_running_loop()
+        for connection in waiting:
+            with contextlib.suppress(OSError):
+                await loop.connect_accepted_socket(self._accept, connection)
+
+    def _accept(self) -> GuardedHandler:
+        return GuardedHandler(self._http, self._head_timeout)
+
+
+async def listen(runner: web.AppRunner, listening: socket.socket, head_timeout: float) -> Listening:
     """Serve the runner's application on a bound socket."""
-    server = runner.server
-    assert server is not None, "the runner is set up"
-
-    def accept() -> GuardedHandler:
-        return GuardedHandler(server, head_timeout)
-
-    return await asyncio.get_running_loop().create_server(accept, sock=listening, backlog=1024)
+    assert runner.server is not None, "the runner is set up"
+    started = Listening(runner.server, listening, head_timeout)
+    await started.start()
+    return started

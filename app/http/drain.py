@@ -1,0 +1,82 @@
+"""Stopping without a failed request behind a proxy that has other servers to send requests to.
+
+A proxy may repeat a POST only where the connection was refused: what it has sent over an open connection may have been
+taken. So a server that stops
+
+1. answers `/readyz` with 503 and refuses new connections, but serves those that wait to be accepted;
+2. goes on serving requests on open connections, and says `Connection: close` in each answer, until no connection is
+   left or none has been used for `IDLE_SECONDS`, and for `SERVE_SECONDS` at most;
+3. then takes nothing more, finishes what it took and closes its sockets.
+
+Requests of the Socket.IO transport do not keep the server from stopping: its clients come back to another server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from app.http.listener import Listening
+
+STOP_SECONDS: Final = 8.0
+"""How long the server may take to stop, but for closing the store and its private database."""
+SERVE_SECONDS: Final = 3.0
+"""How long requests on open connections are served."""
+IDLE_SECONDS: Final = 0.5
+"""How long an open connection that a proxy keeps must be without a request to be closed."""
+LOOK_SECONDS: Final = 0.02
+
+
+class Draining:
+    """Whether the server is stopping, how much of STOP_SECONDS is left, and the requests that are under way."""
+
+    def __init__(self) -> None:
+        self._begun: float | None = None
+        self._requests = 0
+        self._last = 0.0
+
+    def begin(self) -> None:
+        self._begun = self._begun or time.monotonic()
+
+    def __call__(self) -> bool:
+        return self._begun is not None
+
+    def left(self, keep: float) -> float:
+        """Seconds that may be taken now, so that `keep` seconds are left for what follows."""
+        assert self._begun is not None
+        return max(0.0, self._begun + STOP_SECONDS - time.monotonic() - keep)
+
+    def middleware(self, engine_path: str) -> Middleware:
+        """To be outside of all that answers: counts requests, and ends connections while the server is stopping."""
+
+        @web.middleware
+        async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
+            if request.path.startswith(engine_path):
+                return await handler(request)
+            self._requests += 1
+            try:
+                response = await handler(request)
+            finally:
+                self._requests -= 1
+                self._last = time.monotonic()
+            if self() and not response.prepared:
+                response.force_close()
+            return response
+
+        return count
+
+    async def serve_open_connections(self, listening: Listening) -> None:
+        """Refuse new connections, and serve the open ones for as long as the module's policy says."""
+        self.begin()
+        await listening.stop()
+        begun = time.monotonic()
+        while listening.connections:
+            now = time.monotonic()
+            idle = not self._requests and now - max(begun, self._last) >= IDLE_SECONDS
+            if idle or now - begun >= SERVE_SECONDS:
+                break
+            await asyncio.sleep(LOOK_SECONDS)
