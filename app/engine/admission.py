@@ -1,5 +1,6 @@
 """Who may come in: limits on connections in all, of one address, and on those that no connect handler has let in."""
 
+import functools
 import ipaddress
 from collections import Counter
 from typing import NamedTuple
@@ -23,6 +24,7 @@ ADDRESS_FULL = Refusal("connections_per_address", "Too many connections from thi
 ENTERING_FULL = Refusal("unauthenticated_per_address", "Too many connections that are not signed in", 429)
 
 
+@functools.lru_cache(maxsize=4_096)
 def whose(address: str) -> str:
     """Whom an address is counted for: an IPv6 network of 64 bits is one, and IPv4 in IPv6 is IPv4."""
     try:

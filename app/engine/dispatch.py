@@ -23,6 +23,9 @@ INVALID = ("invalid", "Wrong number of arguments.")
 INTERNAL = ("internal", "Something went wrong on the server.")
 RATE_LIMITED = ("rate_limited", "Too many events.")
 
+PACKET_BYTES = 8_192
+"""A packet counts once, and once more for each so many bytes: what it costs to read it grows with its size."""
+
 
 def _error(what: tuple[str, str]) -> dict[str, Any]:
     return {"ok": False, "error": {"code": what[0], "message": what[1]}}
@@ -76,7 +79,7 @@ class Dispatcher:
         self._receive(connection, packet)
 
     def _receive(self, connection: Connection, packet: Packet) -> None:
-        kind = packet.kind
+        kind, cost = packet.kind, 1 + packet.size // PACKET_BYTES
         client: Client | None = connection.clients.get(packet.namespace)
         if kind in (packets.ACK, packets.BINARY_ACK):
             # Not queued: the handler that waits for it may be the one that holds the queue up.
@@ -85,7 +88,7 @@ class Dispatcher:
             )
             if callback is not None:
                 self._connections.tasks.start(self._call_back(callback, packet.data))
-            elif not connection.allowance.take():
+            elif not connection.allowance.take(cost):
                 self._over_rate(connection, False)
             return
         limits = self._limits
@@ -93,7 +96,7 @@ class Dispatcher:
             len(connection.inbox) >= limits.max_waiting_events
             or connection.inbox.bytes + packet.size > limits.max_waiting_event_bytes
         )
-        if not connection.allowance.take() or full:
+        if not connection.allowance.take(cost) or full:
             event = kind in (packets.EVENT, packets.BINARY_EVENT)
             self._over_rate(connection, full and not event)
             if connection.closed:

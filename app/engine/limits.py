@@ -20,7 +20,7 @@ class Limits:
     """Namespaces that one connection may be in at the same time."""
     event_rate: float = 20.0
     """Packets a second that a client may send in the long run. Every Socket.IO packet counts except an
-    acknowledgement that was asked for."""
+    acknowledgement that was asked for; a large one counts once more for each 8 kB."""
     event_burst: int = 40
     """Packets at once. Events beyond it are answered `rate_limited` and count as well; a client that is as many
     again over its allowance (80 at once, say) is closed."""

@@ -126,6 +126,17 @@ async def test_a_client_that_is_not_let_in_may_not_send_much(serve: Serve, work:
     assert work["decode"] <= 100_000 // len(event)
 
 
+async def test_large_packets_count_for_several(site: Site, work: Counter[str]) -> None:
+    """What it costs to read a packet grows with its size, so a client may send fewer of them."""
+    event = '42["echo",[' + ",".join(["[]"] * 20_000) + "]]"
+    socket = await site.socket()
+    before = work["decode"]
+    await socket.text(*[event] * 60)
+    await socket.closed()
+    assert site.server.stats.closed == {"rate limited": 1}
+    assert work["decode"] - before <= 80 // (len(event) // 8_192) + 1
+
+
 async def test_an_honest_client_may_ping_and_fragment(site: Site) -> None:
     """A hundred pings, and a packet in a thousand fragments with pings between them."""
     socket = await site.socket()
