@@ -35,7 +35,8 @@ test: check $(PAGE) $(NODE_CLIENTS) ## Everything that must hold before a change
 	@scripts/test-beside
 
 .PHONY: test-python
-test-python: $(VENV) $(PAGE) $(NODE_CLIENTS) ## The Python tests, with a real MongoDB and real clients
+test-python: $(VENV) $(PAGE) $(NODE_CLIENTS) ## The Python tests, with a real MongoDB, real clients and real proxies
+	@scripts/need-proxies
 	$(BIN)/python -m pytest --ignore tests/e2e --ignore tests/faults
 
 .PHONY: test-faults
