@@ -189,11 +189,8 @@ def messages(pictures: str, now: datetime.datetime) -> list[dict[str, Any]]:
     stall = add(170, GROUP, "The stall is ours again, same corner as last time.", by="Priya Sharma")
     add(168, GROUP, None, by="Priya Sharma", type="image", media=_media(f"{pictures}/stall.svg", **picture))
     add(160, GROUP, "Lovely! I can bring the folding table and the lights.", by="Tom Okafor", to=stall)
-    add(158, GROUP, "🎉", mine="read", type="reaction", replyTo={"messageId": stall})
-    add(157, GROUP, "🎉", by="Tom Okafor", type="reaction", replyTo={"messageId": stall})
     add(150, GROUP, "I fire the last batch tonight: 24 mugs, 10 bowls.", mine="read")
     add(147, GROUP, "我可以下午來幫忙包裝。", by=CHINESE)
-    add(146, GROUP, "❤️", by="Priya Sharma", type="reaction", replyTo={"messageId": f"m{len(day.all)}"})
     add(140, GROUP, "Plan and prices are here: https://docs.example/market-2026\nSee you at seven.", by="Priya Sharma")
     add(64, CHINESE, "你好，請問深藍色的馬克杯還有現貨嗎？")
     add(62, CHINESE, "我想要兩個，送朋友的 🎁")
@@ -206,7 +203,6 @@ def messages(pictures: str, now: datetime.datetime) -> list[dict[str, Any]]:
         type="image",
         media=_media(f"{pictures}/blue.svg", **picture),
     )
-    add(24, OPEN, "😍", type="reaction", replyTo={"messageId": blue})
     add(23, OPEN, "Oh, the left one. It is even better than I remembered.", to=blue)
     add(22, OPEN, "Two of them, please. And could you wrap one as a present?")
     add(17, OPEN, "With pleasure. They will be ready on Thursday after ten.", mine="read")

@@ -125,22 +125,6 @@ def test_a_picture_has_its_place_before_it_comes(desk: Desk, server: Server, stu
     expect(page.locator("[data-message-id]").first).to_be_visible()
 
 
-def test_reactions_stand_at_their_message(desk: Desk, server: Server, kiln: str) -> None:
-    page = desk.open(kiln)
-    open_chat(page, conversations.GROUP)
-    reacted = bubble(page, "The stall is ours again").first
-    expect(reacted.get_by_test_id("reactions")).to_contain_text("🎉2")
-    expect(page.locator("[data-type=reaction]")).to_have_count(0)
-    original = reacted.get_attribute("data-message-id")
-    group = page.evaluate("decodeURIComponent(location.hash.split('/')[2])")
-    reaction = {"chatId": group, "type": "reaction", "text": "👍", "sender": {"id": "7@s.whatsapp.net", "name": "Zoë"}}
-    server.post(kiln, reaction | {"replyTo": {"messageId": original}})
-    expect(reacted.get_by_test_id("reactions")).to_contain_text("👍")
-    server.post(kiln, reaction | {"text": "💚", "replyTo": {"messageId": original}})
-    expect(reacted.get_by_test_id("reactions")).to_contain_text("💚")
-    expect(reacted.get_by_test_id("reactions")).not_to_contain_text("👍")
-
-
 # The list
 
 

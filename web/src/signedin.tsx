@@ -134,6 +134,11 @@ export function signedIn(root: Element, token: string, { settings, t, formats, .
     }),
     endWithToken(cache, expiresAt),
     measure(inbox),
+    effect(() => {
+      // A chat that has become part of another one has another address.
+      const address = inbox.opened.value;
+      if (address && parseRoute(location.hash)) history.replaceState(history.state, "", routeOf(address));
+    }),
     listen("popstate", () => inbox.open(parseRoute(location.hash))),
     listen("pointerdown", touched),
     listen("keydown", touched),

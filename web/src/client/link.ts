@@ -4,7 +4,7 @@ import { RoomcastError, type ErrorCode } from "./errors.js";
 import type { Transport } from "./runtime.js";
 import type { Answer, DurableName, PositionPayload, RequestName, Requests, ServicePayload } from "./types.js";
 
-const DURABLE: readonly DurableName[] = ["new_message", "message_updated", "chat_updated"];
+const DURABLE: readonly DurableName[] = ["new_message", "message_updated", "chat_updated", "chat_merged"];
 
 export interface LinkOptions {
   url: string;

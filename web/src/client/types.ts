@@ -14,7 +14,6 @@ export type MessageType =
   | "sticker"
   | "location"
   | "contact"
-  | "reaction"
   | "system"
   | "unknown";
 
@@ -28,6 +27,22 @@ export interface Media {
   width?: number | null;
   height?: number | null;
   durationSeconds?: number | null;
+  /** A small picture, as a `data:` URL. */
+  preview?: string | null;
+}
+
+/** Somebody who signed in. */
+export interface Agent {
+  id: string;
+  name: string | null;
+}
+
+/** At most one of each sender, in the order in which they came. */
+export interface Reaction {
+  sender: { id: string; name?: string | null };
+  fromMe: boolean;
+  emoji: string;
+  timestamp: string;
 }
 
 export interface Message {
@@ -45,6 +60,19 @@ export interface Message {
   status: MessageStatus;
   timestamp: string;
   receivedAt: string;
+  /** The agent who sent it from here. */
+  author: Agent | null;
+  clientId: string | null;
+  editedAt: string | null;
+  /** Then its text, media, quote and reactions are gone, unless the server keeps them. */
+  deletedAt: string | null;
+  reactions: readonly Reaction[];
+  /** In a group, for our own message: how many people. */
+  receipts: { delivered: number; read: number; played: number } | null;
+  /** Why it has failed. */
+  error: { code: string; title: string } | null;
+  /** The event that gave it its content: `seq`, or a later one. */
+  contentSeq: number;
 }
 
 export interface LastMessage {
@@ -66,6 +94,11 @@ export interface Chat {
   readSeq: number;
   updatedSeq: number;
   updatedAt: string;
+  kind: "person" | "group" | "other";
+  assignee: Agent | null;
+  state: "open" | "closed";
+  /** Whether the last message that is no `system` one is ours. */
+  answered: boolean;
 }
 
 export interface Session {
@@ -85,6 +118,8 @@ export interface DurablePayloads {
   new_message: Durable & { message: Message };
   message_updated: Durable & { message: Message };
   chat_updated: Durable;
+  /** The chat `from` has become a part of this one: all its messages are here now. */
+  chat_merged: Durable & { from: string };
 }
 
 export type DurableName = keyof DurablePayloads;

@@ -2,7 +2,7 @@ import type { SavedSession } from "./sessionstore";
 
 const NAME = "roomcast";
 /** Rows of another version are thrown away: the server has it all. */
-const VERSION = 2;
+const VERSION = 3;
 const SESSIONS = "sessions";
 const ENDINGS = "endings";
 

@@ -7,9 +7,17 @@ export class ChatList {
   readonly ordered = signal<readonly Chat[]>([]);
   readonly unread = computed(() => this.ordered.value.reduce((sum, chat) => sum + chat.unreadCount, 0));
   private readonly byId = new Map<string, Chat>();
+  /** Chats that have become part of others, and by which event: a list that was read before must not bring them back. */
+  private readonly merged = new Map<string, number>();
 
   get(chatId: string): Chat | undefined {
     return this.byId.get(chatId);
+  }
+
+  /** This chat is part of another one since event `seq`. */
+  remove(chatId: string, seq: number): void {
+    this.merged.set(chatId, seq);
+    if (this.byId.delete(chatId)) this.ordered.value = this.ordered.value.filter((chat) => chat.chatId !== chatId);
   }
 
   /** Takes in states of chats, from a list or an event alike: of two, the one that was changed last counts. */
@@ -18,6 +26,7 @@ export class ChatList {
     for (const chat of chats) {
       const known = this.byId.get(chat.chatId);
       if (known && known.updatedSeq > chat.updatedSeq) continue;
+      if (chat.updatedSeq <= (this.merged.get(chat.chatId) ?? 0)) continue;
       this.byId.set(chat.chatId, chat);
       newer.push(chat);
     }

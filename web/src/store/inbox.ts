@@ -46,6 +46,8 @@ export class Inbox {
   /** False until it is known what there is to show. */
   readonly ready = signal(false);
   readonly opened = signal<Address | null>(null);
+  /** Another number for each chat that somebody turns to; the same while the open one only gets another address. */
+  readonly visit = signal(0);
   /** The last event that came in, for those who tell of it. */
   readonly latest = signal<DurableEvent | null>(null);
   readonly chats: ReadonlySignal<readonly Chat[]>;
@@ -102,6 +104,7 @@ export class Inbox {
     this.client.on("event", (event) => {
       batch(() => {
         this.stores.get(event.sessionId)?.apply(event);
+        if (event.event === "chat_merged") this.merged(event);
         this.latest.value = event;
       });
     });
@@ -138,6 +141,7 @@ export class Inbox {
     if (left && log && same) log.following = left.following;
     else if (left) left.following = true;
     batch(() => {
+      if (!same) this.visit.value += 1;
       this.opened.value = address;
       this.log.value = log;
     });
@@ -261,6 +265,30 @@ export class Inbox {
     });
   }
 
+  /** Whoever looks at one of two chats that became one stays at the same message. */
+  private merged({ sessionId, chatId, from }: DurableEvent & { event: "chat_merged" }): void {
+    const opened = this.opened.peek();
+    const store = this.stores.get(sessionId);
+    if (!store || opened?.sessionId !== sessionId || (opened.chatId !== from && opened.chatId !== chatId)) return;
+    const address = { sessionId, chatId };
+    this.opened.value = address;
+    this.attempt(this.reread(store.log(chatId), address));
+  }
+
+  /** Reads the open chat anew, as far back as it was loaded; until that is done it is shown as it was. */
+  private async reread(log: MessageLog, address: Address): Promise<void> {
+    const shown = this.log.peek();
+    if (!shown) return;
+    const firstSeen = (): number => (shown.following ? Infinity : (shown.messages.peek()[0]?.seq ?? Infinity));
+    const first = (): number => log.messages.peek()[0]?.seq ?? 0;
+    log.following = false; // nothing of it is let go of meanwhile
+    do await this.loadPage(log, address, shown.following ? PAGE_OF_MESSAGES : LARGE_PAGE_OF_MESSAGES);
+    while (log.hasMore.peek() && first() > firstSeen());
+    if (this.opened.peek() !== address || this.log.peek() !== shown) return;
+    log.following = shown.following;
+    this.log.value = log;
+  }
+
   private drop(sessionId: string): void {
     this.stores.delete(sessionId);
     this.shown.value = this.shown.peek().filter((store) => store.sessionId !== sessionId);
@@ -297,10 +325,18 @@ export class Inbox {
           log.addPage(page.data, page.hasMore);
           log.loading.value = false;
         });
+        this.follow({ sessionId, chatId }, page.data[0]?.chatId);
       } finally {
         log.loading.value = false;
       }
     });
+  }
+
+  /** The address of a chat that has become part of another leads to that one. */
+  private follow(address: Address, chatId = address.chatId): void {
+    const opened = this.opened.peek();
+    if (chatId === address.chatId || opened?.chatId !== address.chatId || opened.sessionId !== address.sessionId) return;
+    this.open({ sessionId: address.sessionId, chatId });
   }
 
   /** One page at a time, for all who ask meanwhile. */

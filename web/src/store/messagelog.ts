@@ -1,7 +1,7 @@
 import { computed, signal } from "@preact/signals";
 
 import type { Message } from "../client";
-import { withReactions } from "./reactions";
+import { isNothing } from "./news";
 
 /** A chat that is read at its end holds this many messages at most; then the oldest are let go of. */
 const MOST = 1_000;
@@ -10,8 +10,11 @@ const KEPT = 400;
 /** What is loaded of one chat: its newest messages, ascending by `seq`, without a hole from the first to the last. */
 export class MessageLog {
   readonly messages = signal<readonly Message[]>([]);
-  /** The same as a person looks at it, with the reactions where they belong. */
-  readonly reacted = computed(() => withReactions(this.messages.value));
+  /** The same as a person looks at it. */
+  readonly shown = computed(() => {
+    const messages = this.messages.value;
+    return messages.some(isNothing) ? messages.filter((message) => !isNothing(message)) : messages;
+  });
   /** Whether the server has older ones. */
   readonly hasMore = signal(true);
   readonly loaded = signal(false);

@@ -1,7 +1,8 @@
 import { effect } from "@preact/signals";
 
-import type { Chat, DurableEvent } from "../client";
+import type { Chat, DurableEvent, Message } from "../client";
 import type { Address, Inbox } from "./inbox";
+import { newsOf } from "./news";
 import { routeOf } from "./route";
 import type { Tabs } from "./tabs";
 
@@ -13,8 +14,14 @@ export interface NotifierOptions {
   tabs: Tabs;
   notifies: () => boolean;
   sounds: () => boolean;
-  words: (event: DurableEvent & { event: "new_message" }) => { title: string; body: string };
+  words: (news: News) => { title: string; body: string };
   open: (address: Address) => void;
+}
+
+/** A message, and the chat that it came into. */
+export interface News extends Address {
+  message: Message;
+  chat: Chat;
 }
 
 /** Calls somebody when a message comes into a chat that nobody reads. Returns how to stop. */
@@ -22,7 +29,7 @@ export function tellOfNews(options: NotifierOptions): () => void {
   const { inbox, tabs } = options;
   const shown = new Map<string, Notification>();
   /** The last message of each chat that is about to be told of. */
-  const waiting = new Map<string, DurableEvent & { event: "new_message" }>();
+  const waiting = new Map<string, News>();
 
   const tell = async (key: string): Promise<void> => {
     const read = await tabs.isRead(key);
@@ -47,10 +54,12 @@ export function tellOfNews(options: NotifierOptions): () => void {
   const stops = [
     effect(() => {
       const event = inbox.latest.value;
-      if (event?.event !== "new_message" || !deserves(event) || !tabs.leading) return;
+      const message = newsOf(event);
+      if (!event || !message || !deserves(message, event) || !tabs.leading) return;
       const key = routeOf(event);
       const first = !waiting.has(key);
-      waiting.set(key, event);
+      const { sessionId, chatId, chat } = event;
+      waiting.set(key, { sessionId, chatId, chat, message });
       if (first) void tell(key);
     }),
     // What has been read, here or elsewhere, needs no notice any more.
@@ -68,8 +77,9 @@ export function tellOfNews(options: NotifierOptions): () => void {
   };
 }
 
-function deserves({ message }: DurableEvent & { event: "new_message" }): boolean {
-  return !message.fromMe && message.type !== "system" && Date.now() - Date.parse(message.receivedAt) < RECENT_MS;
+function deserves(message: Message, { chat }: DurableEvent): boolean {
+  // What has come late was received before; the chat was changed now.
+  return !message.fromMe && message.type !== "system" && Date.now() - Date.parse(chat.updatedAt) < RECENT_MS;
 }
 
 function isRead({ unreadCount }: Chat): boolean {

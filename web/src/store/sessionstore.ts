@@ -59,8 +59,16 @@ export class SessionStore {
   }
 
   apply(event: DurableEvent): void {
+    if (event.event === "chat_merged") this.merge(event);
     this.chats.put(event.chat);
-    if (event.event !== "chat_updated") this.logs.get(event.chatId)?.apply(event.message);
+    if ("message" in event) this.logs.get(event.chatId)?.apply(event.message);
+  }
+
+  /** What is loaded of either has holes where messages of the other belong: it is read anew by who looks at it. */
+  private merge({ from, chatId, seq }: DurableEvent & { event: "chat_merged" }): void {
+    this.chats.remove(from, seq);
+    this.logs.delete(from);
+    this.logs.delete(chatId);
   }
 
   log(chatId: string): MessageLog {

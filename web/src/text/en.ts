@@ -126,11 +126,8 @@ export const en = {
   typeSticker: "Sticker",
   typeLocation: "Location",
   typeContact: "Contact",
-  typeReaction: "Reaction",
   typeSystem: "Notice",
   typeUnknown: "Message of a kind that cannot be shown",
-  reacted: "Reacted with {text}",
-  reactionRemoved: "Took a reaction back",
   openMedia: "Open {name}",
   imageMissing: "The picture cannot be loaded",
   playerMissing: "It cannot be played here",
@@ -150,6 +147,13 @@ export const en = {
   statusRead: "Read",
   statusPlayed: "Played",
   statusFailed: "Not sent",
+  failedBecause: "Not sent: {title}",
+  edited: "edited",
+  editedAt: "Edited {time}",
+  deleted: "This message was deleted",
+  receiptsDelivered: { one: "Delivered to {count} person", other: "Delivered to {count} people" },
+  receiptsRead: { one: "read by {count}", other: "read by {count}" },
+  receiptsPlayed: { one: "played by {count}", other: "played by {count}" },
 } as const satisfies Record<string, Text>;
 
 /** A text with `{places}`, or one for each plural form that English has; other languages use those they need. */

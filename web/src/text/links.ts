@@ -7,6 +7,11 @@ export function safeUrl(url: string): string | null {
   }
 }
 
+/** A small picture that came with a message, if it is one: nothing else may stand in a style or an image. */
+export function safePreview(preview: string | null | undefined): string | null {
+  return preview && /^data:image\/(?:jpeg|png|webp|gif);base64,[A-Za-z0-9+/]+={0,2}$/.test(preview) ? preview : null;
+}
+
 /** Scheme, host and port, in the form in which they can be compared; `null` for what is no address. */
 export function originOf(url: unknown): string | null {
   return typeof url === "string" && URL.canParse(url) ? new URL(url).origin : null;

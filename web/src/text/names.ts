@@ -43,8 +43,12 @@ export function chatName(chat: Pick<Chat, "chatId" | "name">, t: Translate): str
   return withoutBidiControls(chat.name ?? "") || readableId(chat.chatId, t);
 }
 
-export function senderName(message: Message, t: Translate): string {
-  return message.fromMe ? t("you") : withoutBidiControls(message.sender.name ?? "") || readableId(message.sender.id, t);
+export function senderName({ fromMe, sender }: Message, t: Translate): string {
+  return personName(fromMe, sender, t);
+}
+
+export function personName(fromMe: boolean, { id, name }: Message["sender"], t: Translate): string {
+  return fromMe ? t("you") : withoutBidiControls(name ?? "") || readableId(id, t);
 }
 
 /** Whether more than one other person may write in this chat. */

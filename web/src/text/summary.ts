@@ -12,7 +12,6 @@ const TYPE_TEXT: Record<MessageType, TextKey> = {
   sticker: "typeSticker",
   location: "typeLocation",
   contact: "typeContact",
-  reaction: "typeReaction",
   system: "typeSystem",
   unknown: "typeUnknown",
 };
@@ -23,9 +22,9 @@ export function kindOf(type: MessageType, t: Translate): string {
 }
 
 /** A message in one line. */
-export function summary(message: Pick<Message | LastMessage, "type" | "text">, t: Translate): string {
-  const { type, text } = message;
-  if (type === "reaction") return text ? t("reacted", { text }) : t("reactionRemoved");
+export function summary(message: Pick<Message | LastMessage, "type" | "text"> & { deletedAt?: string | null }, t: Translate): string {
+  const { type, text, deletedAt } = message;
+  if (deletedAt) return t("deleted");
   if (type === "text" || type === "system") return text || kindOf(type, t);
   return text ? `${kindOf(type, t)} · ${text}` : kindOf(type, t);
 }

@@ -1,6 +1,7 @@
 import type { JSX } from "preact";
 import { useComputed } from "@preact/signals";
 
+import { newsOf } from "../store/news";
 import { chatName, senderName } from "../text/names";
 import { summary } from "../text/summary";
 import { usePage } from "./context";
@@ -11,11 +12,12 @@ export function Announcer(): JSX.Element {
   const words = useComputed(() => {
     const event = inbox.latest.value;
     // What was missed is on the page; to read it all out would take until the next day.
-    if (event?.event !== "new_message" || event.message.fromMe || inbox.connection.peek().name !== "connected") return "";
+    const message = newsOf(event);
+    if (!event || !message || message.fromMe || inbox.connection.peek().name !== "connected") return "";
     const here = inbox.opened.peek();
     const open = here?.chatId === event.chatId && here.sessionId === event.sessionId;
-    const name = open ? senderName(event.message, t) : chatName(event.chat, t);
-    return t("announce", { name, text: summary(event.message, t) });
+    const name = open ? senderName(message, t) : chatName(event.chat, t);
+    return t("announce", { name, text: summary(message, t) });
   });
   return (
     <p class="for-ears" role="log" aria-live="polite" data-testid="announcer">

@@ -42,7 +42,7 @@ export function App(): JSX.Element {
         <ChatList />
       </nav>
       {opened ? (
-        <Conversation key={`${opened.sessionId}/${opened.chatId}`} address={opened} />
+        <Conversation key={inbox.visit.value} address={opened} />
       ) : (
         <main class="conversation nothing-open">
           <div class="empty">

@@ -2,10 +2,10 @@ import type { JSX } from "preact";
 import { useLayoutEffect, useRef } from "preact/hooks";
 
 import type { Message, MessageStatus } from "../client";
-import type { Reaction } from "../store/reactions";
 import type { TextKey } from "../text/en";
+import type { Translate } from "../text/language";
 import { hueOf, senderName } from "../text/names";
-import { kindOf, summary } from "../text/summary";
+import { kindOf } from "../text/summary";
 import { Contact, Location } from "./Card";
 import { usePage } from "./context";
 import { Icon, type IconName } from "./icons";
@@ -30,23 +30,23 @@ interface Props {
   /** Whether the one before is by somebody else, or from another day. */
   leads: boolean;
   quoted: Quoted | null;
-  reactions: readonly Reaction[] | null;
   /** Somebody has come here by a quote. */
   found: boolean;
   onQuote: (messageId: string) => void;
 }
 
-export function Bubble({ message, named, leads, quoted, reactions, found, onQuote }: Props): JSX.Element {
+export function Bubble({ message, named, leads, quoted, found, onQuote }: Props): JSX.Element {
   const { t, formats } = usePage();
-  const { fromMe, media, type } = message;
-  const quiet = type === "system" || type === "reaction";
+  const { deletedAt, editedAt, error, fromMe, media, reactions, status, type } = message;
+  const reacted = reactions?.length > 0;
   const classes = [
     "bubble",
     fromMe ? "is-mine" : "is-theirs",
     leads && "leads",
-    quiet && "is-quiet",
+    type === "system" && "is-quiet",
+    deletedAt && "is-deleted",
     found && "is-found",
-    reactions && reactions.length > 0 && "has-reactions",
+    reacted && "has-reactions",
   ];
   const self = useRef<HTMLElement>(null);
   // Who came by the keyboard goes on from here.
@@ -70,23 +70,38 @@ export function Bubble({ message, named, leads, quoted, reactions, found, onQuot
         </span>
       )}
       {quoted && <Quote quoted={quoted} onQuote={onQuote} />}
+      {deletedAt && (
+        <span class="aside" data-testid="deleted">
+          {t("deleted")}
+        </span>
+      )}
       {media && <Media message={message} media={media} />}
       <Body message={message} />
+      {status === "failed" && error && (
+        <span class="fault" data-testid="error">
+          {t("failedBecause", { title: error.title || error.code })}
+        </span>
+      )}
       <span class="meta">
+        {editedAt && !deletedAt && (
+          <span data-testid="edited" title={t("editedAt", { time: formats.moment(editedAt) })}>
+            {t("edited")}
+          </span>
+        )}
         <time dateTime={message.timestamp} title={formats.moment(message.timestamp)}>
           {formats.time(message.timestamp)}
         </time>
-        {fromMe && <Status status={message.status} />}
+        {fromMe && !deletedAt && <Status message={message} />}
       </span>
-      {reactions && <Reactions reactions={reactions} />}
+      {reacted && <Reactions reactions={reactions} />}
     </article>
   );
 }
 
 function Body({ message }: { message: Message }): JSX.Element | null {
   const { t } = usePage();
-  const { media, text, type } = message;
-  if (type === "reaction") return <span class="aside">{summary(message, t)}</span>;
+  const { deletedAt, media, text, type } = message;
+  if (deletedAt && !text) return null;
   if (type === "location" && text) return <Location text={text} />;
   if (type === "contact" && text) return <Contact text={text} />;
   // Media says by itself what it is; a text too. Of the rest, the kind has to be said.
@@ -99,14 +114,27 @@ function Body({ message }: { message: Message }): JSX.Element | null {
   );
 }
 
-function Status({ status }: { status: MessageStatus }): JSX.Element | null {
+function Status({ message: { receipts, status } }: { message: Message }): JSX.Element | null {
   const { t } = usePage();
   const [icon, text] = STATUS[status] ?? [];
   if (!icon || !text) return null;
+  const people = receipts ? receiptsOf(receipts, t) : [];
+  const words = people.length > 0 ? people.join(", ") : t(text);
   return (
-    <span class={`status is-${status}`} title={t(text)} data-testid="status" data-status={status}>
+    <span class={`status is-${status}`} title={words} data-testid="status" data-status={status}>
+      {receipts && receipts.read > 0 && <span aria-hidden="true">{t("receiptsRead", { count: receipts.read })}</span>}
       <Icon name={icon} />
-      <span class="for-ears">{t(text)}</span>
+      <span class="for-ears">{words}</span>
     </span>
   );
+}
+
+/** In a group: how many people have it, have read it, have played it. */
+function receiptsOf({ delivered, read, played }: NonNullable<Message["receipts"]>, t: Translate): string[] {
+  const counts: [number, TextKey][] = [
+    [delivered, "receiptsDelivered"],
+    [read, "receiptsRead"],
+    [played, "receiptsPlayed"],
+  ];
+  return counts.filter(([count]) => count > 0).map(([count, text]) => t(text, { count }));
 }

@@ -13,13 +13,20 @@ interface Props {
   url?: string | null;
   /** Whether it is media that would be shown here if it came from elsewhere. */
   held?: boolean;
+  /** A small picture of it, safe already. */
+  preview?: string | null;
 }
 
 /** A thing that is named rather than shown. */
-export function Card({ icon, name, facts, url = null, held = false }: Props): JSX.Element {
+export function Card({ icon, name, facts, url = null, held = false, preview = null }: Props): JSX.Element {
   const { t } = usePage();
   const content = (
     <>
+      {preview && (
+        <span class="card-preview">
+          <img src={preview} alt="" />
+        </span>
+      )}
       <span class="card-icon">
         <Icon name={icon} />
       </span>

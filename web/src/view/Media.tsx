@@ -2,7 +2,7 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 
 import type { Media as MediaObject, Message, MessageType } from "../client";
-import { safeUrl } from "../text/links";
+import { safePreview, safeUrl } from "../text/links";
 import { withoutBidiControls } from "../text/names";
 import { kindOf } from "../text/summary";
 import { Card } from "./Card";
@@ -55,6 +55,12 @@ function boxOf({ width, height }: MediaObject, most: number): { width: string; a
   return { width: `${Math.max(96, Math.round(wide * scale))}px`, aspectRatio: `${wide} / ${high}` };
 }
 
+/** What is seen until the picture itself is there. */
+function behind({ preview }: MediaObject): { backgroundImage?: string } {
+  const url = safePreview(preview);
+  return url ? { backgroundImage: `url(${url})` } : {};
+}
+
 function Picture({ message, media, url, onMissing }: ShownProps): JSX.Element {
   const { overlay, t } = usePage();
   const alt = withoutBidiControls(message.text ?? "") || useName(message, media);
@@ -65,7 +71,7 @@ function Picture({ message, media, url, onMissing }: ShownProps): JSX.Element {
       target="_blank"
       rel="noopener noreferrer"
       aria-label={t("openMedia", { name: alt })}
-      style={boxOf(media, message.type === "sticker" ? MOST.sticker : MOST.image)}
+      style={{ ...boxOf(media, message.type === "sticker" ? MOST.sticker : MOST.image), ...behind(media) }}
       onClick={(event) => {
         // With a key held down it is a link like others.
         if (event.ctrlKey || event.metaKey || event.shiftKey) return;
@@ -135,6 +141,13 @@ function File({ message, media, url, missing }: Props & { url: string | null; mi
   ].filter(Boolean);
   const lines = [facts.join(" · "), held && new URL(url).host].filter(Boolean);
   return (
-    <Card icon={ICONS[message.type] ?? "file"} name={useName(message, media)} facts={lines.join("\n")} url={url} held={held} />
+    <Card
+      icon={ICONS[message.type] ?? "file"}
+      name={useName(message, media)}
+      facts={lines.join("\n")}
+      url={url}
+      held={held}
+      preview={safePreview(media.preview)}
+    />
   );
 }

@@ -3,6 +3,7 @@ import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 
 import type { Message } from "../client";
 import type { MessageLog } from "../store/messagelog";
+import { isUnread } from "../store/news";
 import { today } from "../store/surroundings";
 import { startOfDay } from "../text/formats";
 import type { Translate } from "../text/language";
@@ -27,14 +28,14 @@ interface Props {
 export function Messages({ log, readSeq, group, name }: Props): JSX.Element {
   const { inbox, t, formats } = usePage();
   const list = useRef<VirtualList<Message>>(null);
-  const { shown: messages, reactions } = log.reacted.value;
+  const messages = log.shown.value;
   // The line above what was unread when the chat was opened. It stays while the chat is open.
   const [marker] = useState(() =>
-    messages.find(({ fromMe, seq }) => !fromMe && readSeq !== null && seq > readSeq)?.seq ?? null,
+    readSeq === null ? null : (messages.find((message) => isUnread(message, readSeq))?.seq ?? null),
   );
   // The last message that was there when the end was left; null while it is in view.
   const [leftAt, setLeftAt] = useState<number | null>(null);
-  const newBelow = leftAt === null ? 0 : messages.filter(({ seq, fromMe }) => seq > leftAt && !fromMe).length;
+  const newBelow = leftAt === null ? 0 : messages.filter((message) => message.seq > leftAt && isUnread(message, 0)).length;
   const seek = useSeek(list);
   const known = useMemo(() => new Known(messages), [messages]);
 
@@ -77,7 +78,6 @@ export function Messages({ log, readSeq, group, name }: Props): JSX.Element {
           const newDay = !previous || dayOf(previous) !== dayOf(message);
           const unreadFrom = message.seq === marker;
           const leads = newDay || unreadFrom || previous.fromMe !== message.fromMe || previous.sender.id !== message.sender.id;
-          const said = reactions.get(message.messageId) ?? null;
           const found = seek.found === message.messageId;
           const original = message.replyTo && known.message(message.replyTo.messageId);
           return (
@@ -88,14 +88,13 @@ export function Messages({ log, readSeq, group, name }: Props): JSX.Element {
                 </p>
               )}
               {unreadFrom && <p class="unread-line">{t("newBelow", { count: countFrom(messages, index) })}</p>}
-              <Still of={[message, leads, said, found, original]}>
+              <Still of={[message, leads, found, original]}>
                 {() => (
                   <Bubble
                     message={message}
                     leads={leads}
                     named={leads && group && !message.fromMe && message.type !== "system"}
                     quoted={quotedOf(message, known, t)}
-                    reactions={said}
                     found={found}
                     onQuote={seek.to}
                   />
@@ -171,5 +170,5 @@ function dayOf(message: Message): number {
 }
 
 function countFrom(messages: readonly Message[], index: number): number {
-  return messages.slice(index).filter(({ fromMe }) => !fromMe).length;
+  return messages.slice(index).filter((message) => isUnread(message, 0)).length;
 }

@@ -1,23 +1,26 @@
 import type { JSX } from "preact";
 
-import type { Reaction } from "../store/reactions";
-import { senderName } from "../text/names";
+import type { Reaction } from "../client";
+import { personName } from "../text/names";
 import { usePage } from "./context";
 
-/** What people think of a message, at its lower edge. */
-export function Reactions({ reactions }: { reactions: readonly Reaction[] }): JSX.Element | null {
+/** What people think of a message, at its lower edge; what most of them think comes first. */
+export function Reactions({ reactions }: { reactions: readonly Reaction[] }): JSX.Element {
   const { t } = usePage();
-  if (reactions.length === 0) return null;
+  const byEmoji = new Map<string, string[]>();
+  for (const { emoji, fromMe, sender } of reactions) {
+    byEmoji.set(emoji, [...(byEmoji.get(emoji) ?? []), personName(fromMe, sender, t)]);
+  }
+  const counted = [...byEmoji].sort(([, a], [, b]) => b.length - a.length);
   return (
     <ul class="reactions" aria-label={t("reactions")} data-testid="reactions">
-      {reactions.map(({ emoji, by }) => {
-        const names = by.map((message) => senderName(message, t)).join(", ");
-        const words = t("reactionBy", { emoji, names });
+      {counted.map(([emoji, people]) => {
+        const words = t("reactionBy", { emoji, names: people.join(", ") });
         return (
           <li key={emoji} title={words}>
             <span aria-hidden="true">
               {emoji}
-              {by.length > 1 && <span class="reaction-count">{by.length}</span>}
+              {people.length > 1 && <span class="reaction-count">{people.length}</span>}
             </span>
             <span class="for-ears">{words}</span>
           </li>

@@ -48,7 +48,7 @@ function follow(options: Partial<ClientOptions> = {}): Followed {
     texts: (sessionId) =>
       followed.events
         .filter((event) => !sessionId || event.sessionId === sessionId)
-        .map((event) => (event.event === "chat_updated" ? null : event.message.text)),
+        .map((event) => ("message" in event ? event.message.text : null)),
   };
   client.on("event", (event) => followed.events.push(event));
   client.on("state", (state) => followed.states.push(state.name));

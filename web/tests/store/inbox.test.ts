@@ -288,3 +288,75 @@ describe("reading", () => {
     stop();
   });
 });
+
+describe("two chats that become one", () => {
+  const openAt = async (inbox: Inbox, chatId: string): Promise<void> => {
+    inbox.open({ sessionId: "a", chatId });
+    await until("its messages", () => inbox.log.value?.loaded.value === true);
+  };
+
+  test("are one in the list and in the reader's hands, whichever of them is open", async () => {
+    for (const chatId of ["hidden", "known"]) {
+      const session = `s-${chatId}`;
+      for (let n = 0; n < 4; n += 1) server.post(session, n % 2 ? "known" : "hidden", `${n}`);
+      server.post(session, "other", "by somebody else");
+      const inbox = start();
+      await connected(inbox);
+      inbox.open({ sessionId: session, chatId });
+      await until("its messages", () => inbox.log.value?.loaded.value === true);
+      const [visit, before] = [inbox.visit.value, inbox.log.value];
+      server.merge(session, "hidden", "known");
+      await until("one chat", () => texts(inbox)?.length === 4);
+      expect(texts(inbox)).toEqual(["0", "1", "2", "3"]);
+      expect(inbox.opened.value).toEqual({ sessionId: session, chatId: "known" });
+      expect([inbox.visit.value, before?.messages.value.length]).toEqual([visit, 2]);
+      expect(inbox.chats.value.filter((chat) => chat.sessionId === session).map((chat) => chat.chatId)).toEqual(["other", "known"]);
+      server.post(session, "known", "after");
+      await until("what comes after", () => texts(inbox)?.at(-1) === "after");
+      inbox.stop();
+    }
+  });
+
+  test("who has scrolled far up keeps all that was loaded, and gets what belongs between", async () => {
+    for (let n = 0; n < 600; n += 1) server.post("a", n % 2 ? "known" : "hidden", `${n}`);
+    const inbox = start();
+    await connected(inbox);
+    await openAt(inbox, "hidden");
+    await inbox.seek("m101");
+    const log = inbox.log.value!;
+    log.following = false;
+    const first = log.messages.value[0]!.seq;
+    server.merge("a", "hidden", "known");
+    await until("the merged messages", () => inbox.log.value !== log);
+    const loaded = inbox.log.value!.messages.value;
+    expect(loaded[0]!.seq).toBeLessThanOrEqual(first);
+    expect(loaded.map(({ seq }) => seq)).toEqual(Array.from({ length: loaded.length }, (_, index) => 601 - loaded.length + index));
+    expect(inbox.log.value!.following).toBe(false);
+  });
+
+  test("a list that was read before it brings the old one not back", async () => {
+    for (let n = 0; n < 60; n += 1) server.post("a", `chat-${n}`, "hello");
+    server.beforeList = async (path) => {
+      if (!path.endsWith("/chats")) return;
+      server.beforeList = () => undefined;
+      server.merge("a", "chat-59", "chat-58");
+      await pause(50);
+    };
+    const inbox = start();
+    await until("all", () => inbox.chats.value.length === 59);
+    await pause(100);
+    expect(inbox.chats.value.some(({ chatId }) => chatId === "chat-59")).toBe(false);
+  });
+
+  test("the old one's address leads to the new one", async () => {
+    server.post("a", "hidden", "one");
+    server.post("a", "known", "two");
+    server.merge("a", "hidden", "known");
+    const inbox = start();
+    await connected(inbox);
+    await openAt(inbox, "hidden");
+    await until("the other address", () => inbox.opened.value?.chatId === "known");
+    await until("its messages", () => texts(inbox)?.length === 2);
+    expect(inbox.openedChat.value?.chatId).toBe("known");
+  });
+});

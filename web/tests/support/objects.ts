@@ -16,6 +16,14 @@ export function message(seq: number, more: Partial<Message> = {}): Message {
     status: "received",
     timestamp: "2026-02-06T12:04:00.000Z",
     receivedAt: "2026-02-06T12:04:00.120Z",
+    author: null,
+    clientId: null,
+    editedAt: null,
+    deletedAt: null,
+    reactions: [],
+    receipts: null,
+    error: null,
+    contentSeq: seq,
     ...more,
   };
 }
@@ -31,6 +39,10 @@ export function chat(chatId: string, lastSeq: number, more: Partial<Chat> = {}):
     readSeq: 0,
     updatedSeq: lastSeq,
     updatedAt: "2026-02-06T12:04:00.120Z",
+    kind: "person",
+    assignee: null,
+    state: "open",
+    answered: false,
     ...more,
   };
 }

@@ -4,10 +4,11 @@ import type { AddressInfo, Socket as TcpSocket } from "node:net";
 import { Server, type Socket } from "socket.io";
 
 import type { Answer, Chat, DurableName, Message, Position } from "../../src/client";
+import { chat as anyChat, message as anyMessage } from "./objects";
 
 interface Entry {
   name: DurableName;
-  payload: { sessionId: string; chatId: string; seq: number; message?: Message; chat: Chat };
+  payload: { sessionId: string; chatId: string; seq: number; from?: string; message?: Message; chat: Chat };
 }
 
 interface Stored {
@@ -100,27 +101,19 @@ export class FakeServer {
     const seq = session.log.length + 1;
     const timestamp = new Date().toISOString();
     const { chatName, ...fields } = more;
-    const message: Message = {
-      messageId: `m${seq}`,
+    const message = anyMessage(seq, {
       sessionId,
       chatId,
-      seq,
-      updatedSeq: seq,
-      fromMe: false,
       sender: { id: chatId, name: chatName ?? null },
-      type: "text",
       text,
-      media: null,
-      replyTo: null,
       status: more.fromMe ? "sent" : "received",
       timestamp,
       receivedAt: timestamp,
       ...fields,
-    };
+    });
     const before = session.chats.get(chatId);
-    const chat: Chat = {
+    const chat = anyChat(chatId, seq, {
       sessionId,
-      chatId,
       name: chatName ?? before?.name ?? null,
       unreadCount: (before?.unreadCount ?? 0) + (message.fromMe ? 0 : 1),
       lastMessage: {
@@ -131,11 +124,9 @@ export class FakeServer {
         senderName: message.sender.name ?? null,
         timestamp: message.timestamp,
       },
-      lastSeq: seq,
       readSeq: before?.readSeq ?? 0,
-      updatedSeq: seq,
       updatedAt: message.receivedAt,
-    };
+    });
     session.messages.set(message.messageId, message);
     this.commit("new_message", { sessionId, chatId, seq, message, chat });
     return message;
@@ -148,6 +139,22 @@ export class FakeServer {
     const chat = { ...session.chats.get(message.chatId)!, updatedSeq: seq };
     session.messages.set(messageId, message);
     this.commit("message_updated", { sessionId, chatId: message.chatId, seq, message, chat });
+  }
+
+  /** The chat `from` proves to be the same person's as `to`. */
+  merge(sessionId: string, from: string, to: string): void {
+    const session = this.session(sessionId);
+    const [old, present] = [session.chats.get(from)!, session.chats.get(to)!];
+    for (const [id, message] of session.messages) {
+      if (message.chatId === from) session.messages.set(id, { ...message, chatId: to });
+    }
+    const seq = session.log.length + 1;
+    const newest = old.lastSeq > present.lastSeq ? old : present;
+    const { lastMessage, lastSeq } = newest;
+    const unreadCount = old.unreadCount + present.unreadCount;
+    session.chats.delete(from);
+    const chat = { ...present, lastMessage, lastSeq, unreadCount, readSeq: Math.min(old.readSeq, present.readSeq), updatedSeq: seq };
+    this.commit("chat_merged", { sessionId, chatId: to, seq, from, chat });
   }
 
   markRead(sessionId: string, chatId: string, upTo: number): Chat {
@@ -192,7 +199,8 @@ export class FakeServer {
 
   private push(socket: Socket, { name, payload }: Entry): void {
     const stream = (socket.data["streams"] as Map<string, Stream>).get(payload.sessionId);
-    if (stream?.whole || stream?.chats.has(payload.chatId)) socket.emit(name, payload);
+    const follows = stream?.chats.has(payload.chatId) || (payload.from !== undefined && stream?.chats.has(payload.from));
+    if (stream?.whole || follows) socket.emit(name, payload);
   }
 
   private serve(socket: Socket): void {
@@ -270,7 +278,11 @@ export class FakeServer {
       send(200, { ok: true, data, position, nextCursor: all.length > limit ? String(data.at(-1)!.lastSeq) : null });
     } else {
       const before = Number(searchParams.get("before") ?? Infinity);
-      const all = [...session.messages.values()].filter((m) => m.chatId === chatPart && m.seq < before);
+      // The old name of a merged chat goes on as if it were the new one.
+      const named = session.log.findLast(({ payload }) => payload.from === chatPart)?.payload.chatId ?? chatPart;
+      const all = [...session.messages.values()]
+        .filter((m) => m.chatId === named && m.seq < before)
+        .sort((a, b) => a.seq - b.seq);
       const data = all.slice(-limit);
       await this.beforeList(pathname);
       send(200, { ok: true, data, position, hasMore: all.length > data.length });

@@ -161,7 +161,6 @@ test("every kind of message in a line", () => {
   expect(summary({ type: "text", text: "hello" }, t)).toBe("hello");
   expect(summary({ type: "image", text: null }, t)).toBe("Picture");
   expect(summary({ type: "image", text: "look" }, t)).toBe("Picture · look");
-  expect(summary({ type: "reaction", text: "👍" }, t)).toBe("Reacted with 👍");
-  expect(summary({ type: "reaction", text: "" }, t)).toBe("Took a reaction back");
+  expect(summary({ type: "text", text: null, deletedAt: "2026-02-06T12:04:00.000Z" }, t)).toBe("This message was deleted");
   expect(summary({ type: "hologram" as never, text: null }, t)).toBe("Message of a kind that cannot be shown");
 });
