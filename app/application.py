@@ -16,7 +16,8 @@ from aiohttp import web
 from app import __version__, devdb, engine
 from app.auth import Tokens
 from app.errors import Unavailable
-from app.http import access, listener, page, problems
+from app.http import listener, origins, page, problems
+from app.http.addresses import Addresses
 from app.http.api import Api
 from app.http.drain import Draining
 from app.http.health import Health
@@ -70,8 +71,13 @@ async def create_app(settings: Settings) -> AsyncIterator[web.Application]:
 def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Application:
     """The application over a store that is ready."""
     metrics, draining = Metrics(), Draining()
-    origins = access.Origins(settings.allowed_origins, settings.host)
-    addresses = access.Addresses(settings.trusted_proxies)
+    pages = origins.Origins(
+        settings.allowed_origins,
+        settings.public_url,
+        settings.host,
+        lambda reason: metrics.refused.labels(reason).inc(),
+    )
+    addresses = Addresses(settings.trusted_proxies)
     sio = InboxServer(
         limits=engine.Limits(
             max_packet=settings.max_packet_bytes,
@@ -92,7 +98,7 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
         ping_interval=settings.ping_interval,
         ping_timeout=settings.ping_timeout,
         deflate=settings.compression,
-        origin_allowed=origins.allows,
+        origin_allowed=pages.allows,
         client_address=addresses.of,
     )
     publisher = Publisher(
@@ -134,7 +140,7 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
         middlewares=[
             listener.middleware,
             draining.middleware(SOCKET_PATH),
-            access.middleware(origins, SOCKET_PATH),
+            origins.middleware(pages, SOCKET_PATH),
             problems.middleware(metrics),
         ],
     )

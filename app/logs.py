@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import re
 import sys
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -16,6 +19,41 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 _HIDDEN: Final = frozenset({"token", "auth", "authorization", "secret", "password", "text", "body", "payload"})
 
 
+_UNPRINTABLE: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+"""What would act on a terminal or change the order of what is read there."""
+_LONGEST: Final = 1_000
+"""Characters of one value."""
+
+
+class Limited:
+    """Writes at most `lines` lines of each key in `seconds`, and then how many were left out."""
+
+    KEYS: Final = 64
+
+    def __init__(self, write: Callable[..., object], lines: int = 10, seconds: float = 10.0) -> None:
+        """`write` is a method of a logger, such as `log.info`. To be called within a running loop."""
+        self._write, self._lines, self._seconds = write, lines, seconds
+        self._counts: dict[str, int] = {}
+
+    def __call__(self, event: str, key: str, **values: Any) -> None:
+        """Write the event, or count it. `key` should be one of a few; what is beyond KEYS counts as one."""
+        if key not in self._counts and len(self._counts) >= self.KEYS:
+            key = "other"
+        count = self._counts.get(key, 0)
+        self._counts[key] = count + 1
+        if count == 0:
+            asyncio.get_running_loop().call_later(self._seconds, self._end, event, key)
+        if count < self._lines:
+            self._write(event, reason=key, **values)
+
+    def _end(self, event: str, key: str) -> None:
+        left_out = self._counts.pop(key) - self._lines
+        if left_out > 0:
+            self._write(f"{event}_suppressed", reason=key, count=left_out)
+
+
 def configure(level: str, form: str) -> None:
     """Set up structlog, and the standard module for the libraries. `form`: json, console, or auto."""
     console = form == "console" or (form == "auto" and sys.stderr.isatty())
@@ -24,6 +62,7 @@ def configure(level: str, form: str) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _hide,
+        _make_printable,
     ]
     render: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
@@ -60,6 +99,18 @@ def _add_request_id(logger: Any, method: str, entry: structlog.typing.EventDict)
     if number := request_id.get():
         entry["request_id"] = number
     return entry
+
+
+def _make_printable(logger: Any, method: str, entry: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Control characters and those that change the direction of text become escapes; long values are cut."""
+    for key, value in entry.items():
+        if isinstance(value, str):
+            entry[key] = _UNPRINTABLE.sub(_escape, value[:_LONGEST])
+    return entry
+
+
+def _escape(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
 
 
 def _hide(logger: Any, method: str, entry: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -11,16 +11,20 @@ import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import marshmallow
 from environs import Env, EnvValidationError
+
+from app.hosts import Origin, read_origin
 
 SECRET_BYTES: Final = 32
 """A shorter AUTH_SECRET is weaker than HS256 itself (RFC 7518, 3.2)."""
 
 _MEDIA_ORIGIN: Final = re.compile(r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]{0,4})?")
 """What a Content-Security-Policy can name as a host: it has no form for IPv6 addresses (CSP Level 3, 2.3.1)."""
+
+
+_NOT_OF_PAGES: Final = ("ws", "wss", "ftp", "ftps", "mongodb", "data", "blob", "about", "javascript", "mailto")
 
 
 class SettingsError(Exception):
@@ -58,10 +62,18 @@ SETTINGS: Final = (
     ),
     Setting("DATA_DIR", "str", "data", "Where the private mongod's data and the made secret lie."),
     Setting(
+        "PUBLIC_URL",
+        "list",
+        (),
+        "What the server is called from outside, such as https://chat.example.com; several by commas. "
+        "Needed behind a proxy where HOST is loopback.",
+    ),
+    Setting(
         "ALLOWED_ORIGINS",
         "list",
         (),
-        "Origins of pages that may use Socket.IO and REST, by commas. The server's own unless set.",
+        "Origins of other pages and apps that may use Socket.IO and REST, by commas. Unless set, pages of this server; "
+        "those of PUBLIC_URL always.",
     ),
     Setting(
         "MEDIA_ORIGINS",
@@ -163,6 +175,7 @@ class Settings:
     mongodb_timeout: float
     mongod_binary: str | None
     data_dir: Path
+    public_url: tuple[str, ...]
     allowed_origins: tuple[str, ...]
     media_origins: tuple[str, ...]
     trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
@@ -257,11 +270,20 @@ def _check(values: dict[str, Any], faults: dict[str, list[str]]) -> None:
     def fault(name: str, words: str) -> None:
         faults.setdefault(name, []).append(words)
 
-    origins, proxies = [], []
-    for origin in values["allowed_origins"] or []:
-        if not _is_origin(origin.strip().rstrip("/")):
-            fault("ALLOWED_ORIGINS", "Each must be like https://example.com or http://localhost:5173.")
-        origins.append(origin.strip().rstrip("/").lower())
+    for name, check, words in (
+        ("PUBLIC_URL", _is_http, "Each must be like https://chat.example.com or http://10.0.0.5:8080, without a path."),
+        (
+            "ALLOWED_ORIGINS",
+            _is_sent,
+            "Each must be an origin as browsers send it, like https://example.com, "
+            "http://localhost:5173, capacitor://localhost, file:// or null; no path, no wildcard.",
+        ),
+    ):
+        found = [read_origin(_without_slash(one)) for one in values[name.lower()] or []]
+        if not all(one is not None and check(one) for one in found):
+            fault(name, words)
+        values[name.lower()] = tuple(str(one) for one in found)
+    proxies = []
     media = [origin.strip().rstrip("/").lower() for origin in values["media_origins"] or []]
     if not all(_MEDIA_ORIGIN.fullmatch(origin) for origin in media):
         fault("MEDIA_ORIGINS", "Each must be like https://media.example.com, with a name or an IPv4 address as host.")
@@ -271,7 +293,7 @@ def _check(values: dict[str, Any], faults: dict[str, list[str]]) -> None:
             proxies.append(ipaddress.ip_network(proxy.strip(), strict=False))
         except ValueError:
             fault("TRUSTED_PROXIES", "Each must be an IP address or network, such as 10.0.0.0/8.")
-    values["allowed_origins"], values["trusted_proxies"] = tuple(origins), tuple(proxies)
+    values["trusted_proxies"] = tuple(proxies)
     if values["log_level"] not in ("debug", "info", "warning", "error"):
         fault("LOG_LEVEL", "Must be debug, info, warning or error.")
     if values["log_format"] not in ("json", "console", "auto"):
@@ -285,14 +307,18 @@ def _check(values: dict[str, Any], faults: dict[str, list[str]]) -> None:
         fault("RECONNECT_DELAY_MAX_MS", "Must not be below RECONNECT_DELAY_MS.")
 
 
-def _is_origin(text: str) -> bool:
-    """Whether it is a scheme, a host and perhaps a port, and nothing else."""
-    try:
-        parts = urlsplit(text.lower())
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-    return good and "@" not in parts.netloc and text.lower() == f"{parts.scheme}://{parts.netloc}"
+def _without_slash(url: str) -> str:
+    url = url.strip()
+    return "file://" if url == "file:///" else url if url.endswith("://") else url.removesuffix("/")
+
+
+def _is_http(origin: Origin) -> bool:
+    return origin.scheme in ("http", "https")
+
+
+def _is_sent(origin: Origin) -> bool:
+    """Whether a browser or an app can send it: the scheme of a page is never that of a websocket or of mail."""
+    return origin.scheme not in _NOT_OF_PAGES
 
 
 def _words(error: EnvValidationError) -> dict[str, list[str]]:

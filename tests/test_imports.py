@@ -22,6 +22,7 @@ LAYERS = (
         "app.auth",
         "app.json_input",
         "app.metrics",
+        "app.hosts",
         "app.logs",
         "app.settings",
     ),

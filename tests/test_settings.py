@@ -65,12 +65,21 @@ def test_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     """Origins and proxies are lists by commas, put into one form."""
     effective = load(
         monkeypatch,
-        ALLOWED_ORIGINS="https://Inbox.Example.com/, http://localhost:5173",
+        ALLOWED_ORIGINS="https://Inbox.Example.com/, http://localhost:5173,capacitor://localhost,ionic://localhost,file://,null",
+        PUBLIC_URL="https://Chat.Example.com:443/,http://[0:0::1]:8080",
         MEDIA_ORIGINS="https://Media.Example.com/,http://10.0.0.5:9000",
         TRUSTED_PROXIES="10.1.2.3/8, ::1",
     )
     assert effective.media_origins == ("https://media.example.com", "http://10.0.0.5:9000")
-    assert effective.allowed_origins == ("https://inbox.example.com", "http://localhost:5173")
+    assert effective.allowed_origins == (
+        "https://inbox.example.com",
+        "http://localhost:5173",
+        "capacitor://localhost",
+        "ionic://localhost",
+        "file://",
+        "null",
+    )
+    assert effective.public_url == ("https://chat.example.com", "http://[::1]:8080")
     assert effective.trusted_proxies == (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
 
@@ -98,6 +107,15 @@ def test_lists(monkeypatch: pytest.MonkeyPatch) -> None:
         ("ALLOWED_ORIGINS", "https://example.com:http"),
         ("ALLOWED_ORIGINS", "http://[::1"),
         ("ALLOWED_ORIGINS", "https://example.com,,"),
+        ("ALLOWED_ORIGINS", "https://*.example.com"),
+        ("ALLOWED_ORIGINS", "wss://example.com"),
+        ("ALLOWED_ORIGINS", "capacitor://"),
+        ("ALLOWED_ORIGINS", "http://127.0.0.256"),
+        ("ALLOWED_ORIGINS", "https://münchen.example"),
+        ("PUBLIC_URL", "chat.example.com"),
+        ("PUBLIC_URL", "https://chat.example.com/inbox"),
+        ("PUBLIC_URL", "capacitor://localhost"),
+        ("PUBLIC_URL", "null"),
         ("MONGODB_URI", "localhost:27017"),
         ("MONGODB_URI", "http://localhost"),
         ("TRUSTED_PROXIES", "proxy.example.com"),

@@ -8,6 +8,7 @@ import asyncio
 import base64
 import binascii
 import hashlib
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import urlsplit
 
@@ -27,6 +28,7 @@ from .websocket import WebSocket
 
 _UPGRADES = '["websocket"]'
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_FIELD_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~, -]{1,1000}")
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
@@ -81,9 +83,17 @@ class Requests:
             if not self._origin_allowed(request, origin):
                 self._stats.refuse("origin")
                 return _error(4, "Origin not allowed", 403)
-            headers = {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
+            headers = {
+                "Access-Control-Allow-Origin": origin,
+                "Access-Control-Allow-Credentials": "true",  # a balancer may keep clients on a server by a cookie
+                "Vary": "Origin, Access-Control-Request-Headers",
+            }
         if request.method == "OPTIONS":
-            headers |= {"Access-Control-Allow-Methods": "GET, POST", "Access-Control-Allow-Headers": "content-type"}
+            asked = request.headers.get("Access-Control-Request-Headers", "")
+            headers |= {
+                "Access-Control-Allow-Methods": "GET, POST",
+                "Access-Control-Allow-Headers": asked if _FIELD_NAMES.fullmatch(asked) else "content-type",
+            }
             return web.Response(status=204, headers=headers | {"Access-Control-Max-Age": "600"})
         query = request.query
         transport, sid = query.get("transport"), query.get("sid")

@@ -1,4 +1,4 @@
-"""For those who run it: alive, able to serve, figures."""
+"""For operators: whether the server is alive, whether it can serve, and its metrics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from app.errors import AppError, Unavailable
-from app.http.access import Addresses, is_loopback
+from app.hosts import is_loopback, read_host
+from app.http.addresses import FORWARDING, Addresses
 from app.metrics import Metrics
 from app.storage.mongo import Store
 
@@ -50,10 +51,12 @@ class Health:
         )
 
     async def figures(self, request: web.Request) -> web.Response:
-        """Prometheus text. Behind a proxy that is not trusted everybody would be loopback, so such are refused."""
+        """Prometheus text. Unless METRICS_PUBLIC, for this machine only: neither through a proxy, behind which
+        everybody would be loopback, nor for a page whose name was made to lead here (DNS rebinding)."""
         if not self._metrics_public:
-            forwarded = "X-Forwarded-For" in request.headers or "Forwarded" in request.headers
-            address = self._addresses.of(request)
-            if not is_loopback(address) or (forwarded and address == request.remote):
+            host = read_host(request.headers.get("Host", ""))
+            proxied = any(name in request.headers for name in FORWARDING)
+            own = host is not None and is_loopback(host.name)
+            if proxied or not own or not is_loopback(self._addresses.of(request)):
                 raise AppError("not_found", "Not found.")
         return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})

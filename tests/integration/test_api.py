@@ -5,17 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any
 
 import aiohttp
-import pytest
-import socketio
 from aiohttp import web
 
-from app.application import assemble
-from app.settings import Settings
-from app.storage.mongo import Store
 from tests.support import TOKENS, Answer, Client, Site, message, mint
 
 RunApp = Callable[[web.Application], Awaitable[Site]]
@@ -259,74 +253,3 @@ async def test_answers_are_not_kept(site: Site) -> None:
     """Lists and errors are kept by no cache."""
     for path in (SESSIONS, chats_path(), messages_path(), "/nowhere"):
         assert (await site.get(path)).headers["Cache-Control"] == "no-store"
-
-
-# Origins
-
-
-async def ask(site: Site, origin: str | None, path: str = SESSIONS, method: str = "GET", **headers: str) -> Answer:
-    more = {"Origin": origin} if origin is not None else {}
-    return await site.request(method, path, token=mint(), headers=more | headers)
-
-
-HANDSHAKE = "/socket.io/?EIO=4&transport=polling"
-
-
-async def test_same_origin(site: Site) -> None:
-    """Unless others are named, a page of the server's own may read and connect, and no other may."""
-    own = site.url
-    answer = await ask(site, own)
-    assert answer.headers["Access-Control-Allow-Origin"] == own
-    assert "Origin" in answer.headers["Vary"]
-    assert (await ask(site, own, HANDSHAKE)).status == 200
-    assert (await ask(site, None, HANDSHAKE)).status == 200
-    port = own.rpartition(":")[2]
-    for origin in ("https://evil.example", "null", "", f"http://evil.example:{port}", own + "0", f"{own}.evil.example"):
-        answer = await ask(site, origin)
-        assert "Access-Control-Allow-Origin" not in answer.headers
-        assert (await ask(site, origin, HANDSHAKE)).status == 403
-
-
-async def test_rebinding(site: Site, connect_client: Any) -> None:
-    """A name that somebody points at this machine is no origin of ours, though Host and Origin agree."""
-    port = site.url.rpartition(":")[2]
-    for name in (f"evil.example:{port}", f"localhost.evil.example:{port}", f"127.0.0.1.evil.example:{port}"):
-        answer = await ask(site, f"http://{name}", Host=name)
-        assert "Access-Control-Allow-Origin" not in answer.headers
-        assert (await ask(site, f"http://{name}", HANDSHAKE, Host=name)).status == 403
-    for name in (f"localhost:{port}", f"127.0.0.1:{port}"):
-        assert (await ask(site, f"http://{name}", HANDSHAKE, Host=name)).status == 200
-        assert "Access-Control-Allow-Origin" in (await ask(site, f"http://{name}", Host=name)).headers
-
-
-async def test_rebinding_websocket(site: Site) -> None:
-    """A websocket from a page of another origin is refused before it is opened."""
-    path = site.url + "/socket.io/?EIO=4&transport=websocket"
-    for headers in ({"Origin": "https://evil.example"}, {"Origin": "http://evil.example", "Host": "evil.example"}):
-        with pytest.raises(aiohttp.WSServerHandshakeError) as error:
-            await site.http.ws_connect(path, headers=headers)
-        assert error.value.status == 403
-    async with site.http.ws_connect(path, headers={"Origin": site.url}) as websocket:
-        assert (await websocket.receive_str()).startswith("0{")
-
-
-async def test_allowed_origins(settings: Settings, store: Store, run_app: RunApp) -> None:
-    """ALLOWED_ORIGINS serves REST and Socket.IO alike, and takes the place of the server's own."""
-    inbox = "https://inbox.example.com"
-    site = await run_app(assemble(replace(settings, allowed_origins=(inbox,)), TOKENS, store))
-    preflight = await ask(site, inbox, method="OPTIONS", **{"Access-Control-Request-Method": "GET"})
-    assert preflight.status == 204
-    assert preflight.headers["Access-Control-Allow-Origin"] == inbox
-    assert "Authorization" in preflight.headers["Access-Control-Allow-Headers"]
-    for path in (SESSIONS, "/nowhere", chats_path("..")):
-        assert (await ask(site, inbox, path)).headers["Access-Control-Allow-Origin"] == inbox
-    assert (await ask(site, inbox, HANDSHAKE)).headers["Access-Control-Allow-Origin"] == inbox
-    for other in (site.url, "https://evil.example", f"{inbox}.evil.example", "http://inbox.example.com"):
-        assert "Access-Control-Allow-Origin" not in (await ask(site, other)).headers
-        refused = await ask(site, other, method="OPTIONS", **{"Access-Control-Request-Method": "GET"})
-        assert "Access-Control-Allow-Origin" not in refused.headers
-        assert (await ask(site, other, HANDSHAKE)).status == 403
-    page = socketio.AsyncClient(reconnection=False)
-    await page.connect(site.url, headers={"Origin": inbox}, auth={"token": mint()}, transports=["websocket"])
-    await page.disconnect()
-    await page.shutdown()

@@ -1,0 +1,131 @@
+"""Hosts, origins and addresses, compared as what they are and not as strings.
+
+Names are compared without regard to case, ports with the default of their scheme, IPv6 addresses in any spelling, and
+IPv4 addresses that are written as IPv6 (RFC 4291, 2.5.5.2) as IPv4.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Final, NamedTuple
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*")
+_NAME: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?")
+_LONGEST: Final = 300
+
+
+class Host(NamedTuple):
+    """A name in lower case, or an address in its shortest form without brackets; and a port if one was named."""
+
+    name: str
+    port: int | None
+
+
+class Origin(NamedTuple):
+    """What a browser sends as `Origin` (RFC 6454): of `null` only the scheme is set."""
+
+    scheme: str
+    name: str = ""
+    port: int | None = None
+
+    def __str__(self) -> str:
+        if self.scheme == "null":
+            return "null"
+        name = f"[{self.name}]" if ":" in self.name else self.name
+        shown = "" if self.port in (None, _DEFAULT_PORTS.get(self.scheme)) else f":{self.port}"
+        return f"{self.scheme}://{name}{shown}"
+
+
+def read_address(text: str) -> Address | None:
+    """An IP address, also with brackets or a port (`10.0.0.1:80`, `[::1]:80`); None for what is no address."""
+    text = text.strip()
+    if text.startswith("["):
+        text, bracket, port = text[1:].partition("]")
+        if not bracket or (port and not (port[0] == ":" and _is_port(port[1:]))):
+            return None
+    elif text.count(":") == 1:
+        text, _, port = text.partition(":")
+        if not _is_port(port):
+            return None
+    return _address(text)
+
+
+def read_host(text: str) -> Host | None:
+    """The value of a Host header; None for what cannot be one."""
+    if len(text) > _LONGEST:
+        return None
+    name, port = text.strip().lower(), None
+    if name.startswith("["):
+        name, bracket, rest = name[1:].partition("]")
+        address = _address(name)
+        if not bracket or not isinstance(_address(name, mapped=False), ipaddress.IPv6Address):
+            return None
+        name = str(address)
+        if rest and not rest.startswith(":"):
+            return None
+        rest = rest[1:]
+    else:
+        name, _, rest = name.partition(":")
+        if not _NAME.fullmatch(name):
+            return None
+        # A name whose last label is a number is an IPv4 address or nothing (URL Standard, 3.5).
+        if name.rstrip(".").rpartition(".")[2].isdigit() and _address(name) is None:
+            return None
+    if rest:
+        if not _is_port(rest):
+            return None
+        port = int(rest)
+    return Host(name, port)
+
+
+def read_origin(text: str) -> Origin | None:
+    """An origin with its port, the scheme's default where none is named; None for what no client sends as one."""
+    text = text.strip().lower()
+    if text == "null":
+        return Origin("null")
+    scheme, separator, rest = text.partition("://")
+    if not separator or not _SCHEME.fullmatch(scheme):
+        return None
+    if scheme == "file":
+        return Origin("file") if rest == "" else None
+    host = read_host(rest)
+    if host is None:
+        return None
+    return Origin(scheme, host.name, host.port or _DEFAULT_PORTS.get(scheme))
+
+
+def origin_on(scheme: str, host: str | None) -> Origin | None:
+    """The origin of a page that is served with this scheme and Host header."""
+    found = read_host(host) if host else None
+    return found and Origin(scheme, found.name, found.port or _DEFAULT_PORTS.get(scheme))
+
+
+def is_loopback(name: str) -> bool:
+    """Whether the host, a name or an address, is this machine and cannot be made another by a name server."""
+    name = name.lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    address = _address(name.strip("[]"))
+    return address is not None and address.is_loopback
+
+
+def _address(text: str, *, mapped: bool = True) -> Address | None:
+    """`mapped`: give IPv4 for an IPv4 address that is written as IPv6."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.scope_id is not None:
+            return None
+        if mapped and address.ipv4_mapped is not None:
+            return address.ipv4_mapped
+    return address
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) <= 65535

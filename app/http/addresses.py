@@ -1,0 +1,68 @@
+"""A client's address: the peer's, or what trusted proxies say of it.
+
+Each proxy appends the address that it was asked from to `X-Forwarded-For`, or adds a line of its own. So all lines
+count, as one list, and it is read from the right: as far as the addresses are those of `TRUSTED_PROXIES`, the next one
+is believed. What is to the left of the first address that is not trusted may be anybody's invention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from app.hosts import Address, read_address
+
+log = structlog.get_logger(__name__)
+
+Network = IPv4Network | IPv6Network
+
+MOST_HOPS: Final = 32
+"""Proxies in a row that are looked at."""
+MOST_PEERS: Final = 16
+"""Proxies that are not trusted which are named in the log, each once."""
+FORWARDING: Final = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Forwarded-Host", "X-Forwarded-Proto", "Via")
+"""Headers that proxies add."""
+
+
+class Addresses:
+    def __init__(self, trusted: Iterable[Network]) -> None:
+        self._trusted = tuple(trusted)
+        self._named: set[str] = set()
+
+    def of(self, request: web.Request) -> str:
+        """The client's address in its shortest form; IPv4 that is written as IPv6 is IPv4."""
+        address = read_address(request.remote or "")
+        if address is None:
+            return request.remote or ""
+        if not self._trusts(address):
+            if "X-Forwarded-For" in request.headers:
+                self._warn(str(address))
+            return str(address)
+        hops = ",".join(request.headers.getall("X-Forwarded-For", ())).rsplit(",", MOST_HOPS)[-MOST_HOPS:]
+        for hop in reversed(hops):
+            if not hop.strip():
+                continue
+            said = read_address(hop)
+            if said is None:
+                break
+            address = said
+            if not self._trusts(address):
+                break
+        return str(address)
+
+    def _trusts(self, address: Address) -> bool:
+        return any(address in network for network in self._trusted)
+
+    def _warn(self, peer: str) -> None:
+        if peer not in self._named and len(self._named) < MOST_PEERS:
+            self._named.add(peer)
+            log.warning(
+                "proxy_not_trusted",
+                proxy=peer,
+                hint="This address sends X-Forwarded-For and is not in TRUSTED_PROXIES. If it is a reverse proxy, all "
+                "its clients count as one for the limits on addresses: add it to TRUSTED_PROXIES.",
+            )
