@@ -81,6 +81,17 @@ class Stock:
         assert answer[0][2]["ok"], answer
         return answer[0][2]["data"]  # type: ignore[no-any-return]
 
+    async def transport(self, name: str) -> None:
+        """Wait until this is its transport."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                before = len(self.all("transport"))
+                self.tell("transport")
+                (said, *_) = await self.wait_for(lambda me, before=before: me.all("transport")[before:])
+                if said[1] == name:
+                    return
+                await asyncio.sleep(0.02)
+
     async def has(self, *seqs: int, session: str | None = None) -> None:
         """Wait for these numbers, and assert that there is nothing else and that they came in order."""
         await self.wait_for(lambda me: len(me.seqs(session)) >= len(seqs))

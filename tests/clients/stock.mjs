@@ -1,9 +1,13 @@
 // The unmodified socket.io-client, driven over standard input and output: one JSON array a line.
 //
-// In:  ["open", url, auth, options] · ["emit", id, event, ...arguments] · ["cut"] · ["close"] · ["exit"]
+// In:  ["open", url, auth, options] · ["emit", id, event, ...arguments] · ["transport"] · ["cut"] · ["close"] · ["exit"]
 // Out: ["connect", socketId, recovered] · ["disconnect", reason] · ["refused", message, data]
-//      ["event", name, ...arguments] · ["answer", id, ...arguments] · ["timeout", id]
+//      ["event", name, ...arguments] · ["answer", id, ...arguments] · ["timeout", id] · ["transport", name]
+//
+// The option `at` is the port of this machine that stands in for the URL's host and port.
+import https from "node:https";
 import { createInterface } from "node:readline";
+import tls from "node:tls";
 
 const { io } = await import(process.argv[2] ?? "socket.io-client");
 
@@ -11,7 +15,11 @@ let socket;
 const say = (...what) => process.stdout.write(JSON.stringify(what) + "\n");
 
 const commands = {
-  open(url, auth, options) {
+  open(url, auth, { at, ...options }) {
+    if (at) {
+      options.agent = new https.Agent();
+      options.agent.createConnection = (to) => tls.connect({ ...to, host: "127.0.0.1", port: at, ca: options.ca });
+    }
     socket = io(url, { auth, forceNew: true, ...options });
     socket.on("connect", () => say("connect", socket.id, socket.recovered === true));
     socket.on("disconnect", (reason) => say("disconnect", reason));
@@ -24,6 +32,9 @@ const commands = {
     } catch {
       say("timeout", id);
     }
+  },
+  transport() {
+    say("transport", socket.io.engine?.transport.name ?? null);
   },
   cut() {
     socket.io.engine.transport.ws?.terminate?.() ?? socket.io.engine.close();

@@ -14,6 +14,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
+import aiohttp.abc
+
 from tests.support import PATIENCE, ROOT
 
 NAME = "chat.example.com"
@@ -55,9 +58,24 @@ class Certificate:
         made.both.write_bytes(made.certificate.read_bytes() + made.key.read_bytes())
         return made
 
-    def context(self) -> ssl.SSLContext:
-        """For clients that trust it."""
-        return ssl.create_default_context(cafile=self.certificate)
+
+class _Resolver(aiohttp.abc.AbstractResolver):
+    """Says that NAME, whatever its port, is at a port of this machine."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[aiohttp.abc.ResolveResult]:
+        assert host == NAME
+        found = aiohttp.abc.ResolveResult(
+            hostname=host, host="127.0.0.1", port=self._port, family=socket.AF_INET, proto=0, flags=0
+        )
+        return [found]
+
+    async def close(self) -> None:
+        pass
 
 
 @dataclass
@@ -79,6 +97,14 @@ class Front:
         """Its name on the default port, where clients map that name and port to `port`."""
         return f"https://{NAME}"
 
+    def http(self, address: str = "127.0.0.1") -> aiohttp.ClientSession:
+        """A client at an address of this machine, which trusts the certificate and knows where NAME is."""
+        context = ssl.create_default_context(cafile=self.certificate.certificate)
+        connector = aiohttp.TCPConnector(
+            ssl=context, local_addr=(address, 0), limit=0, resolver=_Resolver(self.port), use_dns_cache=False
+        )
+        return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=30))
+
 
 def put(text: str, *changes: tuple[str, str]) -> str:
     """The text with each of these replaced. What is not there is a mistake."""
@@ -96,26 +122,20 @@ def free_ports(count: int) -> list[int]:
 
 @contextlib.asynccontextmanager
 async def front(
-    kind: str,
-    place: Path,
-    servers: Sequence[int],
-    certificate: Certificate,
-    edit: Callable[[str], str] = lambda text: text,
-) -> AsyncIterator[Front]:
-    """The proxy in front of the two servers of these ports, once it answers. `edit` changes its file further."""
-    port, plain_port = free_ports(2)
-    run = _nginx if kind == "nginx" else _haproxy
-    command = run(place, servers, certificate, port, plain_port, edit)
-    log = (place / f"{kind}.log").open("wb")
-    process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
-    try:
-        await _answers(port, process, place / f"{kind}.log")
-        yield Front(kind, port, plain_port, certificate)
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-        log.close()
+    front: Front, place: Path, servers: Sequence[int], edit: Callable[[str], str] = lambda text: text
+) -> AsyncIterator[None]:
+    """The proxy runs in front of the two servers of these ports. `edit` changes its file further."""
+    command = (_nginx if front.kind == "nginx" else _haproxy)(front, place, servers, edit)
+    log = place / f"{front.kind}.log"
+    with log.open("wb") as out:
+        process = await asyncio.create_subprocess_exec(*command, stdout=out, stderr=out)
+        try:
+            await _answers(front.port, process, log)
+            yield
+        finally:
+            if process.returncode is None:
+                process.terminate()
+            await process.wait()
 
 
 async def _answers(port: int, process: asyncio.subprocess.Process, log: Path) -> None:
@@ -131,61 +151,44 @@ async def _answers(port: int, process: asyncio.subprocess.Process, log: Path) ->
                 await asyncio.sleep(0.02)
 
 
-def _nginx(
-    place: Path,
-    servers: Sequence[int],
-    certificate: Certificate,
-    port: int,
-    plain_port: int,
-    edit: Callable[[str], str],
-) -> list[str]:
+def _nginx(front: Front, place: Path, servers: Sequence[int], edit: Callable[[str], str]) -> list[str]:
     program = find("nginx")
     assert program is not None
     text = put(
         (ROOT / "config" / "nginx.conf").read_text(),
-        ("listen 443 ", f"listen 127.0.0.1:{port} "),
-        ("listen 80;", f"listen 127.0.0.1:{plain_port};"),
-        ("/etc/ssl/chat.example.com.pem", str(certificate.certificate)),
-        ("/etc/ssl/chat.example.com.key", str(certificate.key)),
-        *(
-            (f"server 127.0.0.1:{there} ", f"server 127.0.0.1:{here} ")
-            for there, here in zip((8080, 8081), servers, strict=True)
-        ),
+        ("listen 443 ", f"listen 127.0.0.1:{front.port} "),
+        ("listen 80;", f"listen 127.0.0.1:{front.plain_port};"),
+        ("/etc/ssl/chat.example.com.pem", str(front.certificate.certificate)),
+        ("/etc/ssl/chat.example.com.key", str(front.certificate.key)),
+        ("server 127.0.0.1:8080 ", f"server 127.0.0.1:{servers[0]} "),
+        ("server 127.0.0.1:8081 ", f"server 127.0.0.1:{servers[1]} "),
     )
     (place / "roomcast.conf").write_text(edit(text))
-    for folder in ("body", "proxy", "fastcgi", "uwsgi", "scgi"):
-        (place / folder).mkdir(exist_ok=True)
-    main = place / "nginx.conf"
+    folders = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    paths = "".join(f"  {folder}_temp_path {place}/{folder};\n" for folder in folders)
     # The worker keeps the user of the tests, who alone may read their files.
     user = "user root;\n" if os.geteuid() == 0 else ""
+    main = place / "nginx.conf"
     main.write_text(
         f"{user}daemon off;\nworker_processes 1;\npid {place}/nginx.pid;\nerror_log stderr warn;\n"
         "events { worker_connections 4096; }\n"
-        f"http {{\n  access_log off;\n  client_body_temp_path {place}/body;\n  proxy_temp_path {place}/proxy;\n"
-        f"  fastcgi_temp_path {place}/fastcgi;\n  uwsgi_temp_path {place}/uwsgi;\n  scgi_temp_path {place}/scgi;\n"
-        f"  include {place}/roomcast.conf;\n}}\n"
+        f"http {{\n  access_log off;\n{paths}  include {place}/roomcast.conf;\n}}\n"
     )
     return [program, "-e", "stderr", "-p", str(place), "-c", str(main)]
 
 
-def _haproxy(
-    place: Path,
-    servers: Sequence[int],
-    certificate: Certificate,
-    port: int,
-    plain_port: int,
-    edit: Callable[[str], str],
-) -> list[str]:
+def _haproxy(front: Front, place: Path, servers: Sequence[int], edit: Callable[[str], str]) -> list[str]:
     program = find("haproxy")
     assert program is not None
     text = put(
         (ROOT / "config" / "haproxy.cfg").read_text(),
-        ("bind :443 ", f"bind 127.0.0.1:{port} "),
-        ("bind :80\n", f"bind 127.0.0.1:{plain_port}\n"),
-        ("/etc/haproxy/chat.example.com.pem", str(certificate.both)),
+        ("bind :443 ", f"bind 127.0.0.1:{front.port} "),
+        ("bind :80\n", f"bind 127.0.0.1:{front.plain_port}\n"),
+        ("/etc/haproxy/chat.example.com.pem", str(front.certificate.both)),
         ("maxconn 20000", "maxconn 2000"),  # twice as many open files may be more than these tests are allowed
         ("log /dev/log local0", "log stderr format raw local0 warning"),
-        *((f" 127.0.0.1:{there}\n", f" 127.0.0.1:{here}\n") for there, here in zip((8080, 8081), servers, strict=True)),
+        (" 127.0.0.1:8080\n", f" 127.0.0.1:{servers[0]}\n"),
+        (" 127.0.0.1:8081\n", f" 127.0.0.1:{servers[1]}\n"),
     )
     if os.geteuid() != 0:
         text = re.sub(r"^ +(chroot|user|group) .*\n", "", text, flags=re.MULTILINE)

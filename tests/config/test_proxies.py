@@ -4,18 +4,53 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+import io
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
+import socketio
 
-from tests.config.proxies import KINDS, Certificate, free_ports, front, missing
-from tests.support import PATIENCE, Site, message, serve
+from tests.config.proxies import KINDS, NAME, Certificate, Front, free_ports, front, missing, put
+from tests.stock import stock_client
+from tests.support import PATIENCE, Process, Site, message, mint, serve
 
 RATE = 200
 """Messages a second during a rolling restart."""
+MEBIBYTE = 2**20
+
+
+@dataclass
+class Deployment:
+    """Two servers on one database, behind a proxy."""
+
+    front: Front
+    ports: list[int]
+    environ: dict[str, str]
+    servers: list[Process]
+    stack: contextlib.AsyncExitStack
+    http: aiohttp.ClientSession
+    """Of this machine, for the servers themselves."""
+
+    async def client(self, address: str = "127.0.0.1") -> aiohttp.ClientSession:
+        """An HTTP client of this address."""
+        return await self.stack.enter_async_context(self.front.http(address))
+
+    async def restart(self, number: int) -> None:
+        assert await self.servers[number].stop() == 0
+        self.servers[number] = await self.stack.enter_async_context(
+            serve(self.http, port=self.ports[number], **self.environ)
+        )
+        async with asyncio.timeout(PATIENCE):
+            while (await self.servers[number].site.request("GET", "/readyz")).status != 200:
+                await asyncio.sleep(0.02)
+
+
+Deploy = Callable[..., Awaitable[Deployment]]
 
 
 @pytest.fixture(scope="session")
@@ -31,24 +66,200 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@contextlib.asynccontextmanager
-async def trusting(certificate: Certificate, address: str = "127.0.0.1") -> AsyncIterator[aiohttp.ClientSession]:
-    """HTTP from an address of this machine, trusting the certificate."""
-    connector = aiohttp.TCPConnector(ssl=certificate.context(), local_addr=(address, 0), limit=0)
-    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=30)) as session:
-        yield session
+@pytest.fixture
+async def deploy(
+    kind: str, certificate: Certificate, tmp_path: Path, http: aiohttp.ClientSession, mongodb_uri: str, database: str
+) -> AsyncIterator[Deploy]:
+    """Starts the proxy of this kind and its servers; `count` says how many there are behind its two addresses."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(count: int = 2, edit: Callable[[str], str] = lambda text: text, **environ: str) -> Deployment:
+            port, plain_port, *ports = free_ports(2 + count)
+            environ = {
+                "MONGODB_URI": mongodb_uri,
+                "MONGODB_DATABASE": database,
+                "TRUSTED_PROXIES": "127.0.0.1",
+                "PUBLIC_URL": f"https://127.0.0.1:{port},https://{NAME}",
+            } | environ
+            starting = (stack.enter_async_context(serve(http, port=port, **environ)) for port in ports)
+            servers = list(await asyncio.gather(*starting))
+            one = Front(kind, port, plain_port, certificate)
+            await stack.enter_async_context(front(one, tmp_path, (ports * 2)[:2], edit))
+            return Deployment(one, ports, environ, servers, stack, http)
+
+        yield start
+
+
+# Clients
+
+
+class Python:
+    """python-socketio's client, as it comes, over an HTTP client of its own."""
+
+    def __init__(self, http: aiohttp.ClientSession) -> None:
+        self.seqs: asyncio.Queue[int] = asyncio.Queue()
+        self.client = socketio.AsyncClient(http_session=http, reconnection_delay=0.1, reconnection_delay_max=0.5)
+        self.client.on("new_message", self._take)
+
+    async def _take(self, event: dict[str, Any]) -> None:
+        self.seqs.put_nowait(event["seq"])
+
+    async def open(self, url: str, transports: list[str]) -> None:
+        headers = {"Origin": url}
+        await self.client.connect(
+            url, headers=headers, auth={"token": mint()}, transports=transports, wait_timeout=PATIENCE
+        )
+        answer = await self.client.call("subscribe", {"sessionId": "shop"}, timeout=PATIENCE)
+        assert answer["ok"], answer
+
+    async def has(self, seq: int) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while await self.seqs.get() < seq:
+                pass
+
+    async def close(self) -> None:
+        await self.client.disconnect()
+        await self.client.shutdown()
+
+
+TRANSPORTS = (["websocket"], ["polling"], ["polling", "websocket"])
+
+
+async def test_python_and_javascript(deploy: Deploy, certificate: Certificate) -> None:
+    """WebSocket, polling and the upgrade, on a port of its own and under the name on the default port: each client
+    gets what either server stored. Pages of the proxy's origins are the server's own."""
+    deployment = await deploy()
+    ca = certificate.certificate.read_text()
+    posted = 0
+    for url in (deployment.front.url, deployment.front.public):
+        async with contextlib.AsyncExitStack() as stack:
+            pythons: list[Python] = []
+            for transports in TRANSPORTS:
+                python = Python(await deployment.client())
+                stack.push_async_callback(python.close)
+                await python.open(url, transports)
+                pythons.append(python)
+            stocks = [await stack.enter_async_context(stock_client()) for _ in TRANSPORTS]
+            for stock, transports in zip(stocks, TRANSPORTS, strict=True):
+                more: dict[str, Any] = {"ca": ca, "extraHeaders": {"Origin": url}, "transports": transports}
+                if url == deployment.front.public:
+                    more["at"] = deployment.front.port
+                await stock.open(Site(url, deployment.http), **more)
+                await stock.ask("subscribe", sessionId="shop")
+            for server in deployment.servers:
+                assert (await server.site.post("shop", message())).status == 200
+                posted += 1
+            for python in pythons:
+                await python.has(posted)
+            for stock in stocks:
+                await stock.has(posted - 1, posted)
+            assert [python.client.transport() for python in pythons] == ["websocket", "polling", "websocket"]
+            for stock, transports in zip(stocks, TRANSPORTS, strict=True):
+                await stock.transport(transports[-1])
+
+
+async def test_polls_come_back_to_their_server(deploy: Deploy) -> None:
+    """Polling clients of many addresses, each at the server that it began with; both servers have some."""
+    deployment = await deploy()
+    served = []
+    for number in range(2, 10):
+        http = await deployment.client(f"127.0.0.{number}")
+        site = Site(deployment.front.url, http)
+        opened = await site.request("GET", "/socket.io/?EIO=4&transport=polling")
+        path = f"/socket.io/?EIO=4&transport=polling&sid={json.loads(opened.body[1:])['sid']}"
+        for packet in ("40" + json.dumps({"token": mint()}), '42["nothing"]', '42["nothing"]'):
+            told = await site.request("POST", path, data=packet)
+            assert (told.status, told.body) == (200, b"ok")
+        for process in deployment.servers:
+            if (await process.site.request("POST", path, data='42["nothing"]')).status == 200:
+                served.append(process)
+    assert len(served) == 8
+    assert {id(process) for process in served} == {id(process) for process in deployment.servers}
+
+
+async def test_addresses_are_the_clients(deploy: Deploy) -> None:
+    """Limits for each address hold for the clients' own: one that is at its limit, whatever it says in
+    X-Forwarded-For, is refused, and another is not."""
+    deployment = await deploy(count=1, MAX_UNAUTHENTICATED_PER_ADDRESS="2")
+    first, second = [Site(deployment.front.url, await deployment.client(f"127.0.0.{n}")) for n in (2, 3)]
+    path = "/socket.io/?EIO=4&transport=polling"
+    claims: list[dict[str, str]] = [{}, {"X-Forwarded-For": "203.0.113.7"}, {"X-Forwarded-For": "203.0.113.8"}]
+    statuses = [(await first.request("GET", path, headers=claim)).status for claim in claims]
+    assert statuses == [200, 200, 429]
+    assert (await second.request("GET", path)).status == 200
+
+
+async def test_what_else_the_proxies_do(deploy: Deploy, certificate: Certificate) -> None:
+    """A body of 16 MB comes through and a larger one is refused; /metrics is hidden; browsers are sent to https, and
+    told to stay there; an upgrade with no server behind it is a 502 or 503."""
+    deployment = await deploy()
+    http = await deployment.client()
+    site = Site(deployment.front.url, http)
+    empty = json.dumps({"event": "messages.update", "data": []}).encode()
+    assert await _body(site, empty.ljust(16 * MEBIBYTE)) == 200
+    assert await _body(site, empty.ljust(16 * MEBIBYTE + 1)) in (413, None)
+    assert (await site.request("GET", "/metrics")).status == 404
+    assert (await deployment.servers[0].site.request("GET", "/metrics")).status == 200
+    page = await site.request("GET", "/healthz")
+    assert page.headers["Strict-Transport-Security"] == "max-age=31536000"
+    plain = f"http://127.0.0.1:{deployment.front.plain_port}/x?y=1"
+    async with http.get(plain, headers={"Host": "chat.example.com"}, allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (301, "https://chat.example.com/x?y=1")
+    for server in deployment.servers:
+        await server.kill()
+    assert (await site.request("GET", "/healthz")).status in (502, 503)
+
+
+async def _body(site: Site, body: bytes) -> int | None:
+    """The status; None where the connection was closed before all was sent."""
+    headers = {"Authorization": f"Bearer {mint()}", "Content-Type": "application/json"}
+    try:
+        async with site.http.post(f"{site.url}/webhook/shop/baileys", data=io.BytesIO(body), headers=headers) as answer:
+            return answer.status
+    except aiohttp.ClientOSError:
+        return None
+
+
+@pytest.mark.parametrize("seconds", [4])
+async def test_silence(deploy: Deploy, kind: str, seconds: float) -> None:
+    """A connection on which nothing happens is kept, by heartbeats, for longer than the proxy's time limits."""
+
+    def quicker(text: str) -> str:
+        if kind == "nginx":
+            return put(text, ("proxy_read_timeout 75s", "proxy_read_timeout 2s"))
+        return put(text, ("timeout client 75s", "timeout client 2s"), ("timeout server 75s", "timeout server 2s"))
+
+    deployment = await deploy(edit=quicker, PING_INTERVAL="0.5", PING_TIMEOUT="1")
+    await _keeps(deployment, seconds)
+
+
+async def _keeps(deployment: Deployment, seconds: float) -> None:
+    clients = [Python(await deployment.client()) for _ in range(2)]
+    gone: list[str] = []
+    for client, transport in zip(clients, ("websocket", "polling"), strict=True):
+        await client.open(deployment.front.url, [transport])
+        client.client.on("disconnect", lambda *reason: gone.append(str(reason)))
+    await asyncio.sleep(seconds)
+    assert gone == []
+    assert (await deployment.servers[0].site.post("shop", message())).status == 200
+    for client in clients:
+        await client.has(1)
+        await client.close()
+
+
+# Restarts
 
 
 @dataclass
 class Stream:
-    """Posts messages one after the other, at a rate, each once; every answer must be 200."""
+    """Posts messages at a rate, each once, whether or not the ones before are answered."""
 
     site: Site
     name: str
     rate: float
     answers: dict[str, int]
     failures: list[str]
-    _under_way: set[asyncio.Task[None]]
+    _under_way: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def run(self, stop: asyncio.Event) -> None:
         number = 0
@@ -72,44 +283,26 @@ class Stream:
             self.failures.append(f"{name}: {answer}")
 
 
-async def _ready(site: Site) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while (await site.request("GET", "/readyz")).status != 200:
-            await asyncio.sleep(0.02)
-
-
-async def test_rolling_restart(
-    kind: str, certificate: Certificate, tmp_path: Path, http: aiohttp.ClientSession, mongodb_uri: str, database: str
-) -> None:
+async def test_rolling_restart(deploy: Deploy) -> None:
     """Under 200 messages a second both servers are restarted, one after the other: every request is answered 200, at
-    the first attempt, and every message is stored once."""
-    ports = free_ports(2)
-    environ = {"MONGODB_URI": mongodb_uri, "MONGODB_DATABASE": database, "TRUSTED_PROXIES": "127.0.0.1"}
+    the first attempt, every message is stored once, and a client of each transport gets them all."""
+    deployment = await deploy()
     failures: list[str] = []
     answers: dict[str, int] = {}
-    async with contextlib.AsyncExitStack() as stack:
-        running = [await stack.enter_async_context(serve(http, port=port, **environ)) for port in ports]
-        proxy = await stack.enter_async_context(front(kind, tmp_path, ports, certificate))
-        # Clients of several addresses, so that both servers have some.
-        sessions = [
-            await stack.enter_async_context(trusting(certificate, address))
-            for address in ("127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4")
-        ]
-        streams = [
-            Stream(Site(proxy.url, session), f"s{n}", RATE / len(sessions), answers, failures, set())
-            for n, session in enumerate(sessions)
-        ]
-        stop = asyncio.Event()
-        tasks = [asyncio.create_task(stream.run(stop)) for stream in streams]
-        for number, process in enumerate(running):
-            before = len(answers)
-            while len(answers) + len(failures) < before + RATE:
-                await asyncio.sleep(0.01)
-            assert await process.stop() == 0
-            running[number] = await stack.enter_async_context(serve(http, port=ports[number], **environ))
-            await _ready(running[number].site)
-        stop.set()
-        await asyncio.gather(*tasks)
-        assert failures == []
-        assert sorted(answers.values()) == list(range(1, len(answers) + 1))
-        assert await running[0].site.seq("shop") == len(answers)
+    addresses = ("127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4")  # of several, so that both servers have some
+    streams = [
+        Stream(Site(deployment.front.url, await deployment.client(address)), address, RATE / 4, answers, failures)
+        for address in addresses
+    ]
+    stop = asyncio.Event()
+    tasks = [asyncio.create_task(stream.run(stop)) for stream in streams]
+    for number in range(2):
+        before = len(answers)
+        while len(answers) + len(failures) < before + RATE:
+            await asyncio.sleep(0.01)
+        await deployment.restart(number)
+    stop.set()
+    await asyncio.gather(*tasks)
+    assert failures == []
+    assert sorted(answers.values()) == list(range(1, len(answers) + 1))
+    assert await deployment.servers[0].site.seq("shop") == len(answers)
