@@ -10,7 +10,7 @@ from .allowance import Allowance
 from .backlog import Backlog
 from .inbox import Inbox
 from .limits import Limits
-from .messages import CLOSE, NOOP, PING, PONG_PROBE, Message
+from .messages import NOOP, PING, PONG_PROBE, Message
 from .outbox import Outbox
 from .packets import ProtocolError
 from .polling import Polling
@@ -165,8 +165,15 @@ class Connection:
     def send_ping(self) -> None:
         if self.write is not None:
             self.write(PING.plain)
-        else:
-            self.hold([PING])
+        elif self.polling is not None:
+            self.polling.hold_first(PING)
+
+    def is_taking(self) -> bool:
+        """Whether the client is busy taking what it was sent before, so that its pong may be late. To be asked when
+        a pong is overdue: without any progress since it was last asked the answer is no."""
+        if self.websocket is not None:
+            return self.websocket.is_taking()
+        return self.polling is not None and self.polling.busy
 
     def waiting(self) -> int:
         """Bytes that were handed over and not yet taken, those of this turn included."""
@@ -214,7 +221,7 @@ class Connection:
         self._stats.websockets += 1
         if self.polling is not None and self.write is not None:
             polling, self.polling = self.polling, None
-            packets = polling.take()
+            packets = polling.take_all()
             polling.end(NOOP)
             self.backlog.begin_anew()
             if packets:
@@ -229,9 +236,9 @@ class Connection:
         elif websocket.state == State.PROBE and data == "2probe":
             websocket.state = State.UPGRADE
             websocket.transport.write(PONG_PROBE.plain)
-            if self.polling is not None and self.polling.polled and not self.polling.packets:
-                self.polling.hold([NOOP])  # so that the client can stop polling
-        elif websocket.state == State.UPGRADE and data == "5":
+            if self.polling is not None:
+                self.polling.wake()  # so that the client can stop polling
+        elif data == "5":  # Elephant.io does not probe
             self.upgrading = None
             self._stats.upgraded += 1
             self.open_websocket(websocket)
@@ -270,7 +277,7 @@ class Connection:
             if websocket is not None:
                 websocket.close(reason.code if code is None else code)
         if self.polling is not None:
-            self.polling.end(CLOSE)
+            self.polling.end(None)
         self.inbox.put(0, self._disconnected, reason)
 
     async def _disconnected(self, reason: Reason) -> None:

@@ -47,7 +47,7 @@ class Connections:
         self.polls = Polls(limits, stats)
         self.admission = Admission(limits, stats)
         self.heartbeat = Heartbeat[Connection](
-            ping_interval, ping_timeout, stats, ping=Connection.send_ping, lost=lambda c: c.close(PING_TIMEOUT)
+            ping_interval, ping_timeout, stats, ping=Connection.send_ping, lost=self._lost
         )
         self.on_congested: Callable[[Connection], None] = lambda connection: None
         self._unconnected = Deadlines[Connection](
@@ -94,6 +94,17 @@ class Connections:
     def _inside(self, connection: Connection) -> None:
         self.admission.inside(connection.handshake.address)
         self._unconnected.discard(connection)
+
+    def is_lost(self, connection: Connection) -> bool:
+        """Whether its time to answer a ping is over, though that may not have been noticed yet."""
+        return self.heartbeat.overdue(connection) and not connection.is_taking()
+
+    def _lost(self, connection: Connection) -> None:
+        """It has not answered a ping in time."""
+        if connection.is_taking():
+            self.heartbeat.wait_on(connection)
+        else:
+            connection.close(PING_TIMEOUT)
 
     def stop(self) -> None:
         """Forget all deadlines."""

@@ -48,6 +48,10 @@ class Heartbeat(Generic[C]):
         self._pings.add(connection)
         return True
 
+    def wait_on(self, connection: C) -> None:
+        """Wait once more for an answer that has not come."""
+        self._pongs.add(connection)
+
     def overdue(self, connection: C) -> bool:
         """Whether its answer is overdue, though nobody may have been told yet."""
         return self._pongs.overdue(connection)

@@ -14,12 +14,13 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from . import frames
+from . import deflate, frames
 from .admission import FULL, Refusal
 from .connection import Connection, Handshake
 from .connections import Connections
 from .detach import Detached, detach
 from .limits import Limits
+from .messages import CLOSE
 from .packets import ProtocolError
 from .polling import Polling
 from .reasons import TRANSPORT_CLOSE, TRANSPORT_ERROR
@@ -106,7 +107,7 @@ class Requests:
         if sid is None:
             return await self._handshake(request, transport, headers)
         connection = self._connections.by_sid.get(sid)
-        if connection is None or self._connections.heartbeat.overdue(connection):
+        if connection is None or self._connections.is_lost(connection):
             return _error(1, "Session ID unknown", headers=headers)
         if transport == "websocket":
             return self._upgrade(request, connection)
@@ -114,10 +115,14 @@ class Requests:
         if polling is None:
             return _error(3, "Bad request", headers=headers)  # it has been upgraded
         if request.method == "GET":
+            if polling.polled:
+                polling.end(CLOSE)
+                connection.close(TRANSPORT_ERROR)  # of two at the same time, nobody can tell which is read first
+                return _error(3, "Bad request", headers=headers)
             text = await polling.poll(request.transport)
             if text is None:
-                return _error(3, "Bad request", headers=headers)
-            polling.answered(request.transport, len(text))
+                # Not a close packet: python-engineio's clients take that for the end and never come back.
+                return _error(1, "Session ID unknown", headers=headers)
             return _text(text, headers)
         if request.method == "POST":
             return await self._post(request, connection, polling, headers)
@@ -182,7 +187,7 @@ class Requests:
         """Answer 101 and take the transport over."""
         websockets = self._connections.websockets
         offers = request.headers.getall("Sec-WebSocket-Extensions", ()) if websockets.deflate else ()
-        extensions = frames.negotiate(",".join(offers)) if offers else None
+        extensions = deflate.negotiate(",".join(offers)) if offers else None
         head = (
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Accept: {accept}\r\n"

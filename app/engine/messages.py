@@ -3,6 +3,7 @@
 import base64
 
 from . import frames
+from .deflate import deflated_frame
 
 DEFLATE_THRESHOLD = 128
 """Payloads shorter than this are never compressed: it gains nothing."""
@@ -28,7 +29,7 @@ class Message:
             if len(self.payload) < DEFLATE_THRESHOLD:
                 self._deflated = self.plain
             else:
-                self._deflated = frames.deflated_frame(self.payload, self.opcode)
+                self._deflated = deflated_frame(self.payload, self.opcode)
         return self._deflated
 
     @property

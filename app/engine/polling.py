@@ -1,7 +1,7 @@
 """The polling transport of a connection: packets wait here until a poll takes them.
 
-Stalled is who does not act. A client that does not poll is given the time that its last answer takes on a slow link,
-and that of an upgrade; one that does not read an answer is dropped with it.
+A client is stalled when it does not act, not when it was not handed something: it is given the time that its last
+answer takes on a slow link, and that of an upgrade. One that does not read an answer is dropped with it.
 """
 
 import asyncio
@@ -15,14 +15,21 @@ from .deadlines import Deadlines
 from .limits import Limits
 from .messages import NOOP, Message
 from .packets import ProtocolError
-from .reasons import SLOW_READER, TRANSPORT_CLOSE, TRANSPORT_ERROR, Reason
+from .reasons import SLOW_READER, TRANSPORT_CLOSE, Reason
 from .stats import Stats
 from .transport import reset, taken, unsent
 
 SEPARATOR = "\x1e"
+_LINE_ENDS = {10: None, 13: None}
 _LARGE_ANSWER = 16_384
 _ANSWER_PACKETS = 16
 """Packets that answer one poll. python-engineio's client drops the whole of an answer that has more."""
+_ANSWER_BYTES = 65_536
+"""An answer to a poll ends with the packet that makes it so large: a client answers no ping while it reads it."""
+_SLOW_LINK = 4_000
+"""Bytes a second that a client's link has at least."""
+_PROBE_POLL = 0.1
+"""Seconds that a poll waits during an upgrade: the client ends its polling with an answer."""
 
 
 class Owner(Protocol):
@@ -32,8 +39,12 @@ class Owner(Protocol):
     backlog: Backlog
 
     @property
+    def upgrading(self) -> object | None:
+        """A websocket that may take over."""
+
+    @property
     def upgrade_probed(self) -> bool:
-        """Whether a websocket is about to take over."""
+        """Whether the client has probed it, so that it is about to."""
 
     def close(self, reason: Reason) -> None:
         """End the connection."""
@@ -100,7 +111,18 @@ class Answer:
 class Polling:
     """What a connection needs only while it polls."""
 
-    __slots__ = ("_all", "_ended", "_transport", "_waiter", "owner", "packets", "posting", "size")
+    __slots__ = (
+        "_all",
+        "_busy_until",
+        "_ended",
+        "_last",
+        "_transport",
+        "_waiter",
+        "owner",
+        "packets",
+        "posting",
+        "size",
+    )
 
     def __init__(self, owner: Owner, shared: Polls) -> None:
         self.owner, self._all = owner, shared
@@ -108,6 +130,8 @@ class Polling:
         self.size = 0
         self.posting = False  # a POST is being read
         self._ended = False
+        self._last: Message | None = None  # for the poll that waits at the end
+        self._busy_until = 0.0  # with the last answer, on a slow link
         self._waiter: asyncio.Future[None] | None = None  # of the poll that waits
         self._transport: asyncio.BaseTransport | None = None
 
@@ -129,70 +153,103 @@ class Polling:
         owner.backlog.waits = self.size > self._all.limits.high_water
         if not owner.backlog.grew(before, self.size):
             owner.close(SLOW_READER)
-        elif self._waiter is not None:
-            self._wake()
-        elif self not in self._all.unpolled:
-            self._all.unpolled.add(self)
+        else:
+            self._wake_or_wait()
+
+    def hold_first(self, message: Message) -> None:
+        """Likewise, before everything else: how long it takes is not to depend on how much waits."""
+        self.packets.insert(0, message)
+        self.size += len(message.plain)
+        self._wake_or_wait()
+
+    def _wake_or_wait(self) -> None:
+        if self._waiter is None:
+            if self not in self._all.unpolled:
+                self._all.unpolled.add(self)
+        elif self._transport is None or self._transport.is_closing():
+            self.owner.close(TRANSPORT_CLOSE)  # the poll was aborted: what it would take would be lost
+        else:
+            self.wake()
+
+    def wake(self) -> None:
+        """Answer the poll that waits, if any."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    @property
+    def busy(self) -> bool:
+        """Whether the client may still be reading its last answer."""
+        return asyncio.get_running_loop().time() < self._busy_until
 
     def check_polled(self) -> None:
         """Packets have waited for a while, and no poll has come."""
-        self.owner.close(SLOW_READER)
+        if self.busy or self.owner.upgrading is not None:
+            self._all.unpolled.add(self)
+        else:
+            self.owner.close(SLOW_READER)
 
-    def _wake(self) -> None:
-        assert self._waiter is not None
-        if self._transport is None or self._transport.is_closing():
-            self.owner.close(TRANSPORT_CLOSE)  # the poll was aborted: what it would take would be lost
-        elif not self._waiter.done():
-            self._waiter.set_result(None)
+    def end(self, last: Message | None) -> None:
+        """Answer the poll that waits, if any, with this packet alone; without one, with what is on its way to it, or
+        with an error. Only the first call counts."""
+        if not self._ended:
+            self._ended, self._last = True, last
+            if last is not None:
+                self.packets, self.size = [], 0
+            self._all.unpolled.discard(self)
+            self.wake()
 
-    def end(self, last: Message) -> None:
-        """Answer the poll that waits, if any, with this packet alone. Only the first call counts."""
-        if self._ended:
-            return
-        self._ended = True
-        self._all.unpolled.discard(self)
-        if self._waiter is not None:
-            self.packets, self.size = [last], 0
-            if not self._waiter.done():
-                self._waiter.set_result(None)
+    def take_all(self) -> list[Message]:
+        """Everything that waits."""
+        return self._take(len(self.packets))
 
-    def take(self, most: int | None = None) -> list[Message]:
-        """All that waits, or so many packets of it."""
-        packets = self.packets[:most]
-        del self.packets[:most]
+    def _take(self, count: int) -> list[Message]:
+        packets = self.packets[:count]
+        del self.packets[:count]
         self.size -= sum([len(packet.plain) for packet in packets])
         self._all.unpolled.discard(self)
-        if self.packets:
+        if self.packets and not self._ended:
             self._all.unpolled.add(self)
         return packets
 
-    def answered(self, transport: asyncio.BaseTransport | None, size: int) -> None:
-        """An answer of this size goes out over this transport."""
-        if transport is not None:
-            self._all.answered(self, transport, size)
+    def _answer_packets(self) -> int:
+        """How many packets answer a poll."""
+        size = 0
+        for count, packet in enumerate(self.packets, 1):
+            size += len(packet.plain)
+            if count == _ANSWER_PACKETS or size >= _ANSWER_BYTES:
+                return count
+        return len(self.packets)
 
     async def poll(self, transport: asyncio.BaseTransport | None) -> str | None:
-        """The body that answers a polling GET; None if it must not be there, and has ended the connection."""
-        owner = self.owner
+        """The body that answers a polling GET; None if the connection has ended. Not while another poll waits."""
         self._all.asked(transport)
-        if self._waiter is not None:
-            owner.close(TRANSPORT_ERROR)
-            return None
-        if owner.upgrade_probed:
-            return NOOP.text  # what waits goes to the websocket
         if not self.packets:
-            self._waiter, self._transport = asyncio.get_running_loop().create_future(), transport
-            try:
-                await self._waiter
-            except asyncio.CancelledError:
-                owner.close(TRANSPORT_CLOSE)
-                raise
-            finally:
-                self._waiter = self._transport = None
-        packets = self.take(_ANSWER_PACKETS)
-        if not self._ended and self.size <= self._all.limits.high_water:
-            owner.backlog.relieved()
-        return SEPARATOR.join([packet.text for packet in packets]) if packets else NOOP.text
+            await self._packets(transport)
+        if self._ended and not self.packets:
+            return self._last.text if self._last is not None else None
+        packets = self._take(self._answer_packets())
+        if self.size <= self._all.limits.high_water and not self._ended:
+            self.owner.backlog.relieved()
+        text = SEPARATOR.join([packet.text for packet in packets]) if packets else NOOP.text
+        self._busy_until = asyncio.get_running_loop().time() + len(text) / _SLOW_LINK
+        if transport is not None:
+            self._all.answered(self, transport, len(text))
+        return text
+
+    async def _packets(self, transport: asyncio.BaseTransport | None) -> None:
+        """Wait for packets, or for the end; during an upgrade not for long."""
+        loop = asyncio.get_running_loop()
+        self._waiter, self._transport = loop.create_future(), transport
+        timer = loop.call_later(_PROBE_POLL, self.wake) if self.owner.upgrade_probed else None
+        try:
+            await self._waiter
+        except asyncio.CancelledError:
+            self.owner.close(TRANSPORT_CLOSE)
+            raise
+        finally:
+            self._waiter = self._transport = None
+            if timer is not None:
+                timer.cancel()
 
     @staticmethod
     def parse(body: bytes) -> list[str | bytes]:
@@ -205,7 +262,8 @@ class Polling:
         for part in parts:
             if part[:1] == "b":
                 try:
-                    packets.append(base64.b64decode(part[1:], validate=True))
+                    # The Java client's base64 has line ends.
+                    packets.append(base64.b64decode(part[1:].translate(_LINE_ENDS), validate=True))
                 except (binascii.Error, ValueError) as error:
                     raise ProtocolError("bad base64") from error
             elif part[:1] == "4" or part in ("1", "3"):

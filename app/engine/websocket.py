@@ -17,11 +17,12 @@ from . import frames
 from .allowance import Allowance
 from .backlog import Backlog
 from .deadlines import Deadlines
+from .deflate import inflate
 from .frames import WebSocketError
 from .limits import Limits
 from .reasons import SLOW_READER, TRANSPORT_CLOSE, TRANSPORT_ERROR, Reason
 from .stats import Stats
-from .transport import reset, taken
+from .transport import reset, taken, unsent
 
 CONTROL_COST = 8
 """A control frame takes as much of the allowance as so many fragments: most of them are answered."""
@@ -79,13 +80,15 @@ class WebSockets:
 class WebSocket(frames.FrameParser, asyncio.Protocol):
     """The protocol object of one websocket."""
 
-    __slots__ = ("_all", "_extra", "_taken", "owner", "state", "transport")
+    __slots__ = ("_all", "_extra", "_taken", "_taken_late", "deflate", "owner", "state", "transport")
 
     def __init__(self, owner: Owner, transport: asyncio.Transport, deflate: bool, shared: WebSockets) -> None:
-        super().__init__(shared.limits.max_packet, deflate)
+        super().__init__(shared.limits.max_packet, inflate if deflate else None)
+        self.deflate = deflate
         self.owner, self.transport, self._all = owner, transport, shared
         self.state = State.PROBE
         self._taken = 0  # by the peer, when that was last looked at
+        self._taken_late: int | None = None  # likewise, when its pong was late
         self._extra: Allowance | None = None  # most clients never need it
 
     def begin(self) -> None:
@@ -160,6 +163,14 @@ class WebSocket(frames.FrameParser, asyncio.Protocol):
         else:
             self._taken = now
             self._all.stalled.add(self)
+
+    def is_taking(self) -> bool:
+        """See `Connection.is_taking`. The pong is behind what our kernel holds for the peer."""
+        size, heard = taken(self.transport)
+        before, self._taken_late = self._taken_late, size
+        return (
+            unsent(self.transport) > 0 and heard < self._all.limits.stall_timeout and (before is None or size > before)
+        )
 
     def _give_up(self) -> None:
         """The peer does not read: drop it."""

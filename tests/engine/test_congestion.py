@@ -230,6 +230,24 @@ async def test_one_large_turn_kills_nobody(serve: Serve) -> None:
     assert await site.told.get() == ("disconnect", site.sids[0], "slow reader")
 
 
+async def test_a_pong_may_be_late_while_the_client_takes_what_is_before_the_ping(serve: Serve) -> None:
+    """Not for ever: who takes nothing more has gone."""
+    limits = Limits(send_buffer=0, high_water=8_000_000, max_buffered=8_000_000, max_burst=8_000_000, close_timeout=0.3)
+    site = await serve(limits=limits, ping_interval=0.3, ping_timeout=0.3)
+    slow = await reluctant(site)
+    site.server.push(site.sids[0], "event", KB * 1_000)
+    await asyncio.sleep(0)
+    taken, end = 0, asyncio.get_running_loop().time() + 1
+    read_on(slow)
+    while asyncio.get_running_loop().time() < end:
+        taken += len(await slow.reader.read(10_000))
+        await asyncio.sleep(0.05)
+    assert site.told.empty()
+    assert taken < 1_000_000, "the ping cannot have arrived"
+    slow.writer.transport.pause_reading()
+    assert await site.told.get() == ("disconnect", site.sids[0], "ping timeout")
+
+
 # polling
 
 
@@ -267,13 +285,18 @@ async def test_a_client_that_stops_polling_is_dropped(serve: Serve) -> None:
     assert site.server.stats.congested == 0
 
 
-async def unread_poll(site: Site, polling: Polling) -> sockets.socket:
-    """A poll whose answer nobody reads, on a connection with small buffers."""
+async def slow_socket(site: Site) -> sockets.socket:
+    """A TCP connection with small buffers."""
     sock = sockets.socket()
     sock.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4_096)
     sock.setblocking(False)
-    loop = asyncio.get_running_loop()
-    await loop.sock_connect(sock, ("127.0.0.1", site.port))
+    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", site.port))
+    return sock
+
+
+async def unread_poll(site: Site, polling: Polling) -> sockets.socket:
+    """A poll whose answer nobody reads."""
+    sock, loop = await slow_socket(site), asyncio.get_running_loop()
     await loop.sock_sendall(sock, f"GET {polling.url.removeprefix(site.url)} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     return sock
 
@@ -313,6 +336,43 @@ async def test_polling_elsewhere_does_not_count_as_reading(serve: Serve) -> None
             await polling.poll()
         assert await site.told.get() == ("disconnect", site.sids[0], "slow reader")
         assert await is_reset(sock)
+
+
+async def read_slowly(sock: sockets.socket, rate: int) -> bytes:
+    """One answer, at so many bytes a second."""
+    loop, got = asyncio.get_running_loop(), b""
+    begun, wanted = loop.time(), None
+    while wanted is None or len(got) < wanted:
+        got += await loop.sock_recv(sock, rate // 20)
+        assert got
+        if wanted is None and b"\r\n\r\n" in got:
+            head, _, _ = got.partition(b"\r\n\r\n")
+            lengths = [line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
+            wanted = len(head) + 4 + int(lengths[0].split(b":")[1])
+        await asyncio.sleep(begun + len(got) / rate - loop.time())
+    return got.partition(b"\r\n\r\n")[2]
+
+
+async def test_a_slow_link_is_not_a_slow_reader(serve: Serve) -> None:
+    """Who needs longer for an answer than one may be silent is not closed, whatever waits for it meanwhile; its ping
+    is before that."""
+    site = await serve(limits=Limits(stall_timeout=0.2), ping_interval=0.5, ping_timeout=0.5)
+    async with await site.polling() as polling:
+        sid, request = site.sids[0], f"GET {polling.url.removeprefix(site.url)} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        sock = await slow_socket(site)
+        loop = asyncio.get_running_loop()
+        got, pings = "", 0
+        for number in range(24):
+            site.server.push(sid, "event", number, KB * 4)
+        while '"event",23' not in got:
+            await loop.sock_sendall(sock, request)
+            got = (await read_slowly(sock, 40_000)).decode()
+            if got.startswith("2\x1e"):
+                pings += 1
+                assert await polling.post("3") == (200, "ok")
+        assert pings
+        sock.close()
+        assert site.told.empty()
 
 
 async def test_a_client_that_polls_large_answers_all_the_time_is_kept(serve: Serve) -> None:

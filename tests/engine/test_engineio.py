@@ -242,17 +242,21 @@ async def test_binary_goes_through_polling_as_base64(site: Site) -> None:
         data = base64.b64encode(b"\x00\xff").decode()
         assert (await polling.post(f'451-9["echo",{{"_placeholder":true,"num":0}}]\x1eb{data}'))[0] == 200
         assert (await polling.poll())[1] == f'461-9[{{"_placeholder":true,"num":0}}]\x1eb{data}'
+        # As the Java client sends it: with line ends.
+        lines = base64.encodebytes(bytes(100)).decode().replace("\n", "\r\n")
+        assert (await polling.post(f'451-8["echo",{{"_placeholder":true,"num":0}}]\x1eb{lines}'))[0] == 200
+        assert (await polling.poll())[1].endswith("b" + base64.b64encode(bytes(100)).decode())
 
 
 @pytest.mark.parametrize("body", ["abc", "", "4", '42["echo"]\x1eabc', "2", "bé", "b!", "33", "0", "5", "6", b"\xff"])
 async def test_a_malformed_post_ends_the_session_and_nothing_of_it_counts(site: Site, body: str | bytes) -> None:
-    """400 (or, where each packet was one, the poll's close), the next poll does not know the session."""
+    """The poll that waits is told that there is no such session any more, and so is the next one."""
     async with await site.polling() as polling:
         poll = asyncio.create_task(polling.poll())
         await until(lambda: site.server.eio.sockets[polling.sid].polling.polled)
         await polling.post(body)
-        assert await poll == (200, "1")
-        assert (await polling.poll())[0] == 400
+        for status, text in (await poll, await polling.poll()):
+            assert (status, json.loads(text)["code"]) == (400, 1)
     assert await site.told.get() == ("disconnect", site.sids[0], "parse error")
     assert site.told.empty()
 
@@ -347,15 +351,17 @@ async def upgrade(site: Site, polling: Polling) -> Socket:
 
 
 async def test_an_upgrade_ends_the_poll_and_loses_nothing(site: Site) -> None:
-    """Before the probe to the poll, after it to the websocket, in order."""
+    """To the poll as long as there is one, then to the websocket, in order."""
     async with await site.polling() as polling:
         sid = site.sids[0]
         poll = asyncio.create_task(polling.poll())
         await until(lambda: site.server.eio.sockets[polling.sid].polling.polled)
         socket = await upgrade(site, polling)
         assert await poll == (200, "6")
+        assert await polling.poll() == (200, "6"), "so that the client can end its polling whenever it is ready"
+        site.server.push(sid, "zero")
+        assert await polling.poll() == (200, '42["zero"]')
         site.server.push(sid, "one", b"binary")
-        assert await polling.poll() == (200, "6"), "what waits is for the websocket"
         site.server.publish("two", rooms=["all"])
         await socket.text("5", '421["echo",3]')
         assert await socket.packet() == '451-["one",{"_placeholder":true,"num":0}]'
@@ -385,6 +391,49 @@ async def test_an_upgrade_that_fails_leaves_the_session_polling(serve: Serve) ->
         await (await upgrade(site, polling)).text("5")
         await until(lambda: site.server.stats.upgraded == 1)
     assert site.told.empty()
+
+
+async def test_a_client_whose_websocket_hears_nothing_goes_on_polling(serve: Serve) -> None:
+    """The server's frames get lost behind its probe: events come by polls at once, and polls without are not busy."""
+    site = await serve(limits=Limits(stall_timeout=0.2))
+    async with await site.polling() as polling:
+        socket = await upgrade(site, polling)
+        begun = asyncio.get_running_loop().time()
+        for number in range(5):
+            site.server.push(site.sids[0], "event", number)
+            assert await polling.poll() == (200, f'42["event",{number}]')
+            assert await polling.poll() == (200, "6")
+        assert asyncio.get_running_loop().time() - begun >= 5 * 0.09
+        socket.kill()
+        await until(lambda: site.server.eio.sockets[polling.sid].upgrading is None)
+        site.server.push(site.sids[0], "event", "after")
+        assert await polling.poll() == (200, '42["event","after"]')
+    assert site.told.empty()
+
+
+async def test_an_upgrade_may_take_its_time_with_packets_waiting(serve: Serve) -> None:
+    """The client has ended its polling and says so late: it is not a slow reader."""
+    site = await serve(limits=Limits(stall_timeout=0.1))
+    async with await site.polling() as polling:
+        socket = await upgrade(site, polling)
+        assert await polling.poll() == (200, "6")
+        site.server.push(site.sids[0], "event")
+        await asyncio.sleep(0.5)
+        await socket.text("5")
+        assert await socket.event() == ["event"]
+    assert site.told.empty()
+
+
+async def test_an_upgrade_without_a_probe(site: Site) -> None:
+    """Elephant.io's: the packet `5` at once. Its poll ends with a noop, and nothing is lost."""
+    async with await site.polling() as polling:
+        poll = asyncio.create_task(polling.poll())
+        await until(lambda: site.server.eio.sockets[polling.sid].polling.polled)
+        socket = await site.raw(f"EIO=4&transport=websocket&sid={polling.sid}")
+        await socket.text("5", '421["echo",1]')
+        assert await poll == (200, "6")
+        assert await socket.packet() == "431[1]"
+        assert site.server.transport(site.sids[0]) == "websocket"
 
 
 async def test_a_second_websocket_gets_101_and_is_closed(site: Site) -> None:
@@ -426,7 +475,7 @@ async def test_silence_ends_the_connection(serve: Serve, transport: str) -> None
     else:
         async with await site.polling() as polling:
             assert await polling.poll() == (200, "2")
-            assert await polling.poll() == (200, "1")
+            assert (await polling.poll())[0] == 400
             assert (await polling.poll())[0] == 400
     assert await site.told.get() == ("disconnect", site.sids[0], "ping timeout")
     assert asyncio.get_running_loop().time() - begin < 0.15 + 0.1 + 0.5

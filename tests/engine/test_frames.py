@@ -1,11 +1,13 @@
 """RFC 6455 and 7692, as Autobahn's cases 1-7, 9, 10, 12 and 13 ask of a server: the parser, fed by hand."""
 
+import json
 import os
 import zlib
 
 import pytest
 
 from app.engine import frames
+from app.engine.deflate import deflated_frame, inflate, negotiate
 from app.engine.frames import WebSocketError
 
 from .client import close_body, deflate, frame
@@ -13,7 +15,7 @@ from .client import close_body, deflate, frame
 
 class Parser(frames.FrameParser):
     def __init__(self, max_message: int = 65_536, deflate: bool = False) -> None:
-        super().__init__(max_message, deflate)
+        super().__init__(max_message, inflate if deflate else None)
         self.got: list[object] = []
 
     def on_message(self, data: str | bytes) -> None:
@@ -223,6 +225,41 @@ def test_final_deflate_blocks_are_understood() -> None:
     assert parse(frame(bytes.fromhex("f348cdc9c9070000"), rsv=4), deflate=True) == ["Hello"]
 
 
+def blocks(*payloads: bytes, final: bool) -> bytes:
+    """Each as a deflate stream of its own that ends at a byte, the last one without the tail that is left out."""
+    data = b""
+    for payload in payloads:
+        compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
+        data += compressor.compress(payload) + compressor.flush(zlib.Z_FINISH if final else zlib.Z_FULL_FLUSH)
+    return data
+
+
+def test_blocks_after_a_final_block_are_part_of_the_message() -> None:
+    """RFC 7692, 7.2.1: the next block follows from the next byte on, whichever kind it is."""
+    text = b"Hello, and hello again. " * 20
+    assert parse(frame(blocks(text, text, final=True) + deflate(b"!"), rsv=4), deflate=True) == [
+        (text * 2 + b"!").decode()
+    ]
+    assert parse(frame(blocks(text, final=True), rsv=4), deflate=True) == [text.decode()], "nothing need follow"
+    behind = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=text)
+    data = behind.compress(text) + behind.flush(zlib.Z_SYNC_FLUSH)
+    assert parse(frame(blocks(text, final=True) + data[:-4], rsv=4), deflate=True) == [(text * 2).decode()]
+    assert refused(frame(blocks(b"x" * 40_000, b"x" * 40_000, final=True), rsv=4), deflate=True) == 1009
+    assert refused(frame(blocks(text, final=True) + b"\xff\xff", rsv=4), deflate=True) == 1007
+    assert refused(frame(b"\x03\x00" * 5_000, rsv=4), deflate=True) == 1007, "thousands of them are no message"
+
+
+@pytest.mark.parametrize("level", [0, 1, 9])
+def test_an_incomplete_deflate_stream_is_no_message(level: int) -> None:
+    """Wherever it is cut: 1007, and nothing is delivered."""
+    compressor = zlib.compressobj(level, zlib.DEFLATED, -15)
+    payload = json.dumps([{"number": n, "text": f"message {n}"} for n in range(20)]).encode()
+    data = (compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    assert parse(frame(data, rsv=4), deflate=True) == [payload.decode()]
+    for end in range(2, len(data)):  # of one byte it is the empty message
+        assert refused(frame(data[:end], rsv=4), deflate=True) == 1007, end
+
+
 def test_a_bomb_is_not_inflated_beyond_the_limit() -> None:
     """Fifty megabytes in fifty kilobytes are refused with 1009; text is checked after inflating."""
     assert refused(frame(deflate(bytes(50_000_000)), 2, rsv=4), deflate=True) == 1009
@@ -234,7 +271,7 @@ def test_each_message_we_compress_stands_alone() -> None:
     """No context taken over: any later message can be inflated without those before it."""
     payload = b'42["new_message",{"text":"' + b"so it goes " * 50 + b'"}]'
     for _ in range(3):
-        data = frames.deflated_frame(payload)
+        data = deflated_frame(payload)
         assert data[0] == 0xC1
         body = data[4:] if data[1] == 126 else data[2:]
         assert zlib.decompressobj(-12).decompress(body + b"\0\0\xff\xff") == payload
@@ -250,6 +287,9 @@ BOTH = "permessage-deflate; server_no_context_takeover; client_no_context_takeov
         ("permessage-deflate", BOTH),
         ("permessage-deflate; client_max_window_bits", BOTH),
         ("permessage-deflate; client_max_window_bits=10; server_no_context_takeover", BOTH),
+        ('x-other; note="a, permessage-deflate; b", permessage-deflate; server_max_window_bits=9', None),
+        ('x-other; note="a; b \\", c", permessage-deflate', BOTH),
+        ('permessage-deflate; server_max_window_bits="1\\2"', BOTH + "; server_max_window_bits=12"),
         ('permessage-deflate; server_max_window_bits="15"', BOTH + "; server_max_window_bits=15"),
         ("permessage-deflate; server_max_window_bits=12", BOTH + "; server_max_window_bits=12"),
         ("permessage-deflate; server_max_window_bits=9, permessage-deflate", BOTH),
@@ -267,7 +307,7 @@ BOTH = "permessage-deflate; server_no_context_takeover; client_no_context_takeov
 )
 def test_offers_are_accepted_or_declined_as_written(offer: str, answer: str | None) -> None:
     """RFC 7692, 7.1, cases 13: the first offer that can be kept; a bad parameter declines its offer alone."""
-    assert frames.negotiate(offer) == answer
+    assert negotiate(offer) == answer
 
 
 def test_a_parser_between_frames_holds_nothing() -> None:

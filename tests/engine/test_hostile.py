@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from app.engine import Limits, frames, packets
+from app.engine import Limits, frames, packets, websocket
 
 from .client import Socket, close_body, deflate, frame
 from .conftest import Serve, Site
 
-MASK = b"\x11\x22\x33\x44"
 FOUR_MB = 4_000_000
 
 
@@ -33,7 +32,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         monkeypatch.setattr(module, name, counting)
 
     count(frames, "unmask")
-    count(frames, "inflate", len)
+    count(websocket, "inflate", len)
     count(packets, "decode")
     return counted
 
