@@ -24,9 +24,15 @@ from app.http.health import Health
 from app.http.page import Page
 from app.http.webhook import Webhook
 from app.metrics import Metrics
+from app.services.background import Background
+from app.services.catchup import CatchUp
+from app.services.connections import Connections
+from app.services.edges import Edges
+from app.services.follower import Follower
 from app.services.ingest import Ingest
-from app.services.publisher import Publisher
-from app.services.streams import Streams
+from app.services.memory import Memory
+from app.services.publications import Publications
+from app.services.recovery import Recovery
 from app.settings import SECRET_BYTES, Settings
 from app.sockets.namespace import InboxNamespace
 from app.storage.mongo import TRANSACTION_LIFETIME_SECONDS, Store, connect
@@ -42,8 +48,11 @@ START_SECONDS: Final = 30
 STORE: Final = web.AppKey("store", Store)
 ENGINE: Final = web.AppKey("engine", engine.Server)
 METRICS: Final = web.AppKey("metrics", Metrics)
-PUBLISHER: Final = web.AppKey("publisher", Publisher)
-STREAMS: Final = web.AppKey("streams", Streams)
+CONNECTIONS: Final = web.AppKey("connections", Connections)
+EDGES: Final = web.AppKey("edges", Edges)
+FOLLOWER: Final = web.AppKey("follower", Follower)
+PUBLICATIONS: Final = web.AppKey("publications", Publications)
+RECOVERY: Final = web.AppKey("recovery", Recovery)
 INGEST: Final = web.AppKey("ingest", Ingest)
 DRAINING: Final = web.AppKey("draining", Draining)
 
@@ -51,10 +60,10 @@ DRAINING: Final = web.AppKey("draining", Draining)
 class InboxServer(engine.Server):
     """The engine, telling clients that may be recovered their private id."""
 
-    streams: Streams
+    clients: Connections
 
     def connect_data(self, sid: str, namespace: str) -> dict[str, Any]:
-        return self.streams.connect_data(sid)
+        return self.clients.connect_data(sid)
 
 
 @contextlib.asynccontextmanager
@@ -101,35 +110,33 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
         origin_allowed=pages.allows,
         client_address=addresses.of,
     )
-    publisher = Publisher(
-        store,
-        sio,
-        metrics,
-        batch_events=settings.batch_max_events,
-        batch_seconds=settings.batch_max_ms / 1000,
+    memory = Memory(settings.recent_max_bytes)
+    publications = Publications(
+        sio, metrics, batch_events=settings.batch_max_events, batch_seconds=settings.batch_max_ms / 1000
+    )
+    edges = Edges(store, publications, memory, max_missed=settings.recovery_max_events)
+    recovery = Recovery(
+        edges,
+        publications,
+        seconds=settings.recovery_seconds,
         # Who is gone may have been dead since the ping before the one that it did not answer.
         remember_seconds=settings.recovery_seconds + settings.ping_interval + 2 * settings.ping_timeout,
     )
-    streams = Streams(
-        store,
-        publisher,
-        sio,
-        metrics,
-        recovery_max_events=settings.recovery_max_events,
-        recovery_seconds=settings.recovery_seconds,
-        batch_events=settings.batch_max_events,
-    )
+    catch_up = CatchUp(store, sio, memory, metrics, batch_events=settings.batch_max_events)
+    connections = Connections(store, edges, publications, recovery, catch_up, sio, metrics)
+    follower = Follower(store, edges, sio)
+    background = Background(metrics)
     ingest = Ingest(
         store,
-        publisher,
+        edges,
         metrics,
         max_commands=settings.queue_max_commands,
         max_bytes=settings.queue_max_bytes,
         deadline=settings.write_deadline,
     )
-    sio.on_congested = streams.congested
-    sio.streams = streams
-    sio.register_namespace(InboxNamespace(tokens, streams, ingest, metrics))
+    sio.on_congested = connections.congested
+    sio.clients = connections
+    sio.register_namespace(InboxNamespace(tokens, connections, ingest, metrics))
     metrics.watch_engine(sio.stats)
     if settings.admin_ui_password:
         sio.instrument(
@@ -145,16 +152,20 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
         ],
     )
     app[STORE], app[ENGINE], app[METRICS] = store, sio, metrics
-    app[PUBLISHER], app[STREAMS], app[INGEST], app[DRAINING] = publisher, streams, ingest, draining
+    app[CONNECTIONS], app[EDGES], app[FOLLOWER], app[INGEST] = connections, edges, follower, ingest
+    app[PUBLICATIONS], app[RECOVERY], app[DRAINING] = publications, recovery, draining
 
     async def services(app: web.Application) -> AsyncIterator[None]:
-        publisher.start()
-        streams.start()
+        background.start("follower", follower.run)
+        background.start("housekeeping", connections.keep_house)
+        background.start("positions", connections.tell_positions)
         yield
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(draining.left(keep=0.5) if draining() else None):
-                await streams.close()
-                await publisher.close()
+                await background.close()
+                await connections.close()
+                edges.close()
+                publications.batches.close()
 
     async def drain(app: web.Application) -> None:
         """Finish what was taken, then let the clients go; they come back by themselves."""
@@ -170,7 +181,14 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
     app.on_response_prepare.append(page.set_cache_headers)
     Webhook(tokens, ingest, metrics, settings.body_timeout).add_routes(app.router)
     Api(tokens, store).add_routes(app.router)
-    Health(store, metrics, addresses, draining=draining, metrics_public=settings.metrics_public).add_routes(app.router)
+    Health(
+        store,
+        metrics,
+        addresses,
+        draining=draining,
+        failing=background.failing,
+        metrics_public=settings.metrics_public,
+    ).add_routes(app.router)
     Page(page_config(settings), settings.media_origins).add_routes(app.router)
     return app
 

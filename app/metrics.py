@@ -100,6 +100,10 @@ class Metrics:
         self.events_caught_up = Counter(
             "roomcast_events_caught_up", "Durable events sent to connections that were catching up", registry=r
         )
+        self.log_reads = Counter("roomcast_log_reads", "Reads of the log for those who catch up", registry=r)
+        self.background_failures = Counter(
+            "roomcast_background_failures", "Ends of tasks that must not end; they begin again", ["task"], registry=r
+        )
         self.skipped = Counter(
             "roomcast_source_skipped",
             "Parts of providers' payloads that are no message",

@@ -89,6 +89,14 @@ SETTINGS: Final = (
         "RECOVERY_MAX_EVENTS", "int", 10_000, "A client that missed more loads its lists anew.", least=0, most=1_000_000
     ),
     Setting("RECOVERY_SECONDS", "float", 120.0, "How long Socket.IO's own recovery is possible.", least=1, most=3600),
+    Setting(
+        "RECENT_MAX_BYTES",
+        "int",
+        67_108_864,
+        "Memory for the newest events of watched sessions, from which clients catch up.",
+        least=1_048_576,
+        most=17_179_869_184,
+    ),
     Setting("BATCH_MAX_EVENTS", "int", 100, "Events in a batch, for clients that ask for batches.", least=1, most=1000),
     Setting("BATCH_MAX_MS", "int", 50, "Milliseconds that a batch gathers.", least=1, most=10_000),
     Setting("PING_INTERVAL", "float", 25.0, "Seconds between heartbeats.", least=0.1, most=300),
@@ -182,6 +190,7 @@ class Settings:
     event_retention_days: int
     recovery_max_events: int
     recovery_seconds: float
+    recent_max_bytes: int
     batch_max_events: int
     batch_max_ms: int
     ping_interval: float

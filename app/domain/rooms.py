@@ -36,3 +36,7 @@ def chats(session_id: str, kind: str = "") -> Room:
 def of_session(session_id: str) -> list[Room]:
     """Those who have anything of the session, however they want it."""
     return [room(session_id, kind) for kind in KINDS for room in (session, chats)]
+
+
+SERVICE: Final[Room] = ("service",)
+"""Everybody who has a subscription, live or catching up."""

@@ -10,7 +10,7 @@ traffic counters stay at 0, and it may emit to everybody, though only in its own
 
 import asyncio
 import logging
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 import socketio
@@ -21,6 +21,7 @@ from .connection import Connection, Handshake
 from .dispatch import Dispatcher
 from .engine import Engine
 from .limits import Limits
+from .messages import Message
 from .reasons import SERVER_DISCONNECT, of_user
 from .rooms import EVERYONE, Membership, Rooms
 from .stats import Stats
@@ -123,6 +124,17 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         client = self.manager.client(sid, namespace)
         if client is not None:
             self.manager.send_to(client, packets.encode(packets.EVENT, namespace, None, [event, *args], ephemeral))
+
+    def prepare(self, event: str, *args: Any, namespace: str = "/") -> Sequence[Message]:
+        """Encode and frame an event once, for `push_prepared`. Raises TypeError for what is not JSON or bytes."""
+        return packets.encode(packets.EVENT, namespace, None, [event, *args])
+
+    def push_prepared(self, sid: str, events: Sequence[Sequence[Message]], namespace: str = "/") -> None:
+        """Send several prepared events to one client, as `push` would one after the other."""
+        client = self.manager.client(sid, namespace)
+        if client is not None:
+            for messages in events:
+                self.manager.send_to(client, messages)
 
     def join(self, sid: str, room: Hashable, namespace: str = "/") -> None:
         """Enter a room. Nothing happens if the client is gone: it may go at any time."""

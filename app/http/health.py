@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -22,10 +23,11 @@ class Health:
         addresses: Addresses,
         *,
         draining: Callable[[], bool],
+        failing: Callable[[], list[str]],
         metrics_public: bool,
     ) -> None:
         self._store, self._metrics, self._addresses = store, metrics, addresses
-        self._draining, self._metrics_public = draining, metrics_public
+        self._draining, self._failing, self._metrics_public = draining, failing, metrics_public
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         router.add_get("/healthz", self.alive)
@@ -37,15 +39,19 @@ class Health:
         return web.json_response({"status": "ok"})
 
     async def ready(self, request: web.Request) -> web.Response:
-        """Whether to send it traffic: 200, or 503 while the database is away or the server is stopping."""
-        database, draining = "ok", self._draining()
+        """Whether to send it traffic: 200, or 503 while the database is away, a background task fails or the server is
+        stopping."""
+        database, draining, failing = "ok", self._draining(), self._failing()
         try:
             await self._store.ping()
         except Unavailable:
             database = "unavailable"
-        good = database == "ok" and not draining
+        good = database == "ok" and not draining and not failing
+        state: dict[str, Any] = {"status": "ok" if good else "unavailable", "database": database, "draining": draining}
+        if failing:
+            state["failing"] = failing
         return web.json_response(
-            {"status": "ok" if good else "unavailable", "database": database, "draining": draining},
+            state,
             status=200 if good else 503,
             headers={"Cache-Control": "no-store"},
         )

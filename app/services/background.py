@@ -1,20 +1,71 @@
-"""What goes on for ever in the background, whatever happens."""
+"""Tasks that must live as long as the server.
+
+Whatever ends one, an error or a stray cancellation, is logged, counted and begun again after PAUSE_SECONDS. One that
+has failed and has not run for STEADY_SECONDS since counts as failing, which `/readyz` tells.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Final
 
 import structlog
 
 from app.errors import Unavailable
+from app.metrics import Metrics
 
 log = structlog.get_logger(__name__)
+
+PAUSE_SECONDS: Final = 1.0
+STEADY_SECONDS: Final = 5.0
+
+
+class Background:
+    """The tasks of one server."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._tasks: list[asyncio.Task[None]] = []
+        self._failed: dict[str, float] = {}
+
+    def start(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Run `work` until `close`, again and again. `name` is its name in the log and in the metrics."""
+        self._tasks.append(asyncio.create_task(self._forever(name, work), name=name))
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    def failing(self) -> list[str]:
+        """The names of the tasks that do not run steadily now."""
+        now = asyncio.get_running_loop().time()
+        return sorted(name for name, at in self._failed.items() if now - at < PAUSE_SECONDS + STEADY_SECONDS)
+
+    async def _forever(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await work()
+            except Exception:
+                log.exception("background_task_failed", task=name)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                log.exception("background_task_cancelled", task=name)
+            else:
+                log.error("background_task_ended", task=name)
+            self._metrics.background_failures.labels(name).inc()
+            self._failed[name] = asyncio.get_running_loop().time()
+            await asyncio.sleep(PAUSE_SECONDS)
 
 
 @contextlib.contextmanager
 def surviving(what: str) -> Iterator[None]:
-    """Log what is raised, as an event of this name, and go on: without the work itself where it is expected."""
+    """Log what is raised, as an event of this name, and go on; an expected outage without the traceback."""
     try:
         yield
     except Unavailable as error:

@@ -1,42 +1,90 @@
-"""Catching up: sending a connection the log, at the pace at which it takes it.
+"""Catching up: sending connections what they have missed, each at the pace at which its client takes it.
 
+What is in memory (`app.services.memory`) is sent from there. What is older is read from the log in aligned pages, each
+once for all who wait for it; a stream of some chats reads its chats' events alone. Whoever has everything up to the
+edge joins the rooms in the same turn of the loop, so reading ends in memory and everybody becomes live.
+
+What all of them together are sent in one turn of the loop is bounded, and they take turns. A client that asks for many
+events again and again is charged for them: it waits, the others do not.
 A connection that may be recovered is live in all its streams or in none; another's streams become live one by one.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
 
-from app.domain.events import POSITION, SERVICE, Event, render_position
+from app.domain.events import POSITION, render_position
 from app.errors import Unavailable
 from app.metrics import Metrics
-from app.services import recovery
-from app.services.publisher import EVENTS, render_batch
+from app.services import batches, recovery
+from app.services.closing import CATCHING_UP_FAILED, EVENTS_GONE, EVENTS_MISSING
+from app.services.connection import Connection
+from app.services.edge import Edge, Log, joined
+from app.services.memory import PAGE, Entry, Memory
 from app.services.sender import Sender
-from app.services.stream import Connection, Stream
-from app.storage.mongo import Store
+from app.services.stream import Stream
 
 log = structlog.get_logger(__name__)
 
-PAGE: Final = 100
-"""Events read from the log at a time."""
-PACE_BYTES: Final = 256 * 1024
-"""A catching-up stream waits for the client when more than this waits for it."""
+PORTION_BYTES: Final = 48 * 1024
+"""What a connection is sent at a time: less than makes it congested."""
+TURN_BYTES: Final = 1024 * 1024
+"""What all who catch up are sent in one turn of the loop."""
 PARALLEL_READS: Final = 6
-
+RETRY_SECONDS: Final = 1.0
 
 GoLive = Callable[[Connection, Sequence[Stream]], None]
 
 
+class Turns:
+    """Lets those who wait send, in the order in which they came, so much in one turn of the loop."""
+
+    def __init__(self) -> None:
+        self._left = TURN_BYTES
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._scheduled = False
+
+    async def mine(self) -> None:
+        """Wait until it is the caller's turn to send a portion."""
+        if self._left > 0 and not self._waiting:
+            self._take()
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        self._schedule()
+        await turn
+
+    def _take(self) -> None:
+        self._left -= PORTION_BYTES
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._next)
+
+    def _next(self) -> None:
+        self._scheduled, self._left = False, TURN_BYTES
+        while self._waiting and self._left > 0:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self._take()
+                turn.set_result(None)
+
+
 class CatchUp:
-    def __init__(self, store: Store, sender: Sender, metrics: Metrics, *, batch_events: int) -> None:
-        self._store, self._sender, self._metrics = store, sender, metrics
+    def __init__(self, store: Log, sender: Sender, memory: Memory, metrics: Metrics, *, batch_events: int) -> None:
+        self._store, self._sender, self._memory, self._metrics = store, sender, memory, metrics
         self._batch_events = batch_events
-        self._reads = asyncio.Semaphore(PARALLEL_READS)
+        self._parallel = asyncio.Semaphore(PARALLEL_READS)
+        self._turns = Turns()
+        self._reads: dict[tuple[Edge, int], asyncio.Task[tuple[int, list[Entry]]]] = {}
+        """Pages that are being read."""
 
     async def run(self, connection: Connection, go_live: GoLive) -> None:
         """Send what is missing; `go_live` is called with the streams that are at the edge, in the same turn.
@@ -52,86 +100,173 @@ class CatchUp:
                     raise
                 # The client comes back, and is given the rest or told that it cannot be.
                 log.exception("catching_up_failed", connection_id=connection.sid)
-                self._sender.close(connection.sid, "catching up failed")
+                self._sender.close(connection.sid, CATCHING_UP_FAILED)
+            finally:
+                for stream in connection.streams.values():
+                    stream.unpin()
 
     async def _catch_up(self, connection: Connection, go_live: GoLive) -> None:
         while await self._sender.drained(connection.sid):
+            # No await from here to go_live: a stream that is at the edge now joins its rooms there.
             behind = [stream for stream in connection.streams.values() if not stream.live]
             if connection.pid is None or all(stream.at_edge for stream in behind):
                 ready = [stream for stream in behind if stream.at_edge]
                 for stream in ready:
                     self._tell_position(connection, stream)
                 go_live(connection, ready)
-                if connection.task is not asyncio.current_task():  # that has made it congested: another catches up
-                    return
                 behind = [stream for stream in behind if not stream.live]
             if not behind:
                 connection.task = None
                 return
             for stream in behind:
-                if not stream.at_edge and not await self._page(connection, stream):
+                if stream.edge.closed:
+                    self._sender.close(connection.sid, EVENTS_MISSING)
+                    return
+                if not stream.at_edge and not await self._advance(connection, stream):
                     return
 
-    async def _page(self, connection: Connection, stream: Stream) -> bool:
-        """Send the next page of the log. False when the connection is gone or must go."""
-        upto = stream.edge.seq
-        chats = None if stream.whole is not None else list(stream.chats)
+    async def _advance(self, connection: Connection, stream: Stream) -> bool:
+        """Send the stream's next portion, or all that is left of it. False when the connection is gone or must go."""
+        if stream.asked:
+            asked, stream.asked = stream.asked, 0
+            await connection.charge(asked)
+        if self._sender.waiting(connection.sid) > PORTION_BYTES:
+            stream.unpin()  # a slow client reads the log for itself where the memory has moved on
+        recent = stream.edge.recent
+        if recent.after(stream.cursor) is None and not await self._fetch(connection, stream):
+            return False
+        await self._turns.mine()
+        # No await from here: the last portion ends at the edge, and the caller joins the rooms in the same turn.
+        size = 0
+        while size < PORTION_BYTES and (entries := recent.after(stream.cursor)):
+            portion = _portion(entries, PORTION_BYTES - size)
+            size += sum(entry.size for entry in portion)
+            self._send(connection, stream, portion)
+        return True
+
+    async def _fetch(self, connection: Connection, stream: Stream) -> bool:
+        """Get what follows the stream's cursor from the log, and into memory where that is of use to others. False
+        when the connection is gone or must go."""
+        if stream.pin is None:
+            await self._memory.room()
+        stream.unpin()
+        stream.pin = stream.edge.recent.pin(stream.edge.seq)
         try:
-            async with self._reads:
-                events = await self._store.read_events(stream.edge.session_id, stream.cursor, upto, PAGE, chats)
+            if stream.whole is None:
+                return await self._read_chats(connection, stream)
+            return await self._read_page(connection, stream)
         except Unavailable:
-            # It is in no room, where the others are told.
-            self._sender.push(connection.sid, SERVICE, {"available": False})
-            connection.told_away = True
-            await asyncio.sleep(1)
+            await asyncio.sleep(RETRY_SECONDS)
             return True
-        if connection.told_away:
-            connection.told_away = False
-            self._sender.push(connection.sid, SERVICE, {"available": True})
-        wanted: list[Event] = []
-        for event in events:
-            if stream.whole is not None and event.seq != stream.cursor + 1:
-                return self._trimmed(connection, stream)
-            stream.cursor = event.seq
-            if not stream.wants(event):
-                continue
-            wanted.append(event)
-            if stream.batch and len(wanted) < self._batch_events and event is not events[-1]:
-                continue
-            self._send(connection, stream, wanted)
-            wanted = []
-            if self._sender.waiting(connection.sid) > PACE_BYTES and not await self._sender.drained(connection.sid):
-                return False
-        if wanted:
-            self._send(connection, stream, wanted)
+
+    async def _read_page(self, connection: Connection, stream: Stream) -> bool:
+        edge, number = stream.edge, stream.cursor // PAGE
+        read = self._reads.get((edge, number))
+        if read is None:
+            read = asyncio.create_task(self._read(edge, number))
+            self._reads[edge, number] = read
+            read.add_done_callback(lambda task: self._read_is_done(edge, number, task))
+        upto, entries = await joined(read)
+        if edge.recent.after(stream.cursor) is not None or upto <= stream.cursor or edge.closed:
+            return True
+        # It has left the memory already, or was never whole.
+        following = [entry for entry in entries if entry.seq > stream.cursor]
+        if not following or following[-1].seq - stream.cursor != len(following):
+            log.warning("log_trimmed_while_catching_up", session_id=edge.session_id, cursor=stream.cursor)
+            self._sender.close(connection.sid, EVENTS_GONE)
+            return False
+        return await self._send_all(connection, stream, following)
+
+    async def _read(self, edge: Edge, number: int) -> tuple[int, list[Entry]]:
+        """Read a page. Answers up to where it was read, and what was found."""
+        async with self._parallel:
+            upto = min((number + 1) * PAGE, edge.seq)
+            events = await self._store.read_events(edge.session_id, number * PAGE, upto, PAGE)
+        self._metrics.log_reads.inc()
+        entries = [Entry(event) for event in events]
+        if not edge.closed:
+            edge.recent.fill(number, entries)
+        return upto, entries
+
+    def _read_is_done(self, edge: Edge, number: int, task: asyncio.Task[tuple[int, list[Entry]]]) -> None:
+        del self._reads[edge, number]
+        if not task.cancelled():
+            task.exception()  # told to those who wait for it; where nobody does any more, it is nobody's
+
+    async def _read_chats(self, connection: Connection, stream: Stream) -> bool:
+        """Send what the log has of the stream's chats below what is in memory."""
+        edge = stream.edge
+        async with self._parallel:
+            upto = edge.recent.first(edge.seq) - 1
+            if upto <= stream.cursor:
+                return True
+            events = await self._store.read_events(edge.session_id, stream.cursor, upto, PAGE, list(stream.chats))
+        self._metrics.log_reads.inc()
+        if not await self._send_all(connection, stream, [Entry(event) for event in events]):
+            return False
         if len(events) < PAGE:
-            if stream.whole is not None and stream.cursor != upto:
-                return self._trimmed(connection, stream)
             stream.cursor = upto
         return True
 
-    def _send(self, connection: Connection, stream: Stream, events: Sequence[Event]) -> None:
-        """One event, or a batch. The stream's cursor is at the last of them."""
-        stream.told = stream.cursor
-        self._metrics.events_caught_up.inc(len(events))
-        name, data = (EVENTS, render_batch(events)) if stream.batch else (events[0].event, events[0].data)
-        if connection.pid is None:
-            self._sender.push(connection.sid, name, data)
-        else:
-            cursors = {session_id: one.cursor for session_id, one in connection.streams.items()}
-            offset = recovery.make_offset(connection.pid, connection.generation, cursors)
-            self._sender.push(connection.sid, name, data, offset)
+    # sending
 
-    def _trimmed(self, connection: Connection, stream: Stream) -> bool:
-        """The log lost entries while we read it: the client comes back and is told that it cannot recover."""
-        log.warning("log_trimmed_while_catching_up", session_id=stream.edge.session_id, cursor=stream.cursor)
-        self._sender.close(connection.sid, "events no longer kept")
-        return False
+    async def _send_all(self, connection: Connection, stream: Stream, entries: Sequence[Entry]) -> bool:
+        """Send entries that are not in memory, at the client's pace. False when the connection is gone."""
+        while entries:
+            await self._turns.mine()
+            portion = _portion(entries, PORTION_BYTES)
+            self._send(connection, stream, portion)
+            entries = entries[len(portion) :]
+            if entries and not await self._sender.drained(connection.sid):
+                return False
+        return True
+
+    def _send(self, connection: Connection, stream: Stream, portion: Sequence[Entry]) -> None:
+        """Send of the portion what the stream wants; its cursor is at the end of the portion."""
+        wanted = portion
+        if stream.whole is None or stream.whole >= portion[0].seq:
+            wanted = [entry for entry in portion if stream.wants(entry)]
+        if wanted:
+            self._metrics.events_caught_up.inc(len(wanted))
+            if stream.batch:
+                for entries in batches.lists(wanted, self._batch_events, by_chat=stream.whole is None):
+                    self._push(connection, stream, entries[-1].seq, batches.EVENTS, batches.render(entries))
+            elif connection.pid is not None:
+                for entry in wanted:
+                    self._push(connection, stream, entry.seq, entry.event, entry.data)
+            else:
+                self._sender.push_prepared(connection.sid, self._prepared(wanted))
+                stream.told = wanted[-1].seq
+        stream.cursor = portion[-1].seq
+
+    def _prepared(self, entries: Sequence[Entry]) -> list[object]:
+        for entry in entries:
+            if entry.prepared is None:
+                entry.prepared = self._sender.prepare(entry.event, entry.data)
+        return [entry.prepared for entry in entries]
+
+    def _push(self, connection: Connection, stream: Stream, seq: int, event: str, data: object) -> None:
+        stream.cursor = stream.told = seq
+        if connection.pid is None:
+            self._sender.push(connection.sid, event, data)
+            return
+        cursors = {session_id: one.cursor for session_id, one in connection.streams.items()}
+        offset = recovery.make_offset(connection.pid, connection.generation, cursors)
+        self._sender.push(connection.sid, event, data, offset)
 
     def _tell_position(self, connection: Connection, stream: Stream) -> None:
         """Tell a stream that is about to be live how far it is, where the last event did not."""
         if stream.told < stream.cursor:
             stream.told = stream.cursor
             position = render_position(self._store.position(stream.cursor))
-            payload = {"sessionId": stream.edge.session_id, "position": position}
-            self._sender.push(connection.sid, POSITION, payload)
+            self._sender.push(connection.sid, POSITION, {"sessionId": stream.edge.session_id, "position": position})
+
+
+def _portion(entries: Sequence[Entry], most: int) -> Sequence[Entry]:
+    """As many as fit into `most` bytes, one at least."""
+    size = 0
+    for index, entry in enumerate(entries):
+        size += entry.size
+        if size > most and index:
+            return entries[:index]
+    return entries

@@ -1,78 +1,251 @@
-"""How far a watched session was sent by this process: the publisher's bookkeeping of one session."""
+"""A watched session's edge: the number up to which this process has sent its events to the rooms.
+
+It sends edge + 1, edge + 2 … and never anything else. What this process commits is handed to it (`take`); that
+another process has committed is told (`advance`), and where that leaves a hole the log is read (`_fill`). What was
+sent stays in memory for those who come back (`recent`). Nobody else writes an edge's fields.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from array import array
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Final, Protocol, TypeVar
+
+import structlog
 
 from app.domain.events import Event
+from app.domain.models import Position
+from app.errors import Unavailable
+from app.services.memory import Entry, Memory, Recent
+from app.services.publications import Publications
+
+log = structlog.get_logger(__name__)
+
+TURN_BYTES: Final = 48 * 1024
+"""What is sent in one turn of the loop: more would make healthy readers look slow."""
+GATHER_SECONDS: Final = 0.02
+"""When the loop is busy, a session's events are gathered for so long, to be written together."""
+BUSY_SECONDS: Final = 0.005
+"""A turn of the loop that takes longer is a busy one."""
+RETRY_SECONDS: Final = 1.0
+HOLE_READS: Final = 30
+HOLE_SECONDS: Final = 0.1
+"""What is missing is asked for so often, so long after one another: after a fail-over the new primary may show a
+commit a little later."""
+FILL_EVENTS: Final = 200
+
+T = TypeVar("T")
+
+GIVEN_UP: Final = "The session's events are being put in order. Try again."
+
+
+class Log(Protocol):
+    """What an edge reads. `app.storage.mongo.Store` is one."""
+
+    def position(self, seq: int) -> Position: ...
+
+    async def seq(self, session_id: str) -> int: ...
+
+    async def read_events(
+        self, session_id: str, after: int, upto: int, limit: int, chat_ids: Collection[str] | None = None
+    ) -> list[Event]: ...
+
+    async def kept_after(self, session_id: str, upto: int, most: int) -> int: ...
 
 
 class Edge:
-    """`seq` is the number up to which was sent; it is right once the edge is `ready`."""
-
-    __slots__ = (
-        "_forgotten",
-        "_history",
-        "_moved",
-        "backlog",
-        "batch",
-        "batch_timer",
-        "batchers",
-        "committing",
-        "exact_batchers",
-        "found",
-        "pumping",
-        "reader",
-        "seq",
-        "session_id",
-        "target",
-        "watchers",
-    )
-
-    def __init__(self, session_id: str) -> None:
+    def __init__(
+        self,
+        session_id: str,
+        store: Log,
+        publications: Publications,
+        memory: Memory,
+        on_lost: Callable[[str], None],
+    ) -> None:
+        """`on_lost` is called when the events cannot be made whole."""
         self.session_id = session_id
         self.seq = 0
-        self.target = 0
+        """The number up to which was sent. Right once the edge has begun."""
+        self.closed = False
+        """Given up, or not watched any more: it does not move again."""
+        self.recent = Recent(memory)
+        self._store, self._publications, self._on_lost = store, publications, on_lost
+        self._target = 0
         """The highest number known to be committed."""
-        self.backlog: deque[Event] = deque()
+        self._backlog: deque[Entry] = deque()
         """What comes next, without a hole."""
-        self.pumping = False
-        self.committing = 0
+        self._committing = 0
         """How many writes of this process are under way: what comes of them will come directly."""
-        self.reader: asyncio.Task[None] | None = None
-        self.found: asyncio.Future[None] | None = None
-        """Under way, or done: where the session stands."""
-        self.watchers = 0
-        self.batchers = 0
-        """Live streams that want batches."""
-        self.exact_batchers = 0
-        """Those of them whose connections may be recovered."""
-        self.batch: list[tuple[Event, int]] = []
-        self.batch_timer: asyncio.TimerHandle | None = None
+        self._filling: asyncio.Task[None] | None = None
+        self._beginning: asyncio.Task[None] | None = None
+        self._begun = False
+        self._pump_handle: asyncio.Handle | None = None
+        self._pumped = float("-inf")
+        self._busy = False
         self._moved: asyncio.Future[None] | None = None
         self._history = array("Q")
         """The publication numbers of the last events, the newest for `seq`."""
         self._forgotten = 0
 
     @property
-    def ready(self) -> bool:
-        return self.found is not None and self.found.done()
+    def begun(self) -> bool:
+        """Whether `seq` is known."""
+        return self._begun
+
+    def check(self) -> None:
+        """Raises Unavailable where the edge does not move any more: nobody may begin to follow it."""
+        if self.closed:
+            raise Unavailable(GIVEN_UP)
+
+    # where the session stands
+
+    async def begin(self) -> None:
+        """Find where the session stands; those who come meanwhile wait for the same answer. Raises Unavailable."""
+        if not self._begun:
+            if self._beginning is None or self._beginning.done():
+                self._beginning = asyncio.create_task(self._find())
+            await joined(self._beginning)
+        self.check()
+
+    async def _find(self) -> None:
+        seq = await self._store.seq(self.session_id)
+        self.seq, self._forgotten, self._begun = seq, self._publications.number, True
+        self.advance(self._target)
+
+    async def reach(self, seq: int) -> None:
+        """Wait until the edge is at `seq`, where the session is known to stand. Raises Unavailable."""
+        self.advance(seq)
+        self.check()
+        while self.seq < seq:
+            if self._moved is None or self._moved.done():
+                self._moved = asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._moved])
+            self.check()
+
+    # what comes in
+
+    @contextlib.contextmanager
+    def committing(self) -> Iterator[None]:
+        """Around a write of this process: what is told meanwhile waits for what comes directly."""
+        self._committing += 1
+        try:
+            yield
+        finally:
+            self._committing -= 1
+            self.advance(self._target)
+
+    def take(self, events: Sequence[Event]) -> None:
+        """Take what was committed: what follows without a hole is sent, what leaves one is read."""
+        if not events or self.closed:
+            return
+        self._target = max(self._target, events[-1].seq)
+        if not self._begun:
+            return
+        last = self._last
+        for event in events:
+            if event.seq == last + 1:
+                self._backlog.append(Entry(event))
+                last = event.seq
+        if self._backlog and self._pump_handle is None:
+            self._pump_soon()
+        self.advance(self._target)
+
+    def advance(self, seq: int) -> None:
+        """The session is known to stand at `seq`: get what is missing."""
+        self._target = max(self._target, seq)
+        if self.closed or not self._begun or self._target <= self._last or self._committing:
+            return
+        if self._filling is None or self._filling.done():
+            self._filling = asyncio.create_task(self._fill())
 
     @property
-    def last(self) -> int:
+    def _last(self) -> int:
         """The number up to which the events are here."""
-        return self.backlog[-1].seq if self.backlog else self.seq
+        return self._backlog[-1].seq if self._backlog else self.seq
 
-    def begin(self, seq: int, number: int) -> None:
-        """The session stands at `seq`, and this process has made `number` publications."""
-        self.seq, self._forgotten = seq, number
+    async def _fill(self) -> None:
+        """Read the log up to the target."""
+        misses = 0
+        while (last := self._last) < self._target:
+            try:
+                events = await self._store.read_events(self.session_id, last, self._target, FILL_EVENTS)
+            except Exception as error:
+                if not isinstance(error, Unavailable):
+                    log.exception("log_not_read", session_id=self.session_id)
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            self.take(events)
+            if self._last > last:  # by what was read, or by what came directly meanwhile
+                misses = 0
+            elif self._last < self._target:
+                misses += 1
+                if misses == HOLE_READS:
+                    self.lose()
+                    return
+                await asyncio.sleep(HOLE_SECONDS)
+            while self._backlog and not self.closed:
+                await self.reach(self.seq + 1)
 
-    def sent(self, seq: int, number: int) -> None:
-        self.seq = seq
-        self._history.append(number)
+    def lose(self) -> None:
+        """The events cannot be made whole: the log has lost some, or the database was put back."""
+        if not self.closed:
+            log.error("events_missing_in_log", session_id=self.session_id, edge=self._last, target=self._target)
+            self.close()
+            self._on_lost(self.session_id)
+
+    def close(self) -> None:
+        """The edge does not move any more."""
+        self.closed = True
+        self._backlog.clear()
+        self.recent.clear()
+        if self._pump_handle:
+            self._pump_handle.cancel()
+        self._wake()
+        current = asyncio.current_task()
+        for task in (self._filling, self._beginning):
+            if task and task is not current:
+                task.cancel()
+
+    # what goes out
+
+    def _pump_soon(self) -> None:
+        """Send now, or with what comes in the next milliseconds when the loop is busy."""
+        loop = asyncio.get_running_loop()
+        wait = self._pumped + GATHER_SECONDS - loop.time()
+        if self._busy and wait > 0:
+            self._pump_handle = loop.call_later(wait, self._pump)
+        else:
+            self._pump()
+
+    def _pump(self) -> None:
+        """Send a turn's worth; what is left waits for the next turn."""
+        loop = asyncio.get_running_loop()
+        self._pump_handle, self._pumped = None, loop.time()
+        size = 0
+        while self._backlog and size < TURN_BYTES:
+            entry = self._backlog.popleft()
+            size += entry.size
+            self._publications.send(self.session_id, entry)
+            self.seq = entry.seq
+            self._history.append(entry.number)
+            self.recent.append(entry)
+        self._wake()
+        if self._backlog:
+            self._pump_handle = loop.call_soon(self._pump)
+        loop.call_soon(self._turn_is_over, self._pumped)
+
+    def _turn_is_over(self, began: float) -> None:
+        self._busy = asyncio.get_running_loop().time() - began > BUSY_SECONDS
+
+    def _wake(self) -> None:
+        if self._moved and not self._moved.done():
+            self._moved.set_result(None)
+
+    # what recovery asks
 
     def seq_at(self, number: int) -> int | None:
         """The number up to which was sent when the publication was made; None where that is forgotten."""
@@ -87,20 +260,11 @@ class Edge:
             self._forgotten = self._history[known - 1]
             del self._history[:known]
 
-    def clear_batch(self) -> list[tuple[Event, int]]:
-        """What was gathered, which is forgotten here."""
-        if self.batch_timer:
-            self.batch_timer.cancel()
-            self.batch_timer = None
-        batch, self.batch = self.batch, []
-        return batch
 
-    async def move(self) -> None:
-        """Wait until more was sent, or the edge is given up."""
-        if self._moved is None or self._moved.done():
-            self._moved = asyncio.get_running_loop().create_future()
-        await asyncio.wait([self._moved])
-
-    def wake(self) -> None:
-        if self._moved and not self._moved.done():
-            self._moved.set_result(None)
+async def joined(task: asyncio.Task[T]) -> T:
+    """The result of a task that several wait for: who stops waiting does not end it. Raises Unavailable where it was
+    ended by somebody else."""
+    await asyncio.wait([task])
+    if task.cancelled():
+        raise Unavailable(GIVEN_UP)
+    return task.result()

@@ -23,7 +23,7 @@ from app.domain.ledger import Outcome, Result
 from app.domain.models import Chat, Command, MarkRead, MessageResult, StoreMessages
 from app.errors import AppError, Unavailable
 from app.metrics import Metrics
-from app.services.publisher import Publisher
+from app.services.edges import Edges
 from app.storage.mongo import PARALLEL_WRITES, Store
 from app.storage.writer import Conflict, Writer
 
@@ -61,14 +61,14 @@ class Ingest:
     def __init__(
         self,
         store: Store,
-        publisher: Publisher,
+        edges: Edges,
         metrics: Metrics,
         *,
         max_commands: int,
         max_bytes: int,
         deadline: float,
     ) -> None:
-        self._store, self._publisher, self._metrics = store, publisher, metrics
+        self._store, self._edges, self._metrics = store, edges, metrics
         self._max_commands, self._max_bytes, self._deadline = max_commands, max_bytes, deadline
         self._queues: dict[str, _Queue] = {}
         self._parallel = asyncio.Semaphore(PARALLEL_WRITES)
@@ -206,10 +206,10 @@ class Ingest:
             if queue.writer is None:
                 queue.writer = self._store.writer(session_id)
             try:
-                with self._publisher.committing(session_id):
+                with self._edges.committing(session_id):
                     with self._metrics.commit_seconds.time():
                         outcome = await queue.writer.apply(commands, deadline - now)
-                    self._publisher.publish(session_id, outcome.events)
+                    self._edges.publish(session_id, outcome.events)
                 return outcome
             except Conflict:
                 self._metrics.conflicts.inc()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, Protocol
 
 
@@ -12,6 +12,12 @@ class Sender(Protocol):
 
     def push(self, sid: str, event: str, *args: Any, ephemeral: bool = False) -> None:
         """Send to one connection."""
+
+    def prepare(self, event: str, *args: Any) -> object:
+        """Encode an event once, for `push_prepared`."""
+
+    def push_prepared(self, sid: str, events: Sequence[Any]) -> None:
+        """Send several prepared events to one connection, in order."""
 
     def join(self, sid: str, room: Hashable) -> None: ...
 

@@ -1,16 +1,24 @@
-"""A connection's streams: what each wants, and how far it has come."""
+"""One stream: all that a connection is subscribed to in one session, and how far it has come."""
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 
-from app.auth import Principal
 from app.domain import rooms
-from app.domain.events import Event
 from app.domain.rooms import Room
 from app.services.edge import Edge
-from app.services.recovery import Beginning
+from app.services.memory import Entry, Pin
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """Where a stream began, and when: at which publication, and at which change of the connection's streams."""
+
+    seq: int
+    number: int
+    generation: int
+    restored: int = 0
+    """The last publication when the stream was given back, with `seq` as its cursor."""
 
 
 @dataclass(eq=False, slots=True)
@@ -29,16 +37,25 @@ class Stream:
     """The publication since which it is live."""
     told: int = 0
     """How far the client knows that the stream has come, from events or otherwise, while it is catching up."""
+    pin: Pin | None = None
+    """While it catches up: keeps in memory what has come in since its last read of the log began."""
+    asked: int = 0
+    """Events that the client has asked for by a position and that were not charged to it yet."""
+
+    def unpin(self) -> None:
+        if self.pin:
+            self.edge.recent.unpin(self.pin)
+            self.pin = None
 
     @property
     def at_edge(self) -> bool:
         return self.live or self.cursor == self.edge.seq
 
-    def wants(self, event: Event) -> bool:
-        if self.whole is not None and event.seq > self.whole:
+    def wants(self, entry: Entry) -> bool:
+        if self.whole is not None and entry.seq > self.whole:
             return True
-        since = self.chats.get(event.chat_id)
-        return since is not None and event.seq > since
+        since = self.chats.get(entry.chat_id)
+        return since is not None and entry.seq > since
 
     def holds(self, chat_id: str | None) -> bool:
         """Whether the session, or the chat, was subscribed to as such."""
@@ -59,32 +76,10 @@ class Stream:
         for chat_id in self.chats:
             self.chats[chat_id] = began.seq
 
-
-@dataclass(eq=False, slots=True)
-class Connection:
-    sid: str
-    principal: Principal
-    pid: str | None = None
-    """Its private id, if it asked for recovery."""
-    generation: int = 0
-    """Counts the beginnings of its streams."""
-    streams: dict[str, Stream] = field(default_factory=dict)
-    task: asyncio.Task[None] | None = None
-    """Catches up what is not live."""
-    told_away: bool = False
-    """While it caught up it was told that the database does not answer."""
-
-    def subscriptions(self) -> int:
-        return sum((stream.whole is not None) + len(stream.chats) for stream in self.streams.values())
-
-    def joined(self) -> dict[Stream, int]:
-        """Its live streams, and since which publication each is."""
-        return {stream: stream.joined for stream in self.streams.values() if stream.live}
-
-    def rooms(self, stream: Stream) -> list[Room]:
-        """Where it is when the stream is live."""
-        kind = rooms.kind(batch=stream.batch, recovery=self.pid is not None)
-        session_id = stream.edge.session_id
-        if stream.whole is not None:
+    def rooms(self, *, recovery: bool) -> list[Room]:
+        """Where its connection is while the stream is live. `recovery`: the connection may be recovered."""
+        kind = rooms.kind(batch=self.batch, recovery=recovery)
+        session_id = self.edge.session_id
+        if self.whole is not None:
             return [rooms.session(session_id, kind)]
-        return [rooms.chats(session_id, kind), *(rooms.chat(session_id, chat, kind) for chat in stream.chats)]
+        return [rooms.chats(session_id, kind), *(rooms.chat(session_id, chat, kind) for chat in self.chats)]

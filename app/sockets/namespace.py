@@ -19,8 +19,8 @@ from app.auth import Tokens
 from app.domain.events import render_chat
 from app.errors import AppError, Fault
 from app.metrics import Metrics
+from app.services.connections import Connections
 from app.services.ingest import Ingest
-from app.services.streams import Streams
 
 log = structlog.get_logger(__name__)
 
@@ -51,9 +51,9 @@ def command(schema: type[Schema]) -> Callable[[Command[Self]], Callable[..., Awa
 
 
 class InboxNamespace(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketio has no types
-    def __init__(self, tokens: Tokens, streams: Streams, ingest: Ingest, metrics: Metrics) -> None:
+    def __init__(self, tokens: Tokens, connections: Connections, ingest: Ingest, metrics: Metrics) -> None:
         super().__init__("/")
-        self.tokens, self.streams, self.ingest, self.metrics = tokens, streams, ingest, metrics
+        self.tokens, self.connections, self.ingest, self.metrics = tokens, connections, ingest, metrics
 
     async def on_connect(self, sid: str, environ: object, auth: object = None) -> None:
         auth = auth if isinstance(auth, dict) else {}
@@ -63,7 +63,7 @@ class InboxNamespace(socketio.AsyncNamespace):  # type: ignore[misc]  # python-s
             self.metrics.refused.labels(error.code).inc()
             log.info("connection_refused", connection_id=sid, code=error.code)
             raise Refused(error.code, {"code": error.code}) from error
-        await self.streams.connect(
+        await self.connections.connect(
             sid,
             principal,
             recover=auth.get("recovery") is True,
@@ -73,26 +73,26 @@ class InboxNamespace(socketio.AsyncNamespace):  # type: ignore[misc]  # python-s
         log.debug("connected", connection_id=sid)
 
     async def on_disconnect(self, sid: str, reason: str | None = None) -> None:
-        self.streams.disconnect(sid, reason)
+        self.connections.disconnect(sid, reason)
         log.debug("disconnected", connection_id=sid, reason=reason)
 
     @command(schemas.SubscribeSchema)
     async def on_subscribe(self, sid: str, payload: Payload) -> Payload:
         position = schemas.load_position(payload.get("position"))
-        return await self.streams.subscribe(
+        return await self.connections.subscribe(
             sid, payload["sessionId"], payload.get("chatId"), position, payload.get("batch")
         )
 
     @command(schemas.UnsubscribeSchema)
     async def on_unsubscribe(self, sid: str, payload: Payload) -> Payload:
-        self.streams.unsubscribe(sid, payload["sessionId"], payload.get("chatId"))
+        self.connections.unsubscribe(sid, payload["sessionId"], payload.get("chatId"))
         return {}
 
     @command(schemas.MarkReadSchema)
     async def on_mark_read(self, sid: str, payload: Payload) -> Payload:
         session_id = payload["sessionId"]
         refused = AppError("forbidden", "The token does not allow this, or there is no such chat.")
-        if not self.streams.principal(sid).may("write", session_id):
+        if not self.connections.principal(sid).may("write", session_id):
             raise refused
         chat = await self.ingest.mark_read(session_id, payload["chatId"], payload["seq"])
         if chat is None:
@@ -105,5 +105,5 @@ class InboxNamespace(socketio.AsyncNamespace):  # type: ignore[misc]  # python-s
             principal = self.tokens.verify(payload["token"])
         except AppError as error:
             raise AppError("forbidden", "The token is not valid.") from error
-        self.streams.authenticate(sid, principal)
+        self.connections.authenticate(sid, principal)
         return {"exp": principal.exp}

@@ -165,11 +165,15 @@ class Store:
             cursor = self.events.find(query, batch_size=limit).sort("seq", ASCENDING).limit(limit)
             return [load_event(document) async for document in cursor]
 
-    async def count_events(self, session_id: str, after: int, upto: int) -> int:
-        """How many events of the log after `after` and up to `upto` are still kept."""
-        query = {"sessionId": session_id, "seq": {"$gt": after, "$lte": upto}}
+    async def kept_after(self, session_id: str, upto: int, most: int) -> int:
+        """The number after which every event up to `upto` is kept, looking at the last `most` of them."""
+        query = {"sessionId": session_id, "seq": {"$gt": upto - most, "$lte": upto}}
         async with self.bounded():
-            return await self.events.count_documents(query, hint=[("sessionId", ASCENDING), ("seq", ASCENDING)])
+            first = await self.events.find_one(query, {"seq": 1}, sort=[("seq", ASCENDING)])
+            if first is None:
+                return upto
+            kept = await self.events.count_documents(query, hint=[("sessionId", ASCENDING), ("seq", ASCENDING)])
+        return first["seq"] - 1 if kept == upto - first["seq"] + 1 else upto
 
     async def watch(self) -> AsyncIterator[tuple[str, int] | None]:
         """(sessionId, seq) of each commit from now on, whoever made it; None when watching has begun, and every second.

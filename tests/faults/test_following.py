@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from app.application import PUBLISHER, assemble
+from app.application import FOLLOWER, assemble
 from app.settings import Settings
 from app.storage.mongo import Store, connect
 from tests.support import TOKENS, Client, Site, message
@@ -46,7 +46,7 @@ async def test_survives_whatever_the_driver_raises(
     site = await run_app(app)
     client = await Client(site).connect()
     await client.subscribe("shop")
-    await app[PUBLISHER].watching.wait()
+    await app[FOLLOWER].watching.wait()
     await (await run_app(assemble(settings, TOKENS, another))).post("shop", message("1"))
     await client.has(1)
     assert raised == 2

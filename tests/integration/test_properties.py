@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from app import settings as app_settings
-from app.application import ENGINE, STREAMS, assemble
+from app.application import CONNECTIONS, ENGINE, assemble
 from app.storage.mongo import Store, connect
 from tests.support import SECRET, TOKENS, Site, mint
 
@@ -313,7 +313,7 @@ class Backstage:
         self._port = self._runner.addresses[0][1]
 
     def _make_slow(self, app: web.Application) -> None:
-        """Have a connection congested by joining a room, when `slow_in` joins more were made, and for a while."""
+        """Have a connection congested, for a while, in the turn in which `slow_in` joins more have been made."""
         engine, slow = app[ENGINE], set[str]()
         join, drained = engine.join, engine.drained
 
@@ -322,7 +322,7 @@ class Backstage:
             self.slow_in -= 1
             if self.slow_in == 0:
                 slow.add(sid)
-                app[STREAMS].congested(sid)
+                asyncio.get_running_loop().call_soon(app[CONNECTIONS].congested, sid)
 
         async def draining(sid: str) -> bool:
             if sid in slow:

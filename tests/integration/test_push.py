@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from app.application import PUBLISHER
-from app.services import publisher
+from app.application import EDGES
+from app.services import edge
 from app.storage.mongo import Store
 from tests.support import Client, Site, message, mint
 
@@ -120,8 +120,8 @@ async def test_what_is_read_for_and_comes_directly_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Two servers write one session: nothing is taken for missing because it was here before the answer to its read."""
-    for name, value in {"PAGE": 1, "MAX_HOLE_READS": 3, "HOLE_SECONDS": 0.001}.items():
-        monkeypatch.setattr(publisher, name, value)
+    for name, value in {"FILL_EVENTS": 1, "HOLE_READS": 3, "HOLE_SECONDS": 0.001}.items():
+        monkeypatch.setattr(edge, name, value)
     other = await processes()
     client: Client = await connect_client()
     await client.subscribe("shop")
@@ -129,7 +129,7 @@ async def test_what_is_read_for_and_comes_directly_meanwhile(
 
     async def overtaking(session_id: str, *args: Any) -> Any:
         events = await read(session_id, *args)
-        app[PUBLISHER].publish(session_id, events)
+        app[EDGES].publish(session_id, events)
         overtaken.extend(events)
         return events
 

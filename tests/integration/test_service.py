@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from app.application import PUBLISHER
-from app.services import publisher
+from app.application import FOLLOWER
+from app.services import connections, follower
 from app.storage import mongo
 from app.storage.mongo import Store
 from tests.faults.mongods import Driver, Mongod, Single
@@ -36,8 +36,8 @@ async def mongodb_uri(mongod: Mongod) -> str:
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Positions all the time, and limits that a database on the same machine keeps to."""
-    monkeypatch.setattr(publisher, "POSITION_SECONDS", 0.05)
-    monkeypatch.setattr(publisher, "LOOK_SECONDS", 0.3)
+    monkeypatch.setattr(connections, "POSITION_SECONDS", 0.05)
+    monkeypatch.setattr(follower, "LOOK_SECONDS", 0.3)
     monkeypatch.setattr(mongo, "_STREAM_AWAIT_MS", 100)
     monkeypatch.setattr(mongo, "_STREAM_SECONDS", 1.0)
 
@@ -131,7 +131,7 @@ async def test_a_broken_stream_alone_tells_nobody(
     there, and what is stored is pushed."""
     client: Client = await connect_client()
     await client.subscribe("shop")
-    watching = app[PUBLISHER].watching
+    watching = app[FOLLOWER].watching
     await watching.wait()
     async with mongod.driver() as driver, asyncio.timeout(PATIENCE):
         killed = (await _cursors(driver, database))[0]["cursor"]["cursorId"]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from aiohttp import web
 
-from app.application import ENGINE, PUBLISHER, STREAMS
-from app.services import publisher, streams
+from app.application import CONNECTIONS, EDGES, ENGINE, FOLLOWER, PUBLICATIONS, RECOVERY
+from app.services import connections, follower, recovery
+from app.services.catchup import CatchUp
+from app.services.edge import Edge
 from app.storage.mongo import Store
 from tests.stock import Stock, stock_client
 from tests.support import Client, Site, message, mint, until
@@ -25,9 +27,15 @@ async def stock() -> AsyncIterator[Stock]:
 
 async def cut(app: web.Application, stock: Stock, times: int) -> None:
     """Break the client's connection from below, as a network does, and wait until it has noticed."""
-    for sid in list(app[STREAMS]._connections):
+    for sid in app[CONNECTIONS].sids:
         app[ENGINE].close(sid, "cut by the test")
     await stock.wait_for(lambda me: len(me.all("disconnect")) >= times)
+
+
+def edge_of(app: web.Application, session_id: str) -> Edge:
+    edge = app[EDGES].get(session_id)
+    assert edge is not None
+    return edge
 
 
 @pytest.mark.parametrize("transports", [["websocket"], ["polling"], ["polling", "websocket"]], ids="+".join)
@@ -104,7 +112,7 @@ async def test_other_rights_recover_nothing(app: web.Application, site: Site, st
     """A pid belongs to its sub: somebody else's connection with it is new, and gets nothing of it."""
     await stock.open(site, mint("shop", sub="ann"), recovery=True)
     await stock.ask("subscribe", sessionId="shop")
-    pid = next(iter(app[STREAMS]._by_pid))
+    pid = app[RECOVERY].pids[0]
     async with stock_client() as thief:
         auth: dict[str, Any] = {"token": mint("shop", sub="eve"), "recovery": True, "pid": pid}
         thief.tell("open", site.url, auth, {"transports": ["websocket"]})
@@ -113,16 +121,16 @@ async def test_other_rights_recover_nothing(app: web.Application, site: Site, st
         await stock.has(1)
         await thief.ask("unsubscribe", sessionId="shop")
         assert thief.events() == []
-    assert pid in app[STREAMS]._by_pid
+    assert pid in app[RECOVERY].pids
 
 
 async def test_nobody_else_recovers_who_has_gone(app: web.Application, site: Site, stock: Stock) -> None:
     """The pid of somebody who has just gone is worth nothing to others, and is still worth all to its owner."""
     await stock.open(site, mint("shop", sub="ann"), recovery=True, reconnectionDelay=2000, reconnectionDelayMax=2000)
     await stock.ask("subscribe", sessionId="shop")
-    (pid,) = app[STREAMS]._by_pid
+    (pid,) = app[RECOVERY].pids
     await cut(app, stock, 1)
-    await until(lambda: pid in app[STREAMS]._kept)
+    await until(lambda: pid in app[RECOVERY].kept)
     await site.post("shop", message("secret"))
     async with stock_client() as thief:
         auth: dict[str, Any] = {"token": mint("shop", sub="eve"), "recovery": True, "pid": pid}
@@ -143,9 +151,9 @@ async def gone_from_two_sessions(app: web.Application, site: Site, stock: Stock)
         await stock.ask("subscribe", sessionId=session)
         await site.post(session, message("1"))
     await stock.has(1, session="two")
-    (pid,) = app[STREAMS]._by_pid
+    (pid,) = app[RECOVERY].pids
     await cut(app, stock, 1)
-    await until(lambda: pid in app[STREAMS]._kept)
+    await until(lambda: pid in app[RECOVERY].kept)
     for session in ("one", "two"):
         await site.post(session, message("2"))
     return {"recovery": True, "pid": pid, "offset": stock.events()[-1][2]}
@@ -182,15 +190,15 @@ async def test_not_asked_for_means_no_offset(app: web.Application, site: Site, s
     await site.post("shop", message("1"))
     await stock.has(1)
     assert [len(event) for event in stock.events()] == [2]
-    assert not app[STREAMS]._by_pid
+    assert not app[RECOVERY].pids
     await cut(app, stock, 1)
     assert not await stock.connects(2)
-    assert not app[STREAMS]._kept
+    assert not app[RECOVERY].kept
 
 
 async def test_too_late_for_recovery(app: web.Application, site: Site, stock: Stock) -> None:
     """After RECOVERY_SECONDS nothing comes back: the client is told, and gets nothing before it subscribes again."""
-    app[STREAMS]._recovery_seconds = 0
+    app[RECOVERY].seconds = 0
     await stock.open(site, recovery=True)
     await stock.ask("subscribe", sessionId="shop")
     await cut(app, stock, 1)
@@ -203,7 +211,7 @@ async def test_too_late_for_recovery(app: web.Application, site: Site, stock: St
 
 async def test_no_more_than_may_be_recovered(app: web.Application, site: Site, stock: Stock) -> None:
     """Who missed RECOVERY_MAX_EVENTS gets all of them; who missed one more is told, and gets none of them."""
-    app[STREAMS]._recovery_max_events = 5
+    app[EDGES].max_missed = 5
     await stock.open(site, recovery=True, reconnectionDelay=500, reconnectionDelayMax=500)
     await stock.ask("subscribe", sessionId="shop")
     await cut(app, stock, 1)
@@ -223,24 +231,24 @@ async def test_who_goes_on_purpose_is_not_kept(app: web.Application, site: Site,
     await stock.open(site, recovery=True)
     await stock.ask("subscribe", sessionId="shop")
     stock.tell("close")
-    await until(lambda: not app[STREAMS]._connections)
-    assert not app[STREAMS]._kept
-    assert not app[PUBLISHER]._edges
+    await until(lambda: not app[CONNECTIONS].sids)
+    assert not app[RECOVERY].kept
+    assert not list(app[EDGES])
 
 
 async def test_no_more_are_kept_than_may_be(
     app: web.Application, site: Site, stock: Stock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many go, what is kept of them is bounded; the oldest is told that it cannot be recovered."""
-    monkeypatch.setattr(streams, "MAX_KEPT", 1)
+    monkeypatch.setattr(recovery, "MAX_KEPT", 1)
     slow = {"reconnectionDelay": 1000, "reconnectionDelayMax": 1000}
     async with stock_client() as older:
         for client in (older, stock):
             await client.open(site, recovery=True, **slow)
             await client.ask("subscribe", sessionId="shop")
-        pids = list(app[STREAMS]._by_pid)
+        pids = app[RECOVERY].pids
         await cut(app, stock, 1)
-        await until(lambda: list(app[STREAMS]._kept) == pids[1:])
+        await until(lambda: app[RECOVERY].kept == pids[1:])
         assert await stock.connects(2)
         assert not await older.connects(2)
 
@@ -276,13 +284,13 @@ async def test_a_database_that_was_put_back_recovers_nothing(
     app: web.Application, site: Site, store: Store, stock: Stock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who had events that are gone is told so, and gets what takes their numbers once."""
-    monkeypatch.setattr(publisher, "HOLE_SECONDS", 0.01)
+    monkeypatch.setattr(follower, "HOLE_SECONDS", 0.01)
     await stock.open(site, recovery=True)
     await stock.ask("subscribe", sessionId="shop")
     await site.post("shop", {"messages": [message("1"), message("2"), message("3")]})
     await stock.has(1, 2, 3)
     await put_back(store, 1)
-    await app[PUBLISHER]._sweep()
+    await app[FOLLOWER].sweep()
     assert not await stock.connects(2)
     assert (await stock.ask("subscribe", sessionId="shop"))["position"]["seq"] == 1
     await site.post("shop", {"messages": [message("other 2"), message("other 3"), message("4")]})
@@ -306,7 +314,7 @@ async def test_a_commit_that_is_shown_late_is_waited_for(
         return {"shop": answers[-1]}
 
     monkeypatch.setattr(store, "seqs", late)
-    await app[PUBLISHER]._sweep()
+    await app[FOLLOWER].sweep()
     assert answers == [1, 3]
     await site.post("shop", message("4"))
     await stock.has(1, 2, 3, 4)
@@ -317,7 +325,7 @@ async def test_a_commit_that_is_shown_late_is_waited_for(
 async def test_congested_while_joining(
     app: web.Application, site: Site, stock: Stock, monkeypatch: pytest.MonkeyPatch, recovery: bool
 ) -> None:
-    """A connection that becomes congested by what is written when it joins a room gets everything once all the same."""
+    """A connection that becomes congested in the turn in which it joins a room gets everything once all the same."""
     await stock.open(site, recovery=recovery)
     join = app[ENGINE].join
     joined: list[object] = []
@@ -326,7 +334,7 @@ async def test_congested_while_joining(
         join(sid, room)
         joined.append(room)
         if len(joined) in (2, 3, 5):
-            app[STREAMS].congested(sid)
+            asyncio.get_running_loop().call_soon(app[CONNECTIONS].congested, sid)
 
     monkeypatch.setattr(app[ENGINE], "join", congesting)
     await stock.ask("subscribe", sessionId="one")
@@ -361,7 +369,7 @@ async def test_congested_while_joining_the_second_of_two(
         join(sid, room)
         joined.append(room)
         if len(joined) == 2:
-            app[STREAMS].congested(sid)
+            asyncio.get_running_loop().call_soon(app[CONNECTIONS].congested, sid)
 
     async def draining(sid: str) -> bool:
         if len(joined) >= 2:
@@ -386,8 +394,9 @@ async def test_a_failure_while_catching_up(
     app: web.Application, site: Site, store: Store, stock: Stock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever goes wrong while a client is given what it missed: it comes back and gets it."""
+    await site.post("shop", {"messages": [message("1"), message("2")]})
     await stock.open(site, recovery=True)
-    await stock.ask("subscribe", sessionId="shop")
+    position = (await stock.ask("subscribe", sessionId="other"))["position"]
     read, failures = store.read_events, [RuntimeError("of any kind")]
 
     async def failing(*args: Any) -> Any:
@@ -395,36 +404,35 @@ async def test_a_failure_while_catching_up(
             raise failures.pop()
         return await read(*args)
 
-    await cut(app, stock, 1)
-    await site.post("shop", {"messages": [message("1"), message("2")]})
     monkeypatch.setattr(store, "read_events", failing)
+    stock.tell("emit", 0, "subscribe", {"sessionId": "shop", "position": position})
     assert await stock.connects(2)
-    assert await stock.connects(3)
     await site.post("shop", message("3"))
-    await stock.has(1, 2, 3)
+    await stock.has(1, 2, 3, session="shop")
+    assert not failures
 
 
 async def test_a_stream_that_is_left_behind_is_found(
-    app: web.Application, site: Site, stock: Stock, connect_client: Any
+    app: web.Application, site: Site, stock: Stock, connect_client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Should it ever happen that nobody serves a connection, it is closed within seconds, comes back and has all."""
-    other: Client = await connect_client()
-    await other.subscribe("shop")
     await stock.open(site, recovery=True)
     await stock.ask("subscribe", sessionId="shop")
-    (connection,) = [one for one in app[STREAMS]._connections.values() if one.pid]
-    app[STREAMS]._leave_rooms(connection, connection.streams["shop"])
+    with monkeypatch.context() as patch:
+        patch.setattr(CatchUp, "run", AsyncMock())
+        for sid in app[CONNECTIONS].sids:
+            app[CONNECTIONS].congested(sid)
+        await asyncio.sleep(0)
     await site.post("shop", {"messages": [message("1"), message("2")]})
     assert await stock.connects(2)
     await stock.has(1, 2)
-    await other.has(1, 2)
 
 
 async def test_recovers_what_was_gathered_when_another_session_went_on(
     app: web.Application, site: Site, stock: Stock
 ) -> None:
     """What is gathered for a client that is cut is not taken for sent because another session went on meanwhile."""
-    app[PUBLISHER]._batch_seconds = 3600.0  # nothing that is gathered goes by itself
+    app[PUBLICATIONS].batches.seconds = 3600.0  # nothing that is gathered goes by itself
     await stock.open(site, recovery=True)
     await stock.ask("subscribe", sessionId="one")
     await stock.ask("subscribe", sessionId="two", batch=True)
@@ -471,7 +479,7 @@ async def test_given_up_while_another_session_is_asked_for(
     async def giving_up(session_id: str) -> int:
         asked.append(session_id)
         if asked == ["one", "two"]:
-            app[PUBLISHER]._lose(app[PUBLISHER]._edges["one"])
+            edge_of(app, "one").lose()
             await other.subscribe("one")  # somebody else begins it anew
         return await seq(session_id)
 
@@ -505,7 +513,7 @@ async def test_what_was_not_acknowledged_is_not_recovered(
     await asked.wait()
     await cut(app, stock, 1)
     go_on.set()
-    await until(lambda: app[STREAMS]._kept)
+    await until(lambda: app[RECOVERY].kept)
     for session in ("one", "two"):
         await site.post(session, message("1"))
     assert await stock.connects(2)
@@ -520,8 +528,9 @@ async def test_a_quiet_client_is_recovered(
     app: web.Application, run_app: Any, stock: Stock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who has had nothing for long, while others had much, is recovered exactly: in a quiet session or a quiet chat."""
-    monkeypatch.setattr(publisher, "POSITION_SECONDS", 0.02)
-    app[PUBLISHER]._remember_seconds = 0.05
+    monkeypatch.setattr(connections, "POSITION_SECONDS", 0.02)
+    monkeypatch.setattr(connections, "EXPIRY_SECONDS", 0.02)
+    app[RECOVERY].remember_seconds = 0.05
     site: Site = await run_app(app)
     await stock.open(site, recovery=True)
     await stock.ask("subscribe", sessionId="quiet")
@@ -535,7 +544,7 @@ async def test_a_quiet_client_is_recovered(
         await other.ask("subscribe", sessionId="third")
         for session in ("busy", "third"):
             await site.post(session, {"messages": [message(str(n), "loud") for n in range(50)]})
-    edge, last = app[PUBLISHER]._edges["busy"], int(stock.events("new_message")[-1][2].split(".")[1])
+    edge, last = edge_of(app, "busy"), int(stock.events("new_message")[-1][2].split(".")[1])
     await until(lambda: edge.seq_at(last) is None)
     await cut(app, stock, 1)
     await site.post("quiet", message("2"))
@@ -553,7 +562,7 @@ async def test_a_late_comer_with_the_same_pid(app: web.Application, site: Site, 
     await stock.ask("subscribe", sessionId="shop")
     await site.post("shop", message("1"))
     await stock.has(1)
-    (pid,) = app[STREAMS]._by_pid
+    (pid,) = app[RECOVERY].pids
     auth: dict[str, Any] = {"token": mint(), "recovery": True, "pid": pid, "offset": stock.events()[-1][2]}
     await cut(app, stock, 1)
     async with stock_client() as second, stock_client() as late, stock_client() as third:

@@ -15,14 +15,14 @@ from app.domain.ledger import Outcome
 from app.domain.models import Alias, Command, IncomingMessage, MessageResult, Sender, StoreMessages
 from app.errors import Unavailable
 from app.metrics import Metrics
+from app.services.edges import Edges
 from app.services.ingest import IDLE_WRITERS, Ingest
-from app.services.publisher import Publisher
 from app.storage.mongo import Store
 
 NOW = datetime(2026, 2, 6, 12, 4, tzinfo=UTC)
 
 
-class NoPublisher:
+class NoEdges:
     @contextlib.contextmanager
     def committing(self, session_id: str) -> Iterator[None]:
         yield
@@ -75,8 +75,8 @@ class FakeWriter:
 
 
 def ingest_over(store: FakeStore | Store) -> Ingest:
-    publisher = cast(Publisher, NoPublisher())
-    return Ingest(cast(Store, store), publisher, Metrics(), max_commands=10_000, max_bytes=2**24, deadline=60)
+    edges = cast(Edges, NoEdges())
+    return Ingest(cast(Store, store), edges, Metrics(), max_commands=10_000, max_bytes=2**24, deadline=60)
 
 
 def message(message_id: str) -> StoreMessages:

@@ -4,30 +4,40 @@ from __future__ import annotations
 
 import pytest
 
+from app.metrics import Metrics
 from app.services.edge import Edge
-from app.services.recovery import Beginning, Offset, cursor, make_offset, make_pid, read_offset
+from app.services.memory import Memory
+from app.services.publications import Publications
+from app.services.recovery import Offset, cursor, make_offset, make_pid, read_offset
+from app.services.stream import Beginning
+from tests.services.fakes import FakeLog, FakeSender
 
 
-def edge_at(*numbers: int, begun: tuple[int, int] = (10, 100)) -> Edge:
+async def edge_at(*numbers: int) -> Edge:
     """A session that stood at 10 when this process had made 100 publications; then one event at each of these."""
-    edge = Edge("shop")
-    edge.begin(*begun)
-    for seq, number in enumerate(numbers, begun[0] + 1):
-        edge.sent(seq, number)
+    sender, log = FakeSender(), FakeLog()
+    log.add(10)
+    publications = Publications(sender, Metrics(), batch_events=100, batch_seconds=1)
+    publications.number = 100
+    edge = Edge("shop", log, publications, Memory(2**20), lambda session_id: None)
+    await edge.begin()
+    for number in numbers:
+        publications.number = number - 1
+        edge.take(log.add(1))
     return edge
 
 
-def test_how_far_a_session_was_at_a_publication() -> None:
+async def test_how_far_a_session_was_at_a_publication() -> None:
     """Between its events a session stands at the last one; before this process watched it nothing is known."""
-    edge = edge_at(103, 104, 110)
+    edge = await edge_at(103, 104, 110)
     assert [edge.seq_at(number) for number in (99, 100, 102, 103, 104, 109, 110, 500)] == [
         *(None, 10, 10, 11, 12, 12, 13, 13),
     ]
 
 
-def test_what_is_forgotten_is_what_was_the_sessions_own() -> None:
+async def test_what_is_forgotten_is_what_was_the_sessions_own() -> None:
     """However many publications other sessions had meanwhile, a quiet one is known exactly."""
-    edge = edge_at(103, 104, 110)
+    edge = await edge_at(103, 104, 110)
     edge.forget(102)
     assert edge.seq_at(100) == 10
     edge.forget(108)
@@ -56,9 +66,9 @@ def test_what_is_no_offset_says_nothing(offset: object) -> None:
     assert read_offset(offset, "here", "pid") is None
 
 
-def test_where_the_stream_was() -> None:
+async def test_where_the_stream_was() -> None:
     """A publication leads to the session's number then; what was said before the stream began, to its beginning."""
-    edge, began = edge_at(103, 104, 110), Beginning(12, 105, 2)
+    edge, began = await edge_at(103, 104, 110), Beginning(12, 105, 2)
     assert cursor(edge, began, None) == 12
     assert [cursor(edge, began, Offset(number=number)) for number in (1, 103, 105, 109, 110)] == [12, 12, 12, 12, 13]
     assert cursor(edge, began, Offset(generation=1, cursors={"shop": 11})) == 12
@@ -66,17 +76,17 @@ def test_where_the_stream_was() -> None:
     assert cursor(edge, began, Offset(generation=2, cursors={"other": 99})) == 12
 
 
-def test_what_is_not_known_is_not_guessed() -> None:
+async def test_what_is_not_known_is_not_guessed() -> None:
     """After forgetting, an older publication leads nowhere, unless the stream is known to have gone on from later."""
-    edge = edge_at(103, 104, 110)
+    edge = await edge_at(103, 104, 110)
     edge.forget(108)
     assert cursor(edge, Beginning(10, 100, 1), Offset(number=103)) is None
     assert cursor(edge, Beginning(12, 108, 1), Offset(number=103)) == 12
 
 
-def test_given_back_again_and_again() -> None:
+async def test_given_back_again_and_again() -> None:
     """A stream that was given back is where it was then, or where a later publication was, however often that is."""
-    edge = edge_at(103, 104, 110)
+    edge = await edge_at(103, 104, 110)
     given_back = Beginning(12, 100, 1, restored=112)
     edge.forget(108)
     assert cursor(edge, given_back, Offset(number=103)) == 12

@@ -1,96 +1,75 @@
 """What each connection gets: one stream per session it subscribed to.
 
 A stream is a filter (all of the session, or some chats), a cursor, and one of two states.
-- Live: the connection is in the rooms of the session or of its chats, and its cursor is the publisher's edge.
-- Catching up: it is in no room; a task reads the log from the cursor and sends at the pace at which the client takes
-  it. When the cursor has reached the edge it joins the rooms in the same turn of the loop. So nothing is held back,
-  merged or dropped.
-A connection for which bytes begin to wait leaves the rooms and catches up once it has drained. One that asked for
-connection state recovery (`app.services.recovery`) is live in all its streams or in none, and what it had is kept for
-a while after it has gone.
+- Live: the connection is in the rooms of the session or of its chats, and its cursor is the session's edge.
+- Catching up: it is in no room; a task sends what it has missed, at the pace at which the client takes it
+  (`app.services.catchup`). When the cursor has reached the edge it joins the rooms in the same turn of the loop, so
+  nothing is held back, merged or dropped.
+A connection for which bytes begin to wait leaves the rooms and catches up once it has drained. What a connection had
+that asked for Socket.IO's connection state recovery is kept for a while after it has gone (`app.services.recovery`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import structlog
 
 from app.auth import Principal
-from app.domain.events import Wire, render_position
+from app.domain import rooms
+from app.domain.events import POSITION, Wire, render_position
 from app.domain.models import Position
 from app.errors import AppError, Unavailable
 from app.metrics import Metrics
 from app.services import recovery
-from app.services.background import surviving
+from app.services.batches import Batches
 from app.services.catchup import CatchUp
-from app.services.edge import Edge
-from app.services.publisher import GIVEN_UP, Publisher
-from app.services.recovery import Beginning
+from app.services.closing import EVENTS_MISSING, REPLACED, TOKEN_EXPIRED
+from app.services.connection import Connection
+from app.services.edge import GIVEN_UP, Edge
+from app.services.edges import Edges
+from app.services.publications import Publications
+from app.services.recovery import Recovery
 from app.services.sender import Sender
-from app.services.stream import Connection, Stream
+from app.services.stream import Beginning, Stream
 from app.storage.mongo import Store
 
 log = structlog.get_logger(__name__)
 
 MAX_SUBSCRIPTIONS: Final = 128
-EXPIRY_SECONDS = 4.0
-"""How often is looked for connections whose token has expired; the contract promises 10 s."""
-MAX_KEPT = 10_000
-"""Connections that have gone and may still be recovered; beyond that the oldest cannot."""
+EXPIRY_SECONDS: Final = 4.0
+"""How often connections are looked for whose token has expired; the contract promises 10 s."""
+POSITION_SECONDS: Final = 36.0
+"""How often streams are told how far they have come; the contract promises 40 s."""
 
 _FORBIDDEN = "The token does not allow this session, or there is none of this name."
 _CLOSED = "The connection is closed."
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A connection that has gone. Its streams' edges are still watched."""
-
-    sub: str
-    generation: int
-    streams: dict[str, Stream]
-    joined: dict[Stream, int]
-    """Those that were live to the end, and since which publication."""
-    number: int
-    """The last publication before the end."""
-    until: float
-
-
-class Streams:
+class Connections:
     def __init__(
         self,
         store: Store,
-        publisher: Publisher,
+        edges: Edges,
+        publications: Publications,
+        recovery: Recovery,
+        catch_up: CatchUp,
         sender: Sender,
         metrics: Metrics,
-        *,
-        recovery_max_events: int,
-        recovery_seconds: float,
-        batch_events: int,
     ) -> None:
-        self._store, self._publisher, self._sender, self._metrics = store, publisher, sender, metrics
-        self._recovery_max_events, self._recovery_seconds = recovery_max_events, recovery_seconds
+        self._store, self._edges, self._sender, self._metrics = store, edges, sender, metrics
+        self._publications, self._recovery, self._catch_up = publications, recovery, catch_up
+        self._batches: Batches = publications.batches
         self._connections: dict[str, Connection] = {}
-        self._by_pid: dict[str, Connection] = {}
-        self._kept: dict[str, Kept] = {}
-        self._catch_up = CatchUp(store, sender, metrics, batch_events=batch_events)
-        self._housekeeping: asyncio.Task[None] | None = None
-        publisher.on_lost = self._lost
-        publisher.on_forget = self._move_beginnings
-
-    def start(self) -> None:
-        self._housekeeping = asyncio.create_task(self._keep_house())
+        self._in_session: dict[str, set[Connection]] = {}
+        """The connections that have a stream of the session."""
+        edges.on_lost = self._lost
 
     async def close(self) -> None:
         tasks = [connection.task for connection in self._connections.values() if connection.task]
-        if self._housekeeping:
-            tasks.append(self._housekeeping)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -109,10 +88,21 @@ class Streams:
                 self._metrics.recoveries.labels("recovered").inc()
             elif pid is not None:
                 self._metrics.recoveries.labels("refused").inc()
-            self._by_pid[connection.pid] = connection
+            self._recovery.enter(connection)
         self._connections[sid] = connection
         if connection.streams:
+            for session_id in connection.streams:
+                self._in_session.setdefault(session_id, set()).add(connection)
+            self._sender.join(sid, rooms.SERVICE)
             self._catch_up_later(connection)
+
+    async def _restore(self, connection: Connection, pid: str, offset: object) -> bool:
+        before = self._recovery.connected(pid)
+        if before and before.principal.sub == connection.principal.sub:
+            # It is back before we noticed that it had gone.
+            self._keep(before)
+            self._sender.close(before.sid, REPLACED)
+        return await self._recovery.restore(connection, pid, offset)
 
     def disconnect(self, sid: str, reason: str | None) -> None:
         """The connection is gone. If it may be recovered, what it had is kept."""
@@ -124,7 +114,12 @@ class Streams:
         else:
             self._forget(connection)
             for stream in connection.streams.values():
-                self._publisher.unwatch(stream.edge)
+                self._edges.unwatch(stream.edge)
+
+    @property
+    def sids(self) -> list[str]:
+        """The connections that are let in."""
+        return list(self._connections)
 
     def connect_data(self, sid: str) -> dict[str, Any]:
         """What the connection is told when it is let in, beside its id."""
@@ -134,6 +129,13 @@ class Streams:
     def principal(self, sid: str) -> Principal:
         """Raises AppError `forbidden` for a connection that is gone."""
         return self._connection(sid).principal
+
+    def close_where(self, applies: Callable[[Principal], bool], reason: str) -> int:
+        """Close the connections of these people. Answers how many there were."""
+        found = [connection for connection in self._connections.values() if applies(connection.principal)]
+        for connection in found:
+            self._sender.close(connection.sid, reason)
+        return len(found)
 
     def authenticate(self, sid: str, principal: Principal) -> None:
         """Put a new token in the place of the old one; rights that it lacks end their subscriptions.
@@ -174,7 +176,7 @@ class Streams:
         """
         connection = self._connection(sid)
         self._check(connection, session_id, chat_id)
-        edge = await self._publisher.watch(session_id)
+        edge = await self._edges.watch(session_id)
         try:
             recovered = position is not None and await self._can_recover(edge, position)
             # While we waited the connection may have gone, or have lost the right.
@@ -183,23 +185,26 @@ class Streams:
                 raise AppError("forbidden", _CLOSED)  # what cannot be acknowledged must not be recovered either
             self._check(connection, session_id, chat_id)
         except BaseException:
-            self._publisher.unwatch(edge)
+            self._edges.unwatch(edge)
             raise
         stream = connection.streams.get(session_id)
         if stream is not None:
-            self._publisher.unwatch(edge)  # it has one already
+            self._edges.unwatch(edge)  # it has one already
             if stream.edge is not edge:
-                self._sender.close(sid, "events missing")
+                self._sender.close(sid, EVENTS_MISSING)
                 raise Unavailable(GIVEN_UP)
             self._leave_rooms(connection, stream)
         else:
             began = self._begin(connection, edge.seq)
             stream = connection.streams[session_id] = Stream(edge, edge.seq, began, told=edge.seq)
+            self._in_session.setdefault(session_id, set()).add(connection)
+            self._sender.join(sid, rooms.SERVICE)
         if batch is not None:
             stream.batch = batch
         stream.want(chat_id, edge.seq)
         if position is not None:
             stream.begin_anew(self._begin(connection, position.seq if recovered else edge.seq))
+            stream.asked = edge.seq - stream.cursor
         self._settle(connection)
         return {"position": render_position(self._store.position(edge.seq)), "recovered": recovered}
 
@@ -228,17 +233,14 @@ class Streams:
 
     async def _can_recover(self, edge: Edge, position: Position) -> bool:
         """Whether every event after the position can follow. Brings the edge to where the database stands."""
-        head = await self._publisher.refresh(edge)
-        if position.epoch != self._store.epoch or position.seq > head:
+        if position.epoch != self._store.epoch:
+            await self._edges.refresh(edge)
             return False
-        missed = head - position.seq
-        if missed > self._recovery_max_events:
-            return False
-        return missed == 0 or await self._store.count_events(edge.session_id, position.seq, head) == missed
+        return await self._edges.can_recover(edge, position.seq)
 
     def _begin(self, connection: Connection, seq: int) -> Beginning:
         connection.generation += 1
-        return Beginning(seq, self._publisher.number, connection.generation)
+        return Beginning(seq, self._publications.number, connection.generation)
 
     # rooms
 
@@ -250,47 +252,44 @@ class Streams:
             self._catch_up_later(connection)
 
     def _go_live(self, connection: Connection, streams: Sequence[Stream]) -> None:
-        """Into the rooms of all these streams, or, when that makes the connection congested, into none."""
-        task = connection.task
+        """Into the rooms of all these streams. No await from where they were found to be at the edge to here."""
         for stream in streams:
             self._join_rooms(connection, stream)
-        if connection.task is not task:  # to join writes out what is pending, and that has made it congested
-            self.congested(connection.sid)
 
     def _join_rooms(self, connection: Connection, stream: Stream) -> None:
         if stream.live:
             return
-        if not self._publisher.is_current(stream.edge):
+        if stream.edge.closed:
             # Given up while something was awaited on the way here: the rooms are those of another edge by now.
-            self._sender.close(connection.sid, "events missing")
+            self._sender.close(connection.sid, EVENTS_MISSING)
             return
+        stream.unpin()
         if stream.batch:
-            self._publisher.flush_batch(stream.edge)
-            stream.edge.batchers += 1
-            stream.edge.exact_batchers += connection.pid is not None
-        for room in connection.rooms(stream):
+            self._batches.enter(stream.edge.session_id, exact=connection.pid is not None)
+        for room in stream.rooms(recovery=connection.pid is not None):
             self._sender.join(connection.sid, room)
-        stream.live, stream.joined = True, self._publisher.number
+        stream.live, stream.joined = True, self._publications.number
         self._metrics.live_streams.inc()
 
     def _leave_rooms(self, connection: Connection, stream: Stream) -> None:
         if not stream.live:
             return
-        # First, since to leave writes out what is pending, and that may make the connection congested.
         stream.live = False
         stream.cursor = stream.told = stream.edge.seq
         self._metrics.live_streams.dec()
         if stream.batch:
-            self._publisher.flush_batch(stream.edge)
-            stream.edge.batchers -= 1
-            stream.edge.exact_batchers -= connection.pid is not None
-        for room in connection.rooms(stream):
+            self._batches.leave(stream.edge.session_id, exact=connection.pid is not None)
+        for room in stream.rooms(recovery=connection.pid is not None):
             self._sender.leave(connection.sid, room)
 
     def _end(self, connection: Connection, stream: Stream) -> None:
         self._leave_rooms(connection, stream)
+        stream.unpin()
         del connection.streams[stream.edge.session_id]
-        self._publisher.unwatch(stream.edge)
+        self._left(connection, stream.edge.session_id)
+        if not connection.streams:
+            self._sender.leave(connection.sid, rooms.SERVICE)
+        self._edges.unwatch(stream.edge)
 
     # catching up
 
@@ -303,7 +302,7 @@ class Streams:
                 self._leave_rooms(connection, stream)
         connection.task = asyncio.create_task(self._catch_up.run(connection, self._go_live))
 
-    # recovery
+    # the end
 
     def _forget(self, connection: Connection) -> None:
         """Nothing more is sent to the connection."""
@@ -312,115 +311,65 @@ class Streams:
             connection.task = None
         for stream in connection.streams.values():
             self._leave_rooms(connection, stream)
+            self._left(connection, stream.edge.session_id)
         del self._connections[connection.sid]
-        if connection.pid:
-            del self._by_pid[connection.pid]
+        self._recovery.leave(connection)
 
     def _keep(self, connection: Connection) -> None:
-        assert connection.pid is not None
         joined = connection.joined()
         self._forget(connection)
-        until = time.monotonic() + self._recovery_seconds
-        self._kept[connection.pid] = Kept(
-            connection.principal.sub,
-            connection.generation,
-            connection.streams,
-            joined,
-            self._publisher.number,
-            until,
-        )
-        if len(self._kept) > MAX_KEPT:
-            self._give_up(next(iter(self._kept)))
+        self._recovery.keep(connection, joined)
 
-    def _give_up(self, pid: str) -> None:
-        for stream in self._kept.pop(pid).streams.values():
-            self._publisher.unwatch(stream.edge)
+    def _left(self, connection: Connection, session_id: str) -> None:
+        others = self._in_session[session_id]
+        others.discard(connection)
+        if not others:
+            del self._in_session[session_id]
 
-    def _move_beginnings(self, number: int) -> None:
-        """Publications up to this one are forgotten. Who was live then, and to the end, has answered a ping since and
-        so has had its part of them: it can be recovered from there, though its last event may be older."""
-        to_the_end = [connection.joined() for connection in self._by_pid.values()]
-        to_the_end += [kept.joined for kept in self._kept.values() if number <= kept.number]
-        for stream, joined in itertools.chain.from_iterable(one.items() for one in to_the_end):
-            if joined <= number and stream.began.number < number:
-                seq = stream.edge.seq_at(number)
-                if seq is not None:
-                    stream.began = replace(stream.began, seq=seq, number=number)
-
-    async def _restore(self, connection: Connection, pid: str, offset: object) -> bool:
-        """Give the connection the streams that the `pid` had, where all of them can go on exactly."""
-        if (before := self._by_pid.get(pid)) and before.principal.sub == connection.principal.sub:
-            # It is back before we noticed that it had gone.
-            self._keep(before)
-            self._sender.close(before.sid, "replaced")
-        kept = self._kept.get(pid)
-        if kept is None or kept.sub != connection.principal.sub or kept.until < time.monotonic():
-            return False
-        del self._kept[pid]
-        said = recovery.read_offset(offset, self._publisher.process, pid)
-        cursors: dict[Stream, int] = {}
-        for session_id, stream in kept.streams.items():
-            cursor = recovery.cursor(stream.edge, stream.began, said)
-            if cursor is None or not connection.principal.may("read", session_id):
-                break
-            try:
-                if not await self._can_recover(stream.edge, self._store.position(cursor)):
-                    break
-            except Unavailable:
-                break
-            except Exception:
-                log.exception("recovery_failed")  # and no more: a client that is refused never comes back by itself
-                break
-            cursors[stream] = cursor
-        else:
-            connection.generation = kept.generation
-            for stream, cursor in cursors.items():
-                stream.began = replace(stream.began, seq=cursor, restored=self._publisher.number)
-                stream.cursor = stream.told = cursor
-            connection.streams = kept.streams
-            return True
-        for stream in kept.streams.values():
-            self._publisher.unwatch(stream.edge)
-        return False
+    def _lost(self, session_id: str) -> None:
+        for connection in list(self._in_session.get(session_id, ())):
+            self._sender.close(connection.sid, EVENTS_MISSING)
+        self._recovery.lost(session_id)
 
     # in the background
 
-    def _lost(self, session_id: str) -> None:
-        for connection in list(self._connections.values()):
-            if session_id in connection.streams:
-                self._sender.close(connection.sid, "events missing")
-        for pid, kept in list(self._kept.items()):
-            if session_id in kept.streams:
-                self._give_up(pid)
-
-    async def _keep_house(self) -> None:
+    async def keep_house(self) -> None:
         """Close connections whose token has expired or that nobody serves; give up what was kept for too long."""
         while True:
             await asyncio.sleep(EXPIRY_SECONDS)
-            with surviving("housekeeping_failed"):
-                self._close_expired_and_unserved()
-                now = time.monotonic()
-                for pid in [pid for pid, kept in self._kept.items() if kept.until < now]:
-                    self._give_up(pid)
+            self._close_expired_and_unserved()
+            self._recovery.clean_up()
+
+    async def tell_positions(self) -> None:
+        """Tell the streams now and then how far they have come."""
+        while True:
+            await asyncio.sleep(POSITION_SECONDS)
+            for edge in self._edges:
+                if not edge.closed and edge.begun:  # those after the first were seen before the last pause
+                    self._batches.flush(edge.session_id)
+                    position = render_position(self._store.position(edge.seq))
+                    payload = {"sessionId": edge.session_id, "position": position}
+                    self._sender.publish(POSITION, payload, rooms=rooms.of_session(edge.session_id), ephemeral=True)
+                    await asyncio.sleep(0)
 
     def _close_expired_and_unserved(self) -> None:
         wall_clock = time.time()
         for connection in list(self._connections.values()):
             if connection.principal.exp <= wall_clock:
-                self._sender.close(connection.sid, "token expired")
-            elif not self._is_served(connection):
+                self._sender.close(connection.sid, TOKEN_EXPIRED)
+            elif not _is_served(connection):
                 log.error("stream_left_behind", connection_id=connection.sid)
-                self._sender.close(connection.sid, "events missing")
-
-    def _is_served(self, connection: Connection) -> bool:
-        """Whether each of its streams is live or is being caught up; anything else is a defect of ours, and nobody
-        would notice that nothing comes."""
-        catching_up = connection.task is not None and not connection.task.done()
-        streams = connection.streams.values()
-        return catching_up or all(stream.live and self._publisher.is_current(stream.edge) for stream in streams)
+                self._sender.close(connection.sid, EVENTS_MISSING)
 
     def _connection(self, sid: str) -> Connection:
         connection = self._connections.get(sid)
         if connection is None:
             raise AppError("forbidden", _CLOSED)
         return connection
+
+
+def _is_served(connection: Connection) -> bool:
+    """Whether each of its streams is live or is being caught up; anything else is a defect of ours, and nobody would
+    notice that nothing comes."""
+    catching_up = connection.task is not None and not connection.task.done()
+    return catching_up or all(stream.live and not stream.edge.closed for stream in connection.streams.values())

@@ -1,0 +1,46 @@
+"""One connection: whose it is, and its streams."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Final
+
+from app.auth import Principal
+from app.services.stream import Stream
+
+FREE_EVENTS: Final = 20_000
+"""Events that a connection may ask for by positions before it has to wait."""
+EVENTS_PER_SECOND: Final = 1_000
+"""How fast what it has asked for is forgotten."""
+
+
+@dataclass(eq=False, slots=True)
+class Connection:
+    sid: str
+    principal: Principal
+    pid: str | None = None
+    """Its private id, if it asked for recovery."""
+    generation: int = 0
+    """Counts the beginnings of its streams."""
+    streams: dict[str, Stream] = field(default_factory=dict)
+    task: asyncio.Task[None] | None = None
+    """Catches up what is not live."""
+    _owes: float = 0.0
+    _since: float = 0.0
+
+    def subscriptions(self) -> int:
+        return sum((stream.whole is not None) + len(stream.chats) for stream in self.streams.values())
+
+    def joined(self) -> dict[Stream, int]:
+        """Its live streams, and since which publication each is."""
+        return {stream: stream.joined for stream in self.streams.values() if stream.live}
+
+    async def charge(self, events: int) -> None:
+        """Wait while the connection has asked for too much, then put `events` to its account."""
+        now = asyncio.get_running_loop().time()
+        self._owes = max(0.0, self._owes - (now - self._since) * EVENTS_PER_SECOND)
+        self._since = now
+        owed, self._owes = self._owes, self._owes + events
+        if owed > FREE_EVENTS:
+            await asyncio.sleep((owed - FREE_EVENTS) / EVENTS_PER_SECOND)

@@ -1,0 +1,160 @@
+"""The edges of the sessions that somebody watches here, and the questions about them that many ask at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Final
+
+from app.domain.events import Event
+from app.services.edge import Edge, Log, joined
+from app.services.memory import Memory
+from app.services.publications import Publications
+
+KEPT_SECONDS: Final = 5.0
+"""How long an answer holds to how much of the log is kept. The log loses its oldest events a little later than that
+they are old enough, and whoever meets the hole while he reads is told."""
+
+
+class Edges:
+    def __init__(self, store: Log, publications: Publications, memory: Memory, *, max_missed: int) -> None:
+        """`max_missed`: how many events may be caught up."""
+        self._store, self._publications, self._memory = store, publications, memory
+        self.max_missed = max_missed
+        self._edges: dict[str, Edge] = {}
+        self._watchers: dict[Edge, int] = {}
+        self._asked: dict[Edge, tuple[asyncio.Task[int], asyncio.Task[int] | None]] = {}
+        """Where the session stands: the question under way, and the one that follows it."""
+        self._kept: dict[Edge, tuple[float, asyncio.Task[int]]] = {}
+        self.on_lost: Callable[[str], None] = lambda session_id: None
+        """Called with a session whose events cannot be made whole, after its edge was given up."""
+
+    def get(self, session_id: str) -> Edge | None:
+        """The session's edge, if somebody watches it."""
+        return self._edges.get(session_id)
+
+    def __iter__(self) -> Iterator[Edge]:
+        return iter(list(self._edges.values()))
+
+    async def watch(self, session_id: str) -> Edge:
+        """The session's edge, kept until as many `unwatch`. Raises Unavailable."""
+        edge = self._edges.get(session_id)
+        if edge is None:
+            edge = Edge(session_id, self._store, self._publications, self._memory, self._lose)
+            self._edges[session_id] = edge
+            self._watchers[edge] = 0
+        self._watchers[edge] += 1
+        try:
+            await edge.begin()
+        except BaseException:
+            self.unwatch(edge)
+            raise
+        return edge
+
+    def unwatch(self, edge: Edge) -> None:
+        if edge not in self._watchers:
+            return  # given up meanwhile
+        self._watchers[edge] -= 1
+        if not self._watchers[edge]:
+            self._remove(edge)
+            edge.close()
+
+    def close(self) -> None:
+        """No edge moves any more; nobody is told."""
+        for edge in self:
+            self._remove(edge)
+            edge.close()
+
+    def _remove(self, edge: Edge) -> None:
+        del self._watchers[edge]
+        del self._edges[edge.session_id]
+        self._publications.batches.discard(edge.session_id)
+        for task in (*self._asked.pop(edge, ()), self._kept.pop(edge, (0, None))[1]):
+            if task:
+                task.cancel()
+
+    def _lose(self, session_id: str) -> None:
+        self._remove(self._edges[session_id])
+        self.on_lost(session_id)
+
+    # what is committed
+
+    @contextlib.contextmanager
+    def committing(self, session_id: str) -> Iterator[None]:
+        """Around a write of this process: what is told of the session meanwhile waits for what comes directly."""
+        edge = self._edges.get(session_id)
+        with edge.committing() if edge else contextlib.nullcontext():
+            yield
+
+    def publish(self, session_id: str, events: Sequence[Event]) -> None:
+        """Send what this process has just committed."""
+        if edge := self._edges.get(session_id):
+            edge.take(events)
+
+    def advance(self, session_id: str, seq: int) -> None:
+        """The session is known to stand at `seq`."""
+        if edge := self._edges.get(session_id):
+            edge.advance(seq)
+
+    # what those ask who come back
+
+    async def refresh(self, edge: Edge) -> int:
+        """Where the session stands in the database, asked no sooner than now; the edge is there too then. Many who ask
+        at once share two questions. Raises Unavailable."""
+        edge.check()
+        asked = self._asked.get(edge)
+        if asked is None or asked[0].done():
+            task = self._ask(edge, None)
+            self._asked[edge] = (task, None)
+        elif asked[1] is None or asked[1].done():
+            task = self._ask(edge, asked[0])
+            self._asked[edge] = (asked[0], task)
+        else:
+            task = asked[1]
+        seq = await joined(task)
+        await edge.reach(seq)
+        return seq
+
+    def _ask(self, edge: Edge, before: asyncio.Task[int] | None) -> asyncio.Task[int]:
+        async def ask() -> int:
+            if before:
+                await asyncio.wait([before])
+                if edge in self._asked:
+                    task = asyncio.current_task()
+                    assert task is not None
+                    self._asked[edge] = (task, None)
+            return await self._store.seq(edge.session_id)
+
+        return _shared(ask)
+
+    async def can_recover(self, edge: Edge, seq: int) -> bool:
+        """Whether every event after `seq` can follow. Brings the edge to where the database stands. Raises
+        Unavailable."""
+        head = await self.refresh(edge)
+        missed = head - seq
+        if not 0 <= missed <= self.max_missed:
+            return False
+        if missed == 0 or edge.recent.first(edge.seq) <= seq + 1:
+            return True
+        loop = asyncio.get_running_loop()
+        asked = self._kept.get(edge)
+        if asked is None or loop.time() - asked[0] > KEPT_SECONDS or (asked[1].done() and _failed(asked[1])):
+            asked = (loop.time(), _shared(lambda: self._store.kept_after(edge.session_id, head, self.max_missed)))
+            self._kept[edge] = asked
+        return await joined(asked[1]) <= seq
+
+
+def _shared(ask: Callable[[], Awaitable[int]]) -> asyncio.Task[int]:
+    """A task for several. What it raises is theirs to see, if any of them still waits."""
+
+    async def run() -> int:
+        return await ask()
+
+    task = asyncio.create_task(run())
+    task.add_done_callback(_failed)
+    return task
+
+
+def _failed(task: asyncio.Task[int]) -> bool:
+    return task.cancelled() or task.exception() is not None

@@ -1,0 +1,120 @@
+"""Follows what other servers write, and whether the database answers.
+
+A change stream tells of each commit of any server. While it is broken, and when it is back, the database is asked how
+far the watched sessions are. A session that stands lower than what was sent, since the database was put back, is given
+up. While nothing can come, since the database does not answer, everybody subscribed here is told so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from typing import Final, Protocol
+
+import structlog
+
+from app.domain import rooms
+from app.domain.events import SERVICE
+from app.errors import Unavailable
+from app.services.background import surviving
+from app.services.edge import HOLE_READS, HOLE_SECONDS
+from app.services.edges import Edges
+from app.services.sender import Sender
+
+log = structlog.get_logger(__name__)
+
+SWEEP_SECONDS: Final = 1.0
+"""How often the database is asked while the change stream is broken."""
+LOOK_SECONDS: Final = 1.0
+"""How long the database may take to answer, each of the two times that it is asked whether it is there."""
+
+
+class Bell(Protocol):
+    """What rings when somebody has written. `app.storage.mongo.Store` is one."""
+
+    def watch(self) -> AsyncIterator[tuple[str, int] | None]: ...
+
+    async def seqs(self, session_ids: Collection[str] | None = None) -> dict[str, int]: ...
+
+    async def ping(self, timeout: float) -> None: ...
+
+
+class Follower:
+    def __init__(self, bell: Bell, edges: Edges, sender: Sender) -> None:
+        self._bell, self._edges, self._sender = bell, edges, sender
+        self._available = True
+        """What everybody has been told of the database."""
+        self.watching = asyncio.Event()
+        """Set while the change stream is open."""
+
+    async def run(self) -> None:
+        """Follow for ever; whatever the driver raises is survived."""
+        while True:
+            with surviving("change_stream_broken"):
+                await self._follow()
+            self.watching.clear()
+            with surviving("sweep_failed"):
+                await self._look()
+                await self.sweep()
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    async def _follow(self) -> None:
+        """Ends by raising."""
+        looked = 0.0
+        async for change in self._bell.watch():
+            if not self.watching.is_set():
+                self.watching.set()
+                self._tell(available=True)
+                await self.sweep()
+            if change is not None:
+                self._edges.advance(*change)
+            now = asyncio.get_running_loop().time()
+            if now - looked >= SWEEP_SECONDS:  # whatever has ended the filling of an edge, it begins again
+                looked = now
+                for edge in self._edges:
+                    edge.advance(0)
+
+    async def _look(self) -> None:
+        """Tell everybody whether the database answers. Raises what it raised if it does not.
+
+        Asked once it may not answer only because the connection is as dead as the change stream's; that is given up
+        with the first question, and the next goes another way.
+        """
+        try:
+            try:
+                await self._bell.ping(LOOK_SECONDS)
+            except Unavailable:
+                await self._bell.ping(LOOK_SECONDS)
+        except Exception:
+            self._tell(available=False)
+            raise
+        self._tell(available=True)
+
+    def _tell(self, *, available: bool) -> None:
+        """That it is available is told when that is new; that it is not at each look: some came since the last one."""
+        if available and self._available:
+            return
+        self._available = available
+        # Not as the engine's ephemeral events, which are left out where bytes wait: nothing else says that it is back.
+        self._sender.publish(SERVICE, {"available": available}, rooms=(rooms.SERVICE,))
+
+    async def sweep(self) -> None:
+        """Ask how far all watched sessions are. Raises Unavailable."""
+        # Those that are just beginning may have been told of a time before the change stream began.
+        for edge in self._edges:
+            if not edge.begun:
+                with surviving("session_not_found"):
+                    await edge.begin()
+        edges = [edge for edge in self._edges if edge.begun]
+        for _ in range(HOLE_READS):
+            if not edges:
+                return
+            before = {edge: edge.seq for edge in edges}
+            seqs = await self._bell.seqs([edge.session_id for edge in edges])
+            edges = [edge for edge in edges if not edge.closed and seqs.get(edge.session_id, 0) < before[edge]]
+            for edge in before.keys() - edges:
+                edge.advance(seqs.get(edge.session_id, 0))
+            if edges:
+                await asyncio.sleep(HOLE_SECONDS)
+        for edge in edges:  # the database was put back to an earlier state
+            edge.lose()

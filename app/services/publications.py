@@ -1,0 +1,43 @@
+"""What goes to the rooms of this process: each event once, under a number of its own.
+
+The number of a publication tells recovery (`app.services.recovery`) how far a client had come in all its sessions.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Final
+
+from app.domain import rooms
+from app.metrics import Metrics
+from app.services.batches import Batches
+from app.services.memory import Entry
+from app.services.sender import Sender
+
+
+class Publications:
+    def __init__(self, sender: Sender, metrics: Metrics, *, batch_events: int, batch_seconds: float) -> None:
+        self.process: Final = secrets.token_urlsafe(6)
+        """The name of this process's publications."""
+        self.number = 0
+        """Publications of this process so far."""
+        self.batches = Batches(sender, self.offset, max_events=batch_events, seconds=batch_seconds)
+        self._sender, self._metrics = sender, metrics
+
+    def send(self, session_id: str, entry: Entry) -> None:
+        """Send the event to those who are live in its session or chat."""
+        # Who sees this event's number has what was gathered for it in other sessions before: recovery relies on it.
+        self.batches.flush_others(session_id)
+        self.number += 1
+        entry.number = self.number
+        chat_id = entry.chat_id
+        to = (rooms.session(session_id), rooms.chat(session_id, chat_id))
+        self._sender.publish(entry.event, entry.data, rooms=to)
+        to = (rooms.session(session_id, "r"), rooms.chat(session_id, chat_id, "r"))
+        self._sender.publish(entry.event, entry.data, self.offset(self.number), rooms=to)
+        self.batches.add(session_id, entry)
+        self._metrics.events_published.inc()
+
+    def offset(self, number: int) -> str:
+        """What a publication is called in Socket.IO's connection state recovery."""
+        return f"{self.process}.{number}"
