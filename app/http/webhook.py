@@ -91,7 +91,7 @@ async def read_json_body(request: web.Request, limit: int, timeout: float) -> by
 
 
 def _parse(name: str, body: bytes, session_id: str, received_at: datetime) -> Parsed:
-    return PROVIDERS[name](json_input.loads_provider(body), session_id, received_at)
+    return PROVIDERS[name].parse(json_input.loads_provider(body), session_id, received_at)
 
 
 def _commands(parsed: Parsed, received_at: datetime) -> Iterator[StoreMessages]:

@@ -1,18 +1,15 @@
-"""The providers whose own payloads are taken, by the name in the webhook's path: one module each, pure functions."""
+"""The providers whose own payloads are taken, by the name in the webhook's path: a package each, pure functions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
 from app.providers.baileys.receive import parse as parse_baileys
 from app.providers.parsed import Parsed
+from app.providers.provider import Provider, SourceSettings
 
-__all__ = ["PROVIDERS", "Parsed", "Source"]
+__all__ = ["PROVIDERS", "Parsed", "Provider", "SourceSettings"]
 
-Source = Callable[[object, str, datetime], Parsed]
-"""Takes decoded JSON of any kind, the sessionId and the time of receipt (aware), and never raises."""
-
-PROVIDERS: Final[Mapping[str, Source]] = MappingProxyType({"baileys": parse_baileys})
+PROVIDERS: Final[Mapping[str, Provider]] = MappingProxyType({"baileys": Provider(parse_baileys)})

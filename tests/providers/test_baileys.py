@@ -144,7 +144,7 @@ def check_id(text: str) -> None:
 
 def test_the_registry_has_it() -> None:
     """The webhook's path names the source."""
-    assert PROVIDERS["baileys"] is parse
+    assert PROVIDERS["baileys"].parse is parse
 
 
 def test_live_messages() -> None:

@@ -13,6 +13,7 @@ The policy:
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -51,7 +52,7 @@ _STATUSES: Final[dict[object, MessageStatus]] = {
 }
 
 
-def parse(payload: object, session_id: str, now: datetime) -> Parsed:
+def parse(payload: object, session_id: str, now: datetime, numbers: Mapping[str, str] | None = None) -> Parsed:
     """The messages of a decoded body. `now` (aware) is the time of those that do not tell theirs. Never raises.
 
     Reasons in `skipped`: `event` (of a kind that is not handled), `contacts` (an event that only tells addresses),
