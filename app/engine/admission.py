@@ -3,25 +3,10 @@
 import functools
 import ipaddress
 from collections import Counter
-from typing import NamedTuple
 
 from .limits import Limits
+from .refusals import ADDRESS_FULL, ENTERING_FULL, FULL, Refusal
 from .stats import Stats
-
-
-class Refusal(NamedTuple):
-    """Why a client may not come in."""
-
-    reason: str
-    """As in `Stats.refused`."""
-    message: str
-    status: int
-    """Of HTTP."""
-
-
-FULL = Refusal("connections", "The server has no room for more connections", 503)
-ADDRESS_FULL = Refusal("connections_per_address", "Too many connections from this address", 429)
-ENTERING_FULL = Refusal("unauthenticated_per_address", "Too many connections that are not signed in", 429)
 
 
 @functools.lru_cache(maxsize=4_096)

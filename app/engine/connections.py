@@ -21,11 +21,6 @@ from .websocket import WebSockets
 log = logging.getLogger(__name__)
 
 
-def make_id() -> str:
-    """An id that nobody can guess."""
-    return secrets.token_urlsafe(15)
-
-
 class Connections:
     """`handlers` are those of `Engine.on`."""
 
@@ -41,6 +36,7 @@ class Connections:
     ) -> None:
         self._handlers, self._limits, self._stats = handlers, limits, stats
         self.by_sid: dict[str, Connection] = {}
+        self._own = secrets.token_urlsafe(3)  # what all ids of this server begin with
         self.tasks = Tasks(stats)
         self.outbox = Outbox(stats)
         self.websockets = WebSockets(limits, stats, deflate=deflate)
@@ -63,10 +59,15 @@ class Connections:
         """Everything that a deadline is kept for."""
         return len(self.heartbeat) + len(self._unconnected) + len(self.websockets) + len(self.polls)
 
+    def is_own(self, sid: str) -> bool:
+        """Whether an id was given by this server, and not by another one or before a restart."""
+        return sid.startswith(self._own)
+
     def open(self, handshake: Handshake, transport: str) -> Connection:
         """A new connection, not let in yet."""
         inbox = Inbox(self.tasks, self._stats)
-        connection = Connection(make_id(), handshake, self, inbox, self.outbox, self._limits, self._stats)
+        sid = self._own + secrets.token_urlsafe(12)
+        connection = Connection(sid, handshake, self, inbox, self.outbox, self._limits, self._stats)
         self.by_sid[connection.sid] = connection
         self._stats.connections += 1
         self._stats.opened[transport] += 1

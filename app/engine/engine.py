@@ -6,6 +6,7 @@ connection and a str or bytes, and `Connection.send_message`.
 """
 
 import asyncio
+import secrets
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -13,7 +14,7 @@ from aiohttp import web
 
 from . import http
 from .connection import Connection
-from .connections import Connections, make_id
+from .connections import Connections
 from .limits import Limits
 from .reasons import SERVER_DISCONNECT, SHUTDOWN
 from .stats import Stats
@@ -83,7 +84,7 @@ class Engine:
         return await self._requests.handle(request)
 
     def generate_id(self) -> str:
-        return make_id()
+        return secrets.token_urlsafe(15)
 
     def transport(self, sid: str) -> str:
         return "websocket" if self.sockets[sid].upgraded else "polling"

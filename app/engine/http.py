@@ -1,21 +1,13 @@
-"""The HTTP side of Engine.IO 4: handshakes, polls, and the websocket's opening (RFC 6455, 4.2).
-
-Errors are JSON, `{"code", "message"}`, with the codes of the protocol: 0 transport unknown, 1 session id unknown,
-2 bad handshake method, 3 bad request, 4 forbidden, 5 unsupported protocol version.
-"""
+"""The HTTP side of Engine.IO 4: handshakes, polls, posts, and the change to a websocket."""
 
 import asyncio
-import base64
-import binascii
-import hashlib
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from . import deflate, frames
-from .admission import FULL, Refusal
+from . import frames, refusals, upgrade
 from .connection import Connection, Handshake
 from .connections import Connections
 from .detach import Detached, detach
@@ -24,11 +16,11 @@ from .messages import CLOSE
 from .packets import ProtocolError
 from .polling import Polling
 from .reasons import TRANSPORT_CLOSE, TRANSPORT_ERROR
+from .refusals import Refusals, Refused
 from .stats import Stats
 from .websocket import WebSocket
 
 _UPGRADES = '["websocket"]'
-_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _FIELD_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~, -]{1,1000}")
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
@@ -68,7 +60,8 @@ class Requests:
         client_address: Callable[[web.Request], str],
         connected: Callable[[Connection], Awaitable[None]],
     ) -> None:
-        self._connections, self._limits, self._stats = connections, limits, stats
+        self._connections, self._limits = connections, limits
+        self._refusals = Refusals(stats)
         self._origin_allowed, self._client_address, self._connected = origin_allowed, client_address, connected
         self._opening = (
             f',"pingInterval":{round(ping_interval * 1000)},"pingTimeout":{round(ping_timeout * 1000)}'
@@ -78,13 +71,18 @@ class Requests:
         """No request is served any more."""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        headers: dict[str, str] = {}
+        headers: dict[str, str] = {}  # of every answer
+        try:
+            return await self._serve(request, headers)
+        except Refused as error:
+            return self._refusals.answer(error.refusal, self._client_address(request), headers)
+
+    async def _serve(self, request: web.Request, headers: dict[str, str]) -> web.StreamResponse:
         origin = request.headers.get("Origin")
         if origin is not None:
             if not self._origin_allowed(request, origin):
-                self._stats.refuse("origin")
-                return _error(4, "Origin not allowed", 403)
-            headers = {
+                raise Refused(refusals.ORIGIN)
+            headers |= {
                 "Access-Control-Allow-Origin": origin,
                 "Access-Control-Allow-Credentials": "true",  # a balancer may keep clients on a server by a cookie
                 "Vary": "Origin, Access-Control-Request-Headers",
@@ -99,47 +97,43 @@ class Requests:
         query = request.query
         transport, sid = query.get("transport"), query.get("sid")
         if self.stopping:
-            return self._refuse(Refusal("stopping", FULL.message, FULL.status), headers)
+            raise Refused(refusals.STOPPING)
         if transport not in ("polling", "websocket"):
-            return _error(0, "Transport unknown", headers=headers)
+            raise Refused(refusals.TRANSPORT_UNKNOWN)
         if query.get("EIO") != "4":
-            return _error(5, "Unsupported protocol version", headers=headers)
+            raise Refused(refusals.VERSION)
         if sid is None:
             return await self._handshake(request, transport, headers)
         connection = self._connections.by_sid.get(sid)
         if connection is None or self._connections.is_lost(connection):
-            return _error(1, "Session ID unknown", headers=headers)
+            raise Refused(refusals.SESSION_UNKNOWN if self._connections.is_own(sid) else refusals.SESSION_ELSEWHERE)
         if transport == "websocket":
             return self._upgrade(request, connection)
         polling = connection.polling
         if polling is None:
-            return _error(3, "Bad request", headers=headers)  # it has been upgraded
+            raise Refused(refusals.BAD_REQUEST)  # it has been upgraded
         if request.method == "GET":
             if polling.polled:
                 polling.end(CLOSE)
                 connection.close(TRANSPORT_ERROR)  # of two at the same time, nobody can tell which is read first
-                return _error(3, "Bad request", headers=headers)
+                raise Refused(refusals.BAD_REQUEST)
             text = await polling.poll(request.transport)
             if text is None:
                 # Not a close packet: python-engineio's clients take that for the end and never come back.
-                return _error(1, "Session ID unknown", headers=headers)
+                raise Refused(refusals.SESSION_UNKNOWN)
             return _text(text, headers)
         if request.method == "POST":
             return await self._post(request, connection, polling, headers)
-        return _error(3, "Bad request", headers=headers)
+        raise Refused(refusals.BAD_REQUEST)
 
     async def _handshake(self, request: web.Request, transport: str, headers: Mapping[str, str]) -> web.StreamResponse:
         if request.method != "GET":
-            return _error(2, "Bad handshake method", headers=headers)
-        accept = None
-        if transport == "websocket":
-            accept = _accept_key(request)
-            if accept is None:
-                return _not_a_websocket(request)
+            raise Refused(refusals.BAD_METHOD)
+        accept = upgrade.accept_key(request) if transport == "websocket" else None
         address = self._client_address(request)
         refusal = self._connections.admission.refusal(address)
         if refusal is not None:
-            return self._refuse(refusal, headers)
+            raise Refused(refusal)
         tcp = request.transport
         if tcp is None:
             return Detached(status=499)  # it went while it was looked at
@@ -163,9 +157,7 @@ class Requests:
         return f'0{{"sid":"{connection.sid}","upgrades":{upgrades}{self._opening}'
 
     def _upgrade(self, request: web.Request, connection: Connection) -> web.StreamResponse:
-        accept = _accept_key(request)
-        if accept is None:
-            return _not_a_websocket(request)
+        accept = upgrade.accept_key(request)
         tcp = request.transport
         if tcp is None or tcp.is_closing():
             return Detached(status=499)
@@ -186,18 +178,11 @@ class Requests:
     ) -> tuple[WebSocket, bytes]:
         """Answer 101 and take the transport over."""
         websockets = self._connections.websockets
-        offers = request.headers.getall("Sec-WebSocket-Extensions", ()) if websockets.deflate else ()
-        extensions = deflate.negotiate(",".join(offers)) if offers else None
-        head = (
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Accept: {accept}\r\n"
-        )
-        if extensions is not None:
-            head += f"Sec-WebSocket-Extensions: {extensions}\r\n"
-        websocket = WebSocket(connection, tcp, extensions is not None, websockets)
+        head, compressed = upgrade.answer(request, accept, compress=websockets.deflate)
+        websocket = WebSocket(connection, tcp, compressed, websockets)
         tail = detach(request, tcp, websocket)
         websocket.begin()
-        tcp.write((head + "\r\n").encode())
+        tcp.write(head)
         return websocket, tail
 
     async def _post(
@@ -206,10 +191,12 @@ class Requests:
         limit = self._limits.max_packet
         if polling.posting:
             connection.close(TRANSPORT_ERROR)  # of two at the same time, nobody can tell which was sent first
-            return _error(3, "Bad request", headers=headers)
+            raise Refused(refusals.BAD_REQUEST)
+        if request.headers.get("Content-Encoding", "identity") != "identity":
+            raise Refused(refusals.ENCODED)
         if (request.content_length or 0) > limit:
             connection.close(TRANSPORT_ERROR)
-            return _too_large(headers)
+            raise Refused(refusals.TOO_LARGE)
         polling.posting = True
         body = bytearray()
         try:
@@ -218,16 +205,16 @@ class Requests:
                     body += chunk
                     if len(body) > limit:
                         connection.close(TRANSPORT_ERROR)
-                        return _too_large(headers)
+                        raise Refused(refusals.TOO_LARGE)
             packets = polling.parse(bytes(body))
         except (TimeoutError, web.RequestPayloadError, ConnectionError, asyncio.CancelledError) as error:
             connection.close(TRANSPORT_ERROR)
             if isinstance(error, asyncio.CancelledError):
                 raise
-            return _closing(_error(3, "Request timeout", 408, headers))
+            raise Refused(refusals.TIMEOUT) from error
         except ProtocolError as error:
             connection.malformed(str(error))
-            return _error(3, "Bad request", headers=headers)
+            raise Refused(refusals.BAD_REQUEST) from error
         finally:
             polling.posting = False
         for packet in packets:
@@ -235,51 +222,6 @@ class Requests:
                 break  # what is behind a close does not count
             connection.receive(packet)
         return web.Response(text="ok", headers=headers)
-
-    def _refuse(self, refusal: Refusal, headers: Mapping[str, str]) -> web.Response:
-        self._stats.refuse(refusal.reason)
-        return _error(4, refusal.message, refusal.status, {**headers, "Retry-After": "5"})
-
-
-def _accept_key(request: web.Request) -> str | None:
-    """The answer to the websocket key; None if this is no websocket request."""
-    headers = request.headers
-    key = headers.get("Sec-WebSocket-Key", "").strip()
-    try:
-        ok = len(base64.b64decode(key, validate=True)) == 16
-    except (binascii.Error, ValueError):
-        return None
-    connection = {token.strip().lower() for token in ",".join(headers.getall("Connection", ())).split(",")}
-    if (
-        not ok
-        or request.method != "GET"
-        or request.version < (1, 1)
-        or headers.get("Upgrade", "").strip().lower() != "websocket"
-        or "upgrade" not in connection
-        or headers.get("Sec-WebSocket-Version") != "13"
-    ):
-        return None
-    return base64.b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest()).decode()
-
-
-def _not_a_websocket(request: web.Request) -> web.Response:
-    version = request.headers.get("Sec-WebSocket-Version")
-    if version is not None and version != "13":
-        return _error(3, "Unsupported WebSocket version", 426, {"Sec-WebSocket-Version": "13"})
-    return _error(3, "Bad request")
-
-
-def _error(code: int, message: str, status: int = 400, headers: Mapping[str, str] | None = None) -> web.Response:
-    return web.json_response({"code": code, "message": message}, status=status, headers=headers)
-
-
-def _closing(response: web.Response) -> web.Response:
-    response.force_close()
-    return response
-
-
-def _too_large(headers: Mapping[str, str]) -> web.Response:
-    return _closing(_error(3, "Payload too large", 413, headers))
 
 
 def _text(body: str, headers: Mapping[str, str]) -> web.Response:

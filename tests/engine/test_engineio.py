@@ -590,6 +590,53 @@ async def test_who_never_connects_to_a_namespace_is_closed(serve: Serve) -> None
     assert site.server.stats.closed == {"connect timeout": 3}
 
 
+REFUSED = [
+    ("EIO=4&transport=polling&sid=" + "x" * 20, {}, "session_elsewhere", True),
+    ("EIO=4&transport=websocket", {"Upgrade": "", "Connection": "close"}, "upgrade_headers_missing", True),
+    ("EIO=3&transport=polling", {}, "protocol_version", True),
+    ("EIO=4&transport=pigeon", {}, "transport_unknown", False),
+    ("EIO=4&transport=polling", {"Origin": "https://elsewhere.example"}, "origin", False),
+    ("EIO=4&transport=polling", {}, "connections", True),
+]
+
+
+@pytest.mark.parametrize(("query", "headers", "reason", "logged"), REFUSED, ids=[one[2] for one in REFUSED])
+async def test_a_refusal_names_its_reason(
+    serve: Serve, caplog: pytest.LogCaptureFixture, query: str, headers: dict[str, str], reason: str, logged: bool
+) -> None:
+    """In the answer, in the counters, and, where an operator can do something, once in the log with what to do."""
+    site = await serve(limits=Limits(max_connections=1))
+    socket = await site.socket()
+    for _ in range(3):
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"{site.url}/socket.io/?{query}", headers=headers) as response,
+        ):
+            assert response.status >= 400
+            assert (await response.json())["reason"] == reason
+    assert site.server.stats.refused == {reason: 3}
+    lines = [record for record in caplog.records if record.getMessage() == "client_refused"]
+    assert len(lines) == logged
+    assert not lines or (lines[0].reason == reason and lines[0].hint)  # type: ignore[attr-defined]
+    socket.kill()
+
+
+async def test_a_session_that_has_ended_is_no_other_servers(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """That is usual, and no reason to look at the proxy."""
+    async with await site.polling() as polling:
+        site.server.close(site.sids[0], "enough")
+        status, text = await polling.poll()
+        assert (status, json.loads(text)["reason"]) == (400, "session_unknown")
+    assert caplog.records == []
+
+
+async def test_a_post_with_a_content_encoding_is_refused_unread(site: Site) -> None:
+    """Nothing is unpacked for a client."""
+    async with await site.polling() as polling:
+        status, text = await polling.post(b"\x1f\x8b nothing", headers={"Content-Encoding": "gzip"})
+        assert (status, json.loads(text)["reason"]) == (415, "encoded")
+
+
 async def test_one_address_fills_no_log(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     """Twenty malformed packets, one line."""
     for _ in range(20):

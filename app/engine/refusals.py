@@ -1,0 +1,118 @@
+"""Why requests are refused: one table, as clients, counters and the log see it.
+
+The answer is JSON, `{"code", "message", "reason"}`, with the codes of Engine.IO: 0 transport unknown, 1 session id
+unknown, 2 bad handshake method, 3 bad request, 4 forbidden, 5 unsupported protocol version.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from .stats import Stats, Throttle
+
+log = logging.getLogger(__name__)
+
+LOG_SECONDS = 10.0
+RETRY = ("Retry-After", "5")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    reason: str
+    """As in the answer, in `Stats.refused` and in the log."""
+    code: int
+    message: str
+    status: int = 400
+    """Of HTTP."""
+    hint: str | None = None
+    """What an operator may have to do. What has none is not logged."""
+    closes: bool = False
+    """Whether the HTTP connection ends with it: the request has not been read."""
+    header: tuple[str, str] | None = None
+
+
+TRANSPORT_UNKNOWN = Refusal("transport_unknown", 0, "Transport unknown")
+SESSION_UNKNOWN = Refusal("session_unknown", 1, "Session ID unknown")
+SESSION_ELSEWHERE = Refusal(
+    "session_elsewhere",
+    1,
+    "Session ID unknown: another server gave it, or this one before it was restarted",
+    hint="Normal after a restart. Otherwise the proxy must send polling clients back to the same server.",
+)
+BAD_METHOD = Refusal("bad_method", 2, "Bad handshake method")
+BAD_REQUEST = Refusal("bad_request", 3, "Bad request")
+ENCODED = Refusal("encoded", 3, "Unsupported content encoding: send the body as it is", 415, closes=True)
+TOO_LARGE = Refusal("too_large", 3, "Payload too large", 413, closes=True)
+TIMEOUT = Refusal("timeout", 3, "Request timeout", 408, closes=True)
+NO_UPGRADE = Refusal(
+    "upgrade_headers_missing",
+    3,
+    "Bad request: a websocket needs the headers Connection and Upgrade",
+    hint="A proxy must pass the headers Connection and Upgrade, and speak HTTP/1.1 to the server.",
+)
+WEBSOCKET_VERSION = Refusal(
+    "websocket_version", 3, "Unsupported WebSocket version", 426, header=("Sec-WebSocket-Version", "13")
+)
+ORIGIN = Refusal("origin", 4, "Origin not allowed", 403)
+FULL = Refusal(
+    "connections",
+    4,
+    "The server has as many connections as it may have",
+    503,
+    hint="More servers, or a higher limit of connections.",
+    header=RETRY,
+)
+ADDRESS_FULL = Refusal(
+    "connections_per_address",
+    4,
+    "Too many connections from this address",
+    429,
+    hint="Many clients behind one address need a higher limit. Behind a proxy: its address must be known.",
+    header=RETRY,
+)
+ENTERING_FULL = Refusal(
+    "unauthenticated_per_address",
+    4,
+    "Too many connections from this address that are not signed in",
+    429,
+    hint="Clients that connect and send no token, or one that is slow to verify.",
+    header=RETRY,
+)
+STOPPING = Refusal("stopping", 4, "The server is stopping", 503, header=RETRY)
+VERSION = Refusal(
+    "protocol_version",
+    5,
+    "Unsupported protocol version: this server speaks Engine.IO 4",
+    hint="The client is too old: socket.io-client needs to be version 3 or later, others must speak Engine.IO 4.",
+)
+
+
+class Refused(Exception):
+    """Ends the handling of a request."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+class Refusals:
+    """Answers with a refusal, counts it, and logs it at most once in ten seconds for each reason."""
+
+    def __init__(self, stats: Stats) -> None:
+        self._stats = stats
+        self._may_log = Throttle(LOG_SECONDS)
+
+    def answer(self, refusal: Refusal, address: str, headers: Mapping[str, str]) -> web.Response:
+        self._stats.refuse(refusal.reason)
+        if refusal.hint is not None and self._may_log(refusal.reason):
+            log.warning("client_refused", extra={"reason": refusal.reason, "address": address, "hint": refusal.hint})
+        body = {"code": refusal.code, "message": refusal.message, "reason": refusal.reason}
+        response = web.json_response(body, status=refusal.status, headers=headers)
+        if refusal.header is not None:
+            name, value = refusal.header
+            response.headers[name] = value
+        if refusal.closes:
+            response.force_close()
+        return response
