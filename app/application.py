@@ -19,11 +19,13 @@ from app.errors import Unavailable
 from app.http import listener, origins, page, problems
 from app.http.addresses import Addresses
 from app.http.api import Api
+from app.http.bodies import Bodies
 from app.http.drain import Draining
 from app.http.health import Health
 from app.http.page import Page
 from app.http.webhook import Webhook
 from app.metrics import Metrics
+from app.parsing import Parser
 from app.services.background import Background
 from app.services.catchup import CatchUp
 from app.services.connections import Connections
@@ -134,6 +136,7 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
         max_bytes=settings.queue_max_bytes,
         deadline=settings.write_deadline,
     )
+    parser = Parser()
     sio.on_congested = connections.congested
     sio.clients = connections
     sio.register_namespace(InboxNamespace(tokens, connections, ingest, metrics))
@@ -170,6 +173,7 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
     async def drain(app: web.Application) -> None:
         """Finish what was taken, then let the clients go; they come back by themselves."""
         draining.begin()
+        await parser.close()
         await ingest.close(draining.left(keep=5))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(draining.left(keep=1 + REQUESTS_SECONDS)):
@@ -178,8 +182,9 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
     app.cleanup_ctx.append(services)
     sio.attach(app, SOCKET_PATH.strip("/"))
     app.on_shutdown.insert(0, drain)
+    app.on_response_prepare.append(listener.set_headers)
     app.on_response_prepare.append(page.set_cache_headers)
-    Webhook(tokens, ingest, metrics, settings.body_timeout).add_routes(app.router)
+    Webhook(tokens, Bodies(settings.body_timeout), parser, ingest, metrics).add_routes(app.router)
     Api(tokens, store).add_routes(app.router)
     Health(
         store,

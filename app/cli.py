@@ -128,7 +128,7 @@ async def _serve(effective: Settings) -> None:
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=REQUESTS_SECONDS)
         await runner.setup()
         try:
-            server = await listener.listen(runner, listening, effective.header_timeout)
+            server = await listener.listen(runner, listening, effective.header_timeout, effective.stall_timeout)
             port = listening.getsockname()[1]
             log.info("listening", host=effective.host, port=port)
             if effective.mongodb_uri is None:

@@ -1,25 +1,40 @@
-"""JSON as it comes in: fast where it is ordinary, and clear about what is not JSON (RFC 8259) and what is merely odd.
+"""Reading JSON from outside: fast for ordinary input, and clear about what is not JSON (RFC 8259).
 
+The number of values is bounded before any of them is built, since a value of two bytes takes more than fifty in memory.
 orjson refuses lone surrogates, which are well-formed; what it refuses is read again by the standard module, so that the
-schemas can say where the odd value is. Integers beyond 64 bits become floats. NaN and Infinity are no JSON.
+schemas can say where the odd value is. Integers beyond 64 bits become floats. NaN and Infinity are not JSON. A byte
+order mark is passed over (RFC 8259, 8.1, allows that).
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from app.errors import AppError
 
-MAX_DEPTH = 64
+MAX_DEPTH: Final = 64
 """Nested lists and objects. Nothing we take is deeper than this."""
+MAX_NODES: Final = 2_000_000
+"""Values, where the caller names no other limit."""
+
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+_BOM: Final = b"\xef\xbb\xbf"
 
 
-def loads(body: bytes) -> Any:
-    """The value. Raises AppError `malformed`, also for what is nested deeper than MAX_DEPTH."""
+def most_nodes(body: bytes | bytearray) -> int:
+    """At least the number of values in the body. Builds nothing."""
+    return 1 + body.count(b",") + body.count(b"[") + body.count(b"{")
+
+
+def loads(body: bytes | bytearray, max_nodes: int = MAX_NODES) -> Any:
+    """The value. Raises AppError: `malformed`, also for what is nested deeper than MAX_DEPTH; `too_large`."""
+    body = body.removeprefix(_BOM)
+    _check_nodes(body, max_nodes)
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -29,24 +44,41 @@ def loads(body: bytes) -> Any:
     return value
 
 
-def loads_provider(body: bytes) -> Any:
-    """The value of a provider's body, whatever is in it: bytes that are no UTF-8 become U+FFFD, NaN becomes None.
+def loads_provider(body: bytes | bytearray, max_nodes: int = MAX_NODES) -> Any:
+    """The value of a provider's body, whatever is in it: bytes that are not UTF-8 become U+FFFD, NaN becomes None.
 
-    Raises AppError `malformed` for what is no JSON at all.
+    Raises AppError: `malformed` for what is not JSON at all, `too_large`.
     """
+    body = body.removeprefix(_BOM)
+    _check_nodes(body, max_nodes)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         return _loads_odd(body, "replace", _nothing)
 
 
-def _loads_odd(body: bytes, errors: str, constant: Callable[[str], Any]) -> Any:
+def _check_nodes(body: bytes | bytearray, most: int) -> None:
+    """Each value but the first comes after a comma or an opening bracket; texts may have those as well."""
+    if most_nodes(body) <= most:
+        return
+    excess = most_nodes(body) - most
+    for number, string in enumerate(_STRING.finditer(body)):
+        excess -= most_nodes(string[0]) - 1
+        if number > 2 * most:  # a value is one string at most, and a key is another one
+            break
+    else:
+        if excess <= 0:
+            return
+    raise AppError("too_large", f"The JSON has more than {most} values.")
+
+
+def _loads_odd(body: bytes | bytearray, errors: str, constant: Callable[[str], Any]) -> Any:
     try:
         return json.loads(body.decode("utf-8", errors), parse_constant=constant)
     except UnicodeDecodeError:
         raise AppError("malformed", "The body is not UTF-8.") from None
     except RecursionError:
-        raise AppError("malformed", "The JSON is nested too deep.") from None
+        raise AppError("malformed", "The JSON is nested too deeply.") from None
     except ValueError as error:
         where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
         raise AppError("malformed", f"The body is not JSON{where}.") from None

@@ -17,6 +17,7 @@ LAYERS = (
     ("app.http", "app.sockets"),
     (
         "app.services",
+        "app.parsing",
         "app.providers",
         "app.schemas",
         "app.auth",
@@ -25,6 +26,7 @@ LAYERS = (
         "app.hosts",
         "app.logs",
         "app.settings",
+        "app.turns",
     ),
     ("app.storage", "app.devdb"),
     ("app.domain", "app.errors"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as standard
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -45,7 +46,6 @@ def test_what_is_json_is_read(value: Any) -> None:
         b"NaN",
         b'{"a": Infinity}',
         b"[-Infinity]",
-        b'\xef\xbb\xbf{"a": 1}',
         b'"\xff\xfe"',
         b'"\xed\xa0\x80"',
         b'{"a": "\x01"}',
@@ -77,6 +77,7 @@ def test_depth() -> None:
         (b'"\\ud83d"', "\ud83d"),
         (b'["\\udc00"]', ["\udc00"]),
         (b"1" * 100, float("1" * 100)),
+        (b'\xef\xbb\xbf{"a": 1}', {"a": 1}),
         (b'{"a": 1, "a": 2}', {"a": 2}),
         (b'{"__proto__": {"a": 1}}', {"__proto__": {"a": 1}}),
         (b"[" + b"0," * 1_000_000 + b"0]", [0] * 1_000_001),
@@ -109,3 +110,25 @@ def test_a_provider_must_send_json(body: bytes) -> None:
     with pytest.raises(AppError) as error:
         json_input.loads_provider(body)
     assert error.value.code == "malformed"
+
+
+@pytest.mark.parametrize("loads", [json_input.loads, json_input.loads_provider])
+def test_the_number_of_values_is_bounded(loads: Any) -> None:
+    """Too many values are refused, of whatever kind, before any is built; commas and brackets in texts are none."""
+    assert loads(b'{"a": [1, 2, {"b": [0]}]}', 7) == {"a": [1, 2, {"b": [0]}]}
+    texts = b'{"a,[{": "' + b",[{" * 1_000 + b'", "\\"[": "\\\\"}'
+    assert loads(texts, 3) == {"a,[{": ",[{" * 1_000, '"[': "\\"}
+    for body in (b"[" + b"0," * 10 + b"0]", b"[" + b"[]," * 10 + b"0]", b'{"a":' * 11 + b"0" + b"}" * 11):
+        with pytest.raises(AppError) as error:
+            loads(body, 10)
+        assert error.value.code == "too_large"
+    tracemalloc.start()
+    hostile = b"[" + b"[]," * 5_000_000 + b"[]]"
+    strings = b"[" + b'"",' * 5_000_000 + b'""]'
+    before, _ = tracemalloc.get_traced_memory()
+    for body in (hostile, strings):
+        with pytest.raises(AppError, match="more than 500000 values"):
+            loads(body, 500_000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak - before < 20_000_000

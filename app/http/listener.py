@@ -1,7 +1,13 @@
-"""Listening: aiohttp's protocol with a time limit on the head of each request, and problems for what is no HTTP.
+"""Listening: aiohttp's protocol with limits on what a connection may cost, and problems for what is not HTTP.
 
-A connection is closed when a request has begun and its head is not whole in time, or when none has begun at all. That
-a head is whole is told by the outermost middleware. A connection that becomes a websocket leaves this protocol behind.
+- A connection is closed when a request has begun and its head is not complete in time, or when none has begun at all.
+  The outermost middleware tells when a head is complete.
+- Bodies are passed on as they were sent; nothing is unpacked here.
+- The body of a request that was answered before it was read is not read to its end. The client is given a moment to
+  notice the answer, and the connection is closed.
+- A connection whose client takes nothing of what was sent to it for `stall_timeout` is reset.
+
+A connection that becomes a websocket leaves this protocol behind.
 """
 
 from __future__ import annotations
@@ -9,14 +15,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from typing import Final
+from typing import Final, cast
 
 import structlog
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.typedefs import Handler
 
 from app.errors import AppError
-from app.http.problems import problem
+from app.http.problems import HEADERS, problem
 
 log = structlog.get_logger(__name__)
 
@@ -24,23 +30,68 @@ KEEPALIVE_SECONDS: Final = 75
 """How long an idle connection stays: longer than reverse proxies keep theirs."""
 
 
-class GuardedHandler(web.RequestHandler):
-    __slots__ = ("_head_timeout", "_head_timer", "_requests")
+LINGER_SECONDS: Final = 1.0
+LINGER_BYTES: Final = 1024 * 1024
+"""What is still read, and dropped, of a body that was refused: a client that is closed on while it sends may miss the
+answer (RFC 9112, 9.6)."""
 
-    def __init__(self, server: web.Server, head_timeout: float) -> None:
-        loop = asyncio.get_running_loop()
-        super().__init__(server, loop=loop, keepalive_timeout=KEEPALIVE_SECONDS, access_log=None)  # type: ignore[arg-type]
-        self._head_timeout = head_timeout
+ON_TAKEN: Final = web.RequestKey("on_taken", contextlib.AsyncExitStack)
+"""Set on a request: closed when its answer has been taken by the client, or the connection has ended."""
+
+
+class GuardedHandler(web.RequestHandler):
+    __slots__ = ("_head_timeout", "_head_timer", "_requests", "_stall", "_stall_timeout")
+
+    def __init__(self, server: web.Server, head_timeout: float, stall_timeout: float) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            access_log=None,  # type: ignore[arg-type]
+            auto_decompress=False,
+            lingering_time=0,
+        )
+        self._head_timeout, self._stall_timeout = head_timeout, stall_timeout
         self._head_timer: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
         self._requests = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        cast(asyncio.Transport, transport).set_write_buffer_limits(
+            high=0
+        )  # so that we are told of whatever is not taken at once
         self._expect_head()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._head_is_here()
+        self._head_is_complete()
+        self._is_taken()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self.transport is not None:
+            self._look_for_stall(self.transport, self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        self._is_taken()
+        super().resume_writing()
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send the answer, and drop what the client still sends of a body that nobody wants."""
+        try:
+            answered = await super().finish_response(request, resp, start_time)
+            if ON_TAKEN in request:
+                with contextlib.suppress(ConnectionError):
+                    await request.writer.drain()
+            if not request.content.is_eof() and self.transport is not None:
+                await _linger(request.content, self.transport)
+            return answered
+        finally:
+            if ON_TAKEN in request:
+                await request[ON_TAKEN].aclose()
 
     def data_received(self, data: bytes) -> None:
         if not self._requests and self._head_timer is None:
@@ -54,31 +105,51 @@ class GuardedHandler(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """What aiohttp answers where no handler does: no HTTP, or too long a head. Its words and bytes stay here."""
+        """The answer to what is not HTTP, and to a head that is too long. Nothing of it is repeated."""
         if request.writer.output_size > 0:
-            raise ConnectionError("the answer has begun already")
+            raise ConnectionError("the answer has already begun")
         if status >= 500:
             log.error("request_failed", error=type(exc).__name__)
             error = AppError("internal", "The request could not be served.")
         else:
-            error = AppError("malformed", "This is no HTTP request that can be read.")
+            error = AppError("malformed", "This is not a valid HTTP request.")
         response = problem(error)
         response.force_close()
         return response
 
     def begin(self) -> None:
-        """A request's head is whole."""
+        """A request's head is complete."""
         self._requests += 1
-        self._head_is_here()
+        self._head_is_complete()
 
     def end(self) -> None:
         """The request is answered; from here the limit on idle connections holds."""
         self._requests -= 1
 
+    def _look_for_stall(self, transport: asyncio.Transport, waiting: int) -> None:
+        self._stall = asyncio.get_running_loop().call_later(
+            self._stall_timeout, self._reset_if_stalled, transport, waiting
+        )
+
+    def _reset_if_stalled(self, transport: asyncio.Transport, before: int) -> None:
+        """To be told the transport: aiohttp forgets one that it closes, while what waits there is still held."""
+        self._stall = None
+        waiting = transport.get_write_buffer_size()
+        if 0 < before <= waiting:
+            log.info("answer_not_taken", bytes=waiting)
+            transport.abort()
+        elif waiting:
+            self._look_for_stall(transport, waiting)
+
+    def _is_taken(self) -> None:
+        if self._stall:
+            self._stall.cancel()
+            self._stall = None
+
     def _expect_head(self) -> None:
         self._head_timer = asyncio.get_running_loop().call_later(self._head_timeout, self._give_up)
 
-    def _head_is_here(self) -> None:
+    def _head_is_complete(self) -> None:
         if self._head_timer:
             self._head_timer.cancel()
             self._head_timer = None
@@ -97,16 +168,35 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
         return await handler(request)
     connection.begin()
     try:
-        return await handler(request)
+        response = await handler(request)
+        if not request.content.is_eof() and not response.prepared:
+            response.force_close()  # its body is not read to the end
+        return response
     finally:
         connection.end()
+
+
+async def set_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """For `on_response_prepare`: what every answer says."""
+    response.headers.update(HEADERS)
+
+
+async def _linger(body: StreamReader, transport: asyncio.Transport) -> None:
+    with contextlib.suppress(OSError, RuntimeError, NotImplementedError):
+        transport.write_eof()
+    dropped = 0
+    with contextlib.suppress(TimeoutError, web.RequestPayloadError, ConnectionError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            while dropped < LINGER_BYTES and (chunk := await body.readany()):
+                dropped += len(chunk)
 
 
 class Listening:
     """A bound socket on which connections are accepted."""
 
-    def __init__(self, http: web.Server, listening: socket.socket, head_timeout: float) -> None:
-        self._http, self._listening, self._head_timeout = http, listening, head_timeout
+    def __init__(self, http: web.Server, listening: socket.socket, head_timeout: float, stall_timeout: float) -> None:
+        self._http, self._listening = http, listening
+        self._head_timeout, self._stall_timeout = head_timeout, stall_timeout
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -138,12 +228,14 @@ class Listening:
                 await loop.connect_accepted_socket(self._accept, connection)
 
     def _accept(self) -> GuardedHandler:
-        return GuardedHandler(self._http, self._head_timeout)
+        return GuardedHandler(self._http, self._head_timeout, self._stall_timeout)
 
 
-async def listen(runner: web.AppRunner, listening: socket.socket, head_timeout: float) -> Listening:
+async def listen(
+    runner: web.AppRunner, listening: socket.socket, head_timeout: float, stall_timeout: float = 5.0
+) -> Listening:
     """Serve the runner's application on a bound socket."""
     assert runner.server is not None, "the runner is set up"
-    started = Listening(runner.server, listening, head_timeout)
+    started = Listening(runner.server, listening, head_timeout, stall_timeout)
     await started.start()
     return started

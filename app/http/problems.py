@@ -13,11 +13,15 @@ from aiohttp.typedefs import Handler, Middleware
 from app import logs
 from app.errors import KINDS, RETRY_AFTER_SECONDS, AppError
 from app.metrics import Metrics
+from app.parsing.encodings import ENCODINGS
 
 log = structlog.get_logger(__name__)
 
 
 REQUEST_ID: Final = "X-Request-Id"
+
+HEADERS: Final = {"Server": "roomcast", "X-Content-Type-Options": "nosniff"}
+"""Of every answer: no versions, and no guessing at what the content is."""
 
 _CODES: Final = {
     400: "malformed",
@@ -27,6 +31,7 @@ _CODES: Final = {
     405: "method_not_allowed",
     408: "malformed",
     413: "too_large",
+    417: "malformed",
     415: "unsupported_media_type",
     422: "invalid",
     429: "rate_limited",
@@ -46,9 +51,11 @@ def problem(error: AppError) -> web.Response:
         "code": code,
         "errors": [fault.render() for fault in error.faults],
     }
-    headers = {"Cache-Control": "no-store"}
+    headers = {"Cache-Control": "no-store", **HEADERS}
     if kind.status in (429, 503):
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if kind.status == 415:
+        headers["Accept-Encoding"] = ", ".join(ENCODINGS)  # RFC 9110, 15.5.16
     if kind.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="roomcast"'
     return web.Response(

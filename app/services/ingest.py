@@ -31,7 +31,6 @@ log = structlog.get_logger(__name__)
 
 BATCH_COMMANDS = 500
 BATCH_BYTES = 256 * 1024
-BATCH_ALIASES = 500
 IDLE_WRITERS = 64
 """Writers kept for sessions that are quiet; each holds one of the database's sessions."""
 END_SECONDS = 1.0

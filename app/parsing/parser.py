@@ -1,0 +1,157 @@
+"""Where a body is parsed: on the event loop when that is quick, else in the worker process.
+
+The worker is started when it is first needed, parses one body at a time, and ends when it has had nothing to do for a
+while. A body that takes too long ends it: the body is refused, and the next one gets a new worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from app import json_input
+from app.errors import AppError, Unavailable
+from app.parsing import wire
+from app.parsing.encodings import unpack
+from app.parsing.job import Job, Parsing, run
+from app.turns import Turns
+
+log = structlog.get_logger(__name__)
+
+QUICK_BYTES: Final = 64 * 1024
+QUICK_NODES: Final = 1_000
+"""What is not above both takes the loop for some milliseconds at most."""
+PARSE_SECONDS: Final = 10.0
+IDLE_SECONDS: Final = 60.0
+MAX_WAITING: Final = 256
+"""Bodies of one session that may wait for the worker."""
+PIPE_BYTES: Final = 256 * 1024
+
+_ROOT: Final = Path(__file__).parent.parent.parent
+
+
+class Parser:
+    def __init__(self) -> None:
+        self._turns = Turns(1, waiting=MAX_WAITING, error=Unavailable("Too many bodies wait to be read. Try again."))
+        self._process: asyncio.subprocess.Process | None = None
+        self._idle: asyncio.TimerHandle | None = None
+        self._jobs: set[asyncio.Task[Parsing]] = set()
+        self._closed = False
+
+    async def parse(self, job: Job) -> Parsing:
+        """Raises AppError as `job.run` does, and Unavailable."""
+        if (quick := _quick(job)) is not None:
+            return run(quick)
+        # A client that goes away must not end the worker in the middle of a body: the task goes on without it.
+        task = asyncio.create_task(self._parse(job))
+        self._jobs.add(task)
+        task.add_done_callback(self._done)
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """End the worker. What it still has to do is answered Unavailable."""
+        self._closed = True
+        for task in self._jobs:
+            task.cancel()
+        if self._jobs:
+            await asyncio.wait(self._jobs)
+        await self._end()
+
+    def _done(self, task: asyncio.Task[Parsing]) -> None:
+        self._jobs.discard(task)
+        if not task.cancelled():
+            task.exception()  # retrieved, also where nobody waits any more
+
+    async def _parse(self, job: Job) -> Parsing:
+        async with self._turns.take(job.session_id):
+            if self._closed:
+                raise Unavailable("The server is stopping. Try again.")
+            try:
+                async with asyncio.timeout(PARSE_SECONDS):
+                    process = await self._started()
+                    return await _ask(process, job)
+            except TimeoutError:
+                log.warning("body_takes_too_long", session_id=job.session_id, source=job.source, bytes=len(job.body))
+                await self._end()
+                raise AppError("too_large", f"The body takes more than {PARSE_SECONDS:.0f} s to read.") from None
+            except (OSError, EOFError) as error:
+                log.error("parser_ended", error=type(error).__name__)
+                await self._end()
+                raise Unavailable("The body could not be read now. Try again.") from error
+            except asyncio.CancelledError:
+                await self._end()
+                raise Unavailable("The server is stopping. Try again.") from None
+
+    async def _started(self) -> asyncio.subprocess.Process:
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = asyncio.get_running_loop().call_later(PARSE_SECONDS + IDLE_SECONDS, self._give_up)
+        if self._process is None or self._process.returncode is not None:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "app.parsing.worker",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                env={"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(_ROOT)},
+                start_new_session=True,  # Ctrl-C is for the server, which then ends it
+                limit=PIPE_BYTES,
+            )
+        return self._process
+
+    def _give_up(self) -> None:
+        """Nothing to do for long: its input ends, and so does it."""
+        self._idle = None
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+            self._process = None
+
+    async def _end(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        process, self._process = self._process, None
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+def _quick(job: Job) -> Job | None:
+    """The job, unpacked, where it is quickly done."""
+    if len(job.body) > QUICK_BYTES:
+        return None
+    if job.encoding:
+        try:
+            job = replace(job, body=unpack(job.body, job.encoding, QUICK_BYTES), encoding="")
+        except AppError as error:
+            if error.code == "too_large":
+                return None
+            raise
+    return job if json_input.most_nodes(job.body) <= QUICK_NODES else None
+
+
+async def _ask(process: asyncio.subprocess.Process, job: Job) -> Parsing:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(wire.frame(wire.JOB, (replace(job, body=b""), len(job.body))))
+    for first in range(0, len(job.body), PIPE_BYTES):
+        process.stdin.write(job.body[first : first + PIPE_BYTES])
+        await process.stdin.drain()
+    parsing = Parsing()
+    while True:
+        kind, length = wire.HEAD.unpack(await process.stdout.readexactly(wire.HEAD.size))
+        data = await process.stdout.readexactly(length)
+        if kind == wire.FAILED:
+            raise AppError(*wire.read(data))
+        if kind == wire.DONE:
+            parsing.skipped = wire.read(data)
+            return parsing
+        parsing.parts.append(data)
