@@ -29,13 +29,12 @@ from app.services.batches import Batches
 from app.services.catchup import CatchUp
 from app.services.closing import EVENTS_MISSING, REPLACED, TOKEN_EXPIRED
 from app.services.connection import Connection
-from app.services.edge import GIVEN_UP, Edge
+from app.services.edge import GIVEN_UP, Edge, Log
 from app.services.edges import Edges
 from app.services.publications import Publications
 from app.services.recovery import Recovery
 from app.services.sender import Sender
 from app.services.stream import Beginning, Stream
-from app.storage.mongo import Store
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +51,7 @@ _CLOSED = "The connection is closed."
 class Connections:
     def __init__(
         self,
-        store: Store,
+        store: Log,
         edges: Edges,
         publications: Publications,
         recovery: Recovery,

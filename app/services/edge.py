@@ -46,6 +46,8 @@ GIVEN_UP: Final = "The session's events are being put in order. Try again."
 class Log(Protocol):
     """What an edge reads. `app.storage.mongo.Store` is one."""
 
+    epoch: str
+
     def position(self, seq: int) -> Position: ...
 
     async def seq(self, session_id: str) -> int: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Hashable, Iterable, Sequence
 from typing import Any
 
 from app.domain.events import Event, now
@@ -113,3 +113,36 @@ class FakeSender:
 
     def close(self, sid: str, reason: str) -> None:
         self.closed[sid] = reason
+
+
+class FakeBell:
+    """The change stream of a fake log, which breaks with it."""
+
+    def __init__(self, log: FakeLog) -> None:
+        self._log = log
+        self.heard = asyncio.Event()
+        """Set while somebody listens."""
+        self._broken = asyncio.Event()
+
+    def away(self) -> None:
+        self._log.away = True
+        self._broken.set()
+
+    def back(self) -> None:
+        self._log.away = False
+        self._broken.clear()
+
+    async def watch(self) -> AsyncIterator[tuple[str, int] | None]:
+        await self.ping(1)
+        self.heard.set()
+        yield None
+        await self._broken.wait()
+        self.heard.clear()
+        raise Unavailable
+
+    async def seqs(self, session_ids: Collection[str] | None = None) -> dict[str, int]:
+        return {one: await self._log.seq(one) for one in session_ids or ()}
+
+    async def ping(self, timeout: float) -> None:
+        if self._log.away:
+            raise Unavailable

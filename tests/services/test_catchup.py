@@ -1,0 +1,374 @@
+"""Catching up, at the size of a crowd: connections, edges and memory over a fake log and a fake sender."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+import pytest
+
+from app.auth import Principal
+from app.domain.models import Position
+from app.metrics import Metrics
+from app.services import connection as connection_module
+from app.services.background import Background
+from app.services.batches import LIST_BYTES
+from app.services.catchup import CatchUp
+from app.services.closing import EVENTS_GONE, EVENTS_MISSING
+from app.services.connections import Connections
+from app.services.edges import Edges
+from app.services.follower import Follower
+from app.services.memory import Memory
+from app.services.publications import Publications
+from app.services.recovery import Recovery
+from tests.services.fakes import EPOCH, FakeBell, FakeLog, FakeSender
+from tests.support import until
+
+
+class Server:
+    """The push side of one server, without sockets and without a database."""
+
+    def __init__(self, *, memory: int = 2**26, max_missed: int = 10_000) -> None:
+        self.log, self.sender, self.metrics = FakeLog(), FakeSender(), Metrics()
+        self.memory = Memory(memory)
+        publications = Publications(self.sender, self.metrics, batch_events=100, batch_seconds=0.01)
+        self.edges = Edges(self.log, publications, self.memory, max_missed=max_missed)
+        self.recovery = Recovery(self.edges, publications, seconds=60, remember_seconds=120)
+        catch_up = CatchUp(self.log, self.sender, self.memory, self.metrics, batch_events=100)
+        self.connections = Connections(
+            self.log, self.edges, publications, self.recovery, catch_up, self.sender, self.metrics
+        )
+
+    async def connect(self, sid: str, sessions: tuple[str, ...] = ("*",)) -> None:
+        principal = Principal("ann", time.time() + 3600, None, frozenset(sessions), frozenset({"read"}))
+        await self.connections.connect(sid, principal)
+
+    async def come_back(self, sid: str, seq: int, session_id: str = "shop", **options: Any) -> dict[str, Any]:
+        """Connect, and subscribe after a position."""
+        if sid not in self.connections.sids:
+            await self.connect(sid)
+        chat_id = options.pop("chat_id", None)
+        return await self.connections.subscribe(sid, session_id, chat_id, Position(EPOCH, seq), **options)
+
+    def commit(self, count: int = 1, session_id: str = "shop", **options: Any) -> None:
+        """This server stores so many events."""
+        self.edges.publish(session_id, self.log.add(count, session_id, **options))
+
+    def seqs(self, sid: str, session_id: str = "shop") -> list[int]:
+        """The numbers that the connection was sent, lists opened."""
+        found = []
+        for name, data, *_ in self.sender.got[sid]:
+            for one in [entry["data"] for entry in data] if name == "events" else [data]:
+                value = _opened(one)
+                if "seq" in value and value["sessionId"] == session_id:
+                    found.append(value["seq"])
+        return found
+
+    @property
+    def catching_up(self) -> float:
+        return self.metrics.registry.get_sample_value("roomcast_streams", {"state": "catching_up"}) or 0.0
+
+    async def all_live(self) -> None:
+        await asyncio.sleep(0)  # those who have just subscribed begin in the next turn
+        await until(lambda: self.catching_up == 0)
+
+    async def close(self) -> None:
+        await self.connections.close()
+        self.edges.close()
+
+
+def _opened(data: Any) -> dict[str, Any]:
+    """The payload, which is kept encoded."""
+    value: dict[str, Any] = orjson.loads(orjson.dumps(data))
+    return value
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    server = Server()
+    yield server
+    await server.close()
+
+
+async def test_a_crowd_becomes_live_while_events_go_on(server: Server) -> None:
+    """2,000 clients with positions 20 to 500 back, and an event in each turn: all become live, have every event once
+    and in order, and the log is read a few times for all of them."""
+    server.log.add(1000)
+    starts = {f"c{n}": 1000 - 20 - n % 481 for n in range(2000)}
+    back = [asyncio.create_task(server.come_back(sid, seq)) for sid, seq in starts.items()]
+    answers = asyncio.gather(*back)
+    while not answers.done() or server.catching_up:
+        server.commit()
+        await asyncio.sleep(0)
+        assert len(server.log.events["shop"]) < 5000, "it does not converge"
+    assert all(answer["recovered"] for answer in answers.result())
+    server.commit()
+    await until(lambda: server.edges.get("shop").seq == len(server.log.events["shop"]))  # type: ignore[union-attr]
+    last = len(server.log.events["shop"])
+    for sid, seq in starts.items():
+        assert server.seqs(sid) == list(range(seq + 1, last + 1)), sid
+    assert server.log.reads <= 20
+    assert not server.sender.closed
+
+
+async def test_a_slow_database_keeps_nobody_from_becoming_live(server: Server) -> None:
+    """However long a read takes and however much comes in meanwhile, nobody reads again what he was sent."""
+    server.log.add(300)
+    server.log.answers.clear()
+    back = [asyncio.create_task(server.come_back(f"c{n}", 50 + n % 100)) for n in range(200)]
+    for _ in range(50):
+        await asyncio.sleep(0)
+    server.log.answers.set()
+    await asyncio.gather(*back)
+    for _ in range(5):
+        server.log.answers.clear()
+        server.commit(40)
+        await asyncio.sleep(0)
+        server.log.answers.set()
+        await asyncio.sleep(0)
+    await server.all_live()
+    for n in range(200):
+        assert server.seqs(f"c{n}") == list(range(51 + n % 100, 501))
+    assert server.log.reads <= 20
+
+
+async def test_many_sessions_are_read_a_few_times_each(server: Server) -> None:
+    """2,000 clients of 200 sessions: at most three reads for each session."""
+    names = [f"s{n}" for n in range(200)]
+    for name in names:
+        server.log.add(150, name)
+    await asyncio.gather(*(server.come_back(f"c{n}", 120 - n % 100, names[n % 200]) for n in range(2000)))
+    await server.all_live()
+    for n in range(2000):
+        assert server.seqs(f"c{n}", names[n % 200]) == list(range(121 - n % 100, 151))
+    assert server.log.reads <= 3 * len(names)
+
+
+async def test_streams_of_chats_are_filtered_from_memory(server: Server) -> None:
+    """A stream of some chats reads the log only below what is in memory, and gets its own chats alone."""
+    server.log.add(250, chats=("a", "b", "c"))
+    await server.come_back("whole", 0)
+    await server.all_live()
+    before = server.log.reads
+    await asyncio.gather(*(server.come_back(f"c{n}", n, chat_id="b") for n in range(100)))
+    await server.all_live()
+    server.commit(10, chats=("a", "b", "c"))
+    of_b = [one.seq for one in server.log.events["shop"] if one.chat_id == "b"]
+    for n in range(100):
+        assert server.seqs(f"c{n}") == [seq for seq in of_b if seq > n]
+    assert server.log.reads == before
+
+
+async def test_memory_is_bounded_and_newcomers_wait() -> None:
+    """What is kept for those who catch up is never evicted; the bound is kept by letting newcomers wait."""
+    server = Server(memory=200_000)
+    server.log.add(2000)
+    sids = [f"c{n}" for n in range(50)]
+    await asyncio.gather(*(server.come_back(sid, n * 20) for n, sid in enumerate(sids)))
+    for _ in range(100):
+        server.commit(3)
+        await asyncio.sleep(0)
+    await server.all_live()
+    server.commit()
+    for n, sid in enumerate(sids):
+        assert server.seqs(sid) == list(range(n * 20 + 1, 2302))
+    assert server.memory.size <= 200_000
+    await server.close()
+
+
+async def test_a_slow_client_holds_nobody_up(server: Server) -> None:
+    """Who does not take what is sent reads for himself, later; the others are live meanwhile."""
+    server.log.add(3000, text="x" * 500)
+    server.sender.slow["slow"] = asyncio.Event()
+    await server.come_back("slow", 0)
+    await asyncio.gather(*(server.come_back(f"c{n}", 2000) for n in range(20)))
+    await until(lambda: server.catching_up == 1)
+    assert server.seqs("slow") == []
+    server.sender.slow["slow"].set()
+    await server.all_live()
+    assert server.seqs("slow") == list(range(1, 3001))
+
+
+async def test_who_asks_again_and_again_waits(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that asks from 0 again and again is charged for it, and another is served meanwhile."""
+    monkeypatch.setattr(connection_module, "FREE_EVENTS", 5000)
+    monkeypatch.setattr(connection_module, "EVENTS_PER_SECOND", 1)
+    server.log.add(4000)
+    for _ in range(2):
+        await server.come_back("greedy", 0)
+        await server.all_live()
+    had = len(server.seqs("greedy"))
+    await server.come_back("greedy", 0)
+    await server.come_back("other", 0)
+    await until(lambda: len(server.seqs("other")) == 4000)
+    assert len(server.seqs("greedy")) == had == 8000
+    assert server.catching_up == 1
+
+
+async def test_lists_are_bounded_by_bytes(server: Server) -> None:
+    """Long texts make lists of few events, live and caught up, so that no list is more than a healthy client takes."""
+    server.log.add(50, text="x" * 20_000)
+    await server.come_back("c", 0, batch=True)
+    await server.all_live()
+    server.commit(50, text="x" * 20_000)
+    await until(lambda: len(server.seqs("c")) == 100)
+    assert server.seqs("c") == list(range(1, 101))
+    for name, data in server.sender.got["c"]:
+        if name == "events":
+            assert len(str(_opened(data))) < LIST_BYTES + 25_000
+
+
+async def test_caught_up_lists_keep_to_one_chat(server: Server) -> None:
+    """A stream of several chats gets a list for each run of events of one chat, caught up as live."""
+    server.log.add(40, chats=("a", "a", "b", "c"))
+    await server.come_back("c", 0, chat_id="a", batch=True)
+    await server.come_back("c", 0, chat_id="b", batch=True)
+    await server.all_live()
+    server.sender.got["c"].clear()
+    await server.come_back("c", 0, chat_id="a")
+    await server.all_live()
+    lists = [_opened(data) for name, data in server.sender.got["c"] if name == "events"]
+    assert server.seqs("c") == [one.seq for one in server.log.events["shop"] if one.chat_id in "ab"]
+    for one in lists:
+        assert len({entry["data"]["chatId"] for entry in one}) == 1
+
+
+async def test_what_the_log_has_lost_is_told(server: Server) -> None:
+    """Who needs what is no longer kept is told so when he asks, or closed when it goes while he reads."""
+    server.log.add(500)
+    del server.log.events["shop"][:100]
+    assert (await server.come_back("early", 50))["recovered"] is False
+    assert (await server.come_back("late", 100))["recovered"] is True
+    del server.log.events["shop"][:250]
+    await server.come_back("third", 420)
+    await until(lambda: server.sender.closed.get("late") == EVENTS_GONE or server.seqs("late")[-1:] == [500])
+    await server.all_live()
+    assert server.seqs("third") == list(range(421, 501))
+    assert server.seqs("early") == []
+
+
+async def test_a_database_that_is_away_is_waited_for(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who catch up when the database goes are given the rest when it is back, in order and once."""
+    monkeypatch.setattr("app.services.catchup.RETRY_SECONDS", 0.001)
+    server.log.add(450)
+    await server.come_back("watching", 450)
+    for n in range(30):
+        await server.come_back(f"c{n}", n)
+    server.log.away = True
+    for _ in range(20):
+        await asyncio.sleep(0.001)
+    server.log.away = False
+    await server.all_live()
+    for n in range(30):
+        assert server.seqs(f"c{n}") == list(range(n + 1, 451))
+
+
+async def test_a_lost_session_closes_its_own_connections(server: Server) -> None:
+    """Giving up a session looks at the connections of that session alone."""
+    for n in range(300):
+        await server.connect(f"c{n}")
+        await server.connections.subscribe(f"c{n}", f"s{n % 100}", None, None)
+    edge = server.edges.get("s7")
+    assert edge is not None
+    edge.lose()
+    assert server.sender.closed == {f"c{n}": EVENTS_MISSING for n in (7, 107, 207)}
+
+
+@pytest.mark.parametrize("seed", [random.randrange(2**32) for _ in range(5)])
+async def test_whatever_the_order(seed: int) -> None:
+    """Clients come and fall behind, servers write, memory is short: each has every event once and in order."""
+    chance = random.Random(seed)
+    print("seed", seed)
+    server = Server(memory=chance.choice([100_000, 2**22]))
+    server.log.add(chance.randrange(1, 700), chats=("a", "b", "c"))
+    since: dict[str, tuple[int, str | None]] = {}
+    for step in range(300):
+        what = chance.randrange(6)
+        if what == 0:
+            sid, head = f"c{step}", len(server.log.events["shop"])
+            since[sid] = (chance.randrange(max(0, head - 600), head + 1), chance.choice([None, None, "a", "b"]))
+            server.log.answers.set()
+            await server.come_back(sid, since[sid][0], chat_id=since[sid][1], batch=chance.random() < 0.3)
+        elif what == 1 and since:
+            server.connections.congested(chance.choice(list(since)))
+        elif what == 2:  # another server writes
+            server.log.add(chance.randrange(1, 5), chats=("a", "b", "c"))
+            server.edges.advance("shop", len(server.log.events["shop"]))
+        elif what == 3 and chance.random() < 0.2:
+            server.log.answers.clear()
+        else:
+            server.commit(chance.randrange(1, 8), chats=("a", "b", "c"))
+        await asyncio.sleep(0)
+    server.log.answers.set()
+    server.edges.advance("shop", len(server.log.events["shop"]))
+    log = server.log.events["shop"]
+    wanted = {
+        sid: [one.seq for one in log if one.seq > seq and chat in (None, one.chat_id)]
+        for sid, (seq, chat) in since.items()
+    }
+    for sid, seqs in wanted.items():
+        await until(lambda sid=sid, seqs=seqs: len(server.seqs(sid)) >= len(seqs))  # type: ignore[misc]
+        assert server.seqs(sid) == seqs, (sid, since[sid])
+    assert not server.sender.closed
+    await server.close()
+
+
+# what goes on for ever
+
+
+async def test_what_ends_a_background_task_is_seen_and_it_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error, a stray cancellation, or a plain end: it is counted, told, and the work goes on."""
+    monkeypatch.setattr("app.services.background.PAUSE_SECONDS", 0.001)
+    metrics, runs = Metrics(), 0
+    background, steady = Background(metrics), asyncio.Event()
+
+    async def work() -> None:
+        nonlocal runs
+        runs += 1
+        if runs == 1:
+            raise RuntimeError("of any kind")
+        if runs == 2:
+            raise asyncio.CancelledError
+        if runs == 3:
+            return
+        steady.set()
+        await asyncio.Event().wait()
+
+    background.start("work", work)
+    await steady.wait()
+    assert metrics.registry.get_sample_value("roomcast_background_failures_total", {"task": "work"}) == 3
+    assert background.failing() == ["work"]
+    monkeypatch.setattr("app.services.background.STEADY_SECONDS", -1.0)
+    assert background.failing() == []
+    await background.close()
+
+
+async def test_everybody_subscribed_is_told_that_the_database_is_away(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Live or catching up, whoever has a subscription is told; who has none is not; that it is back is told once."""
+    monkeypatch.setattr("app.services.follower.SWEEP_SECONDS", 0.001)
+    bell = FakeBell(server.log)
+    follower = Follower(bell, server.edges, server.sender)
+    server.log.add(300)
+    server.sender.slow["behind"] = asyncio.Event()
+    await server.come_back("live", 300)
+    await server.come_back("behind", 0)
+    await server.connect("idle")
+    await until(lambda: server.catching_up == 1)
+    running = asyncio.create_task(follower.run())
+    await bell.heard.wait()
+    bell.away()
+    for sid in ("live", "behind"):
+        await until(lambda sid=sid: ("service", {"available": False}) in server.sender.got[sid])  # type: ignore[misc]
+    bell.back()
+    for sid in ("live", "behind"):
+        await until(lambda sid=sid: ("service", {"available": True}) in server.sender.got[sid])  # type: ignore[misc]
+        assert server.sender.got[sid].count(("service", {"available": True})) == 1
+    assert server.sender.got["idle"] == []
+    running.cancel()
+    server.sender.slow["behind"].set()
