@@ -162,6 +162,8 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
         background.start("follower", follower.run)
         background.start("housekeeping", connections.keep_house)
         background.start("positions", connections.tell_positions)
+        with contextlib.suppress(Unavailable):  # the next start does it
+            await ingest.resume()
         yield
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(draining.left(keep=0.5) if draining() else None):
@@ -184,7 +186,7 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
     app.on_shutdown.insert(0, drain)
     app.on_response_prepare.append(listener.set_headers)
     app.on_response_prepare.append(page.set_cache_headers)
-    Webhook(tokens, Bodies(settings.body_timeout), parser, ingest, metrics).add_routes(app.router)
+    Webhook(tokens, Bodies(settings.body_timeout), parser, ingest, metrics, metrics.signalled).add_routes(app.router)
     Api(tokens, store).add_routes(app.router)
     Health(
         store,
@@ -216,7 +218,7 @@ async def open_store(settings: Settings) -> AsyncIterator[Store]:
         uri = settings.mongodb_uri
         if uri is None:
             uri = await stack.enter_async_context(devdb.run(settings.data_dir, settings.mongod_binary))
-        store = connect(uri, settings.mongodb_database, settings.mongodb_timeout)
+        store = connect(uri, settings.mongodb_database, settings.mongodb_timeout, keep_deleted=settings.keep_deleted)
         stack.callback(store.close)
         await _prepare(store, settings.event_retention_days)
         yield store

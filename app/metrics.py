@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from app.domain.ledger import Outcome
+from app.domain.incoming import Signal
+from app.domain.known import Outcome
+from app.domain.models import MessageResult, UpdateResult
 
 
 class EngineStats(Protocol):
@@ -94,6 +96,8 @@ class Metrics:
         self.messages_stored = Counter("roomcast_messages_stored", "Messages stored", registry=r)
         self.events_stored = Counter("roomcast_events_stored", "Durable events stored, by name", ["event"], registry=r)
         self.duplicates = Counter("roomcast_duplicates", "Messages that were stored already", registry=r)
+        self.updates = Counter("roomcast_updates", "Updates of messages, by what became of them", ["state"], registry=r)
+        self.signals = Counter("roomcast_signals", "Signals received, by type", ["type"], registry=r)
         self.events_published = Counter(
             "roomcast_events_published", "Durable events sent to the rooms of this process", registry=r
         )
@@ -132,7 +136,15 @@ class Metrics:
             self.events_stored.labels(event.event).inc()
         for result in outcome.results:
             if isinstance(result, list):
-                self.duplicates.inc(sum(one.duplicate for one in result))
+                self.duplicates.inc(sum(isinstance(one, MessageResult) and one.duplicate for one in result))
+                for one in result:
+                    if isinstance(one, UpdateResult):
+                        self.updates.labels(one.state).inc()
+
+    def signalled(self, session_id: str, signals: Sequence[Signal]) -> None:
+        """Count what passed by."""
+        for signal in signals:
+            self.signals.labels(type(signal).__name__.removesuffix("Signal").lower()).inc()
 
     def watch_engine(self, stats: EngineStats) -> None:
         """Show the engine's own figures too."""

@@ -6,6 +6,7 @@ told with a JSON pointer (RFC 6901, as a URI fragment) to the place.
 
 from __future__ import annotations
 
+import base64
 import re
 import uuid
 from collections.abc import Iterable, Mapping
@@ -19,6 +20,7 @@ from app.domain.events import to_milliseconds
 from app.domain.models import (
     MAX_ID,
     MAX_NAME,
+    MAX_PREVIEW_BYTES,
     MAX_TEXT,
     MAX_URL,
     MESSAGE_TYPES,
@@ -31,8 +33,6 @@ from app.domain.models import (
 )
 from app.errors import AppError, Fault
 
-MAX_MESSAGES: Final = 500
-"""Messages in one body of the webhook."""
 MAX_FAULTS: Final = 100
 """Faults that are told of one request."""
 MAX_INTEGER: Final = 2**53 - 1
@@ -41,6 +41,7 @@ MAX_INTEGER: Final = 2**53 - 1
 SESSION_ID: Final = re.compile(r"(?!\.\.?\Z)[A-Za-z0-9_.:@-]{1,64}\Z")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _ISO: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?([Zz]|[+-]\d\d(:?\d\d)?)?\Z")
+_PREVIEW: Final = re.compile(r"data:image/(?:jpeg|png|webp|gif);base64,([A-Za-z0-9+/]+={0,2})")
 _MILLISECONDS_FROM: Final = 100_000_000_000
 """An epoch time from here on is in milliseconds: in seconds it would be the year 5138."""
 
@@ -145,12 +146,26 @@ class Url(Text):
         return text
 
 
+class Preview(fields.Field[str]):
+    """A small picture as a data URL."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        if not isinstance(value, str) or not is_preview(value):
+            raise ValidationError(
+                "Must be a data URL of a JPEG, PNG, WebP or GIF, in base64, with at most "
+                f"{MAX_PREVIEW_BYTES} bytes of data."
+            )
+        return value
+
+
 class _Strict(Schema):
     class Meta:
         unknown = RAISE
 
 
-class _SenderSchema(_Strict):
+class SenderSchema(_Strict):
+    """Who wrote a message, reacted to it, or is typing."""
+
     id = Id(required=True)
     name = Text(MAX_NAME, allow_none=True)
 
@@ -163,6 +178,7 @@ class _MediaSchema(_Strict):
     width = Whole(allow_none=True)
     height = Whole(allow_none=True)
     durationSeconds = Number(allow_none=True)  # noqa: N815
+    preview = Preview(allow_none=True)
 
 
 class _ReplyToSchema(_Strict):
@@ -177,7 +193,7 @@ class MessageSchema(_Strict):
     messageId = Id()  # noqa: N815
     chatId = Id(required=True)  # noqa: N815
     fromMe = Flag()  # noqa: N815
-    sender = fields.Nested(_SenderSchema)
+    sender = fields.Nested(SenderSchema)
     type = Choice(MESSAGE_TYPES)
     text = Text(MAX_TEXT, allow_none=True)
     media = fields.Nested(_MediaSchema, allow_none=True)
@@ -230,6 +246,17 @@ def is_text(value: str) -> bool:
     return True
 
 
+def is_preview(value: str) -> bool:
+    """Whether it can be a `media.preview`."""
+    found = _PREVIEW.fullmatch(value)
+    if found is None or len(found[1]) > MAX_PREVIEW_BYTES * 4 // 3 + 4:
+        return False
+    try:
+        return len(base64.b64decode(found[1], validate=True)) <= MAX_PREVIEW_BYTES
+    except ValueError:
+        return False
+
+
 def is_http_url(value: str) -> bool:
     if _CONTROL.search(value) or " " in value:
         return False
@@ -247,52 +274,28 @@ def load(schema: Schema, value: object) -> dict[str, Any]:
     try:
         result: dict[str, Any] = schema.load(value)
     except ValidationError as error:
-        raise _invalid(_faults(error.messages, "#")) from None
+        raise invalid(faults_of(error.messages, "#")) from None
     return result
-
-
-def load_messages(body: object, session_id: str, received_at: datetime) -> list[IncomingMessage]:
-    """One message, or 1 to 500 under `messages`. All are valid, or AppError `invalid` says which are not."""
-    if not isinstance(body, dict):
-        raise AppError("invalid", "The body must be an object.", [Fault("#", "Must be an object.")])
-    if "messages" not in body:
-        return [load_message(body, session_id, received_at)]
-    several = body["messages"]
-    faults = [Fault(f"#/{escape(key)}", "Unknown field.") for key in body if key != "messages"]
-    if not isinstance(several, list) or not 1 <= len(several) <= MAX_MESSAGES:
-        faults.append(Fault("#/messages", f"Must be a list of 1 to {MAX_MESSAGES} messages."))
-        raise _invalid(faults)
-    messages = []
-    for number, one in enumerate(several):
-        try:
-            messages.append(load_message(one, session_id, received_at, f"#/messages/{number}"))
-        except AppError as error:
-            faults += error.faults
-            if len(faults) >= MAX_FAULTS:
-                break
-    if faults:
-        raise _invalid(faults)
-    return messages
 
 
 def load_message(value: object, session_id: str, received_at: datetime, pointer: str = "#") -> IncomingMessage:
     """One message with every default filled in. Raises AppError `invalid`."""
     if not isinstance(value, dict):
-        raise _invalid([Fault(pointer, "Must be an object.")])
+        raise invalid([Fault(pointer, "Must be an object.")])
     try:
         data = _MESSAGE.load(value)
     except ValidationError as error:
-        raise _invalid(_faults(error.messages, pointer)) from None
+        raise invalid(faults_of(error.messages, pointer)) from None
     text, media = data.get("text"), data.get("media")
     if text == "" and media:
         text = None
     if not text and not media:
-        raise _invalid([Fault(pointer, "One of text (not empty) or media is needed.")])
+        raise invalid([Fault(pointer, "One of text (not empty) or media is needed.")])
     from_me = data.get("fromMe", False)
     status = data.get("status", "sent" if from_me else "received")
     if (status == "received") is from_me:
         detail = "A message from us has one of: " + ", ".join(OWN_STATUSES) if from_me else "Must be received."
-        raise _invalid([Fault(f"{pointer}/status", detail)])
+        raise invalid([Fault(f"{pointer}/status", detail)])
     chat_id, sender = data["chatId"], data.get("sender")
     reply_to = data.get("replyTo")
     return IncomingMessage(
@@ -325,7 +328,7 @@ def _load_one(field: fields.Field[str], value: str, name: str) -> str:
     try:
         return field.deserialize(value)
     except ValidationError as error:
-        raise _invalid(_faults(error.messages, f"#/{name}")) from None
+        raise invalid(faults_of(error.messages, f"#/{name}")) from None
 
 
 def load_position(value: Mapping[str, Any] | None) -> Position | None:
@@ -341,19 +344,20 @@ def _media(data: Mapping[str, Any]) -> Media:
         data.get("width"),
         data.get("height"),
         data.get("durationSeconds"),
+        data.get("preview"),
     )
 
 
-def _invalid(faults: list[Fault]) -> AppError:
+def invalid(faults: list[Fault]) -> AppError:
     where = faults[0]
     return AppError("invalid", f"{where.pointer}: {where.detail}", faults[:MAX_FAULTS])
 
 
-def _faults(messages: Any, pointer: str) -> list[Fault]:
+def faults_of(messages: Any, pointer: str) -> list[Fault]:
     if isinstance(messages, dict):
         found: list[Fault] = []
         for key, inner in messages.items():
-            found += _faults(inner, pointer if key == "_schema" else f"{pointer}/{escape(str(key))}")
+            found += faults_of(inner, pointer if key == "_schema" else f"{pointer}/{escape(str(key))}")
         return found
     return [Fault(pointer, str(one)) for one in (messages if isinstance(messages, list) else [messages])]
 

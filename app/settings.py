@@ -164,6 +164,7 @@ SETTINGS: Final = (
     ),
     Setting("RECONNECT_DELAY_MAX_MS", "int", 5_000, "The page's longest such delay.", least=50, most=600_000),
     Setting("RECONNECT_JITTER", "float", 0.5, "The part of such a delay that is left to chance.", least=0, most=1),
+    Setting("KEEP_DELETED", "bool", False, "Keep what deleted messages said, in the database and in answers."),
     Setting("METRICS_PUBLIC", "bool", False, "Answer /metrics to everybody, not to loopback alone."),
     Setting("ADMIN_UI_PASSWORD", "str", None, "Lets Socket.IO's Admin UI look on, as user admin.", secret=True),
     Setting("LOG_LEVEL", "str", "info", "debug, info, warning or error."),
@@ -217,6 +218,7 @@ class Settings:
     reconnect_delay_ms: int
     reconnect_delay_max_ms: int
     reconnect_jitter: float
+    keep_deleted: bool
     metrics_public: bool
     admin_ui_password: str | None
     log_level: str

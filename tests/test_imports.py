@@ -20,6 +20,7 @@ LAYERS = (
         "app.parsing",
         "app.providers",
         "app.schemas",
+        "app.posted",
         "app.auth",
         "app.json_input",
         "app.metrics",

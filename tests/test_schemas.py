@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app import schemas
+from app import posted, schemas
 from app.domain.events import format_time
 from app.domain.models import IncomingMessage, Media, Position, ReplyTo, Sender
 from app.errors import AppError
@@ -24,7 +24,7 @@ def load(**fields: Any) -> IncomingMessage:
 
 def pointers(body: object) -> list[str]:
     with pytest.raises(AppError) as error:
-        schemas.load_messages(body, "shop", NOW)
+        posted.load_body(body, "shop", NOW)
     assert error.value.code == "invalid"
     assert all(fault.detail for fault in error.value.faults)
     return [fault.pointer for fault in error.value.faults]
@@ -266,7 +266,7 @@ def test_body_is_an_object(body: Any) -> None:
 def test_several() -> None:
     """1 to 500 messages are taken in their order; none, 501, or what is no list is refused."""
     several = [{"chatId": "a", "text": str(n)} for n in range(500)]
-    loaded = schemas.load_messages({"messages": several}, "shop", NOW)
+    loaded = posted.load_body({"messages": several}, "shop", NOW).messages
     assert [message.text for message in loaded] == [str(n) for n in range(500)]
     for wrong in ([], [*several, several[0]], {}, None, "x", {"0": several[0]}):
         assert pointers({"messages": wrong}) == ["#/messages"]
@@ -350,7 +350,7 @@ _fields = st.sampled_from([*schemas.MessageSchema().fields, "seq", "x"])
 def test_nothing_else_is_raised(body: Any) -> None:
     """Whatever a body is, it is loaded, or refused as invalid with a place that can be sent."""
     try:
-        messages = schemas.load_messages(body, "shop", NOW)
+        messages = posted.load_body(body, "shop", NOW).messages
     except AppError as error:
         code, faults = error.code, error.faults
     else:

@@ -8,22 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Literal
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Final, Literal
 
-from app.domain.models import MessageStatus, Sender
+from app.domain.models import MessageError, MessageStatus, ReceiptStatus, Sender
 
-ReceiptStatus = Literal["delivered", "read", "played"]
+PARKED_FOR: Final = timedelta(days=1)
+"""How long an update waits for its message."""
+
 TypingAction = Literal["typing", "recording", "stopped"]
 ConnectionState = Literal["connected", "connecting", "disconnected", "logged_out"]
-
-
-@dataclass(frozen=True, slots=True)
-class MessageError:
-    """Why a message of ours failed, in the provider's code and words that an agent understands."""
-
-    code: str
-    title: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +56,19 @@ class IncomingUpdate:
     reaction: ReactionChange | None = None
     receipt: Receipt | None = None
     nothing_to_read: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """An update that waits for its message, with the time at which it came."""
+
+    update: IncomingUpdate
+    received_at: datetime
+
+    @property
+    def id(self) -> str:
+        """The same for each repeat of the update."""
+        return sha256(repr(self.update).encode(errors="surrogatepass")).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)

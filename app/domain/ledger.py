@@ -1,254 +1,298 @@
 """What a batch of commands makes of a session: a pure function from what is known to what is to be written.
 
-- A message is known by (chatId, messageId). A repeat of a known one changes nothing, unless it brings content to
-  one that was stored without any: that completes it.
-- Each change takes the next number: one event, and the message and the chat as they are after it.
-- A chat is named by the address of its person wherever one is known, else by the hidden `…@lid` address. What was
-  stored under the hidden address before the other was known stays there, and its repeats find it there.
-- The numbers start at `known.seq + 1` and have no hole; whoever writes the outcome must make sure that nobody else
-  has taken numbers since `known` was read.
+- A message is known by (chatId, messageId). Each change takes the next number: one event, and the message and the chat
+  as they are after it.
+- What tells only how far a message has come (statuses, receipts) makes one event for each message and batch, at the
+  end of the batch, or none where the message has another event in the batch.
+- A chat is named by the known address of its person, else by the hidden `…@lid` address.
+- The numbers start at `known.seq + 1` and have no hole. Whoever writes the outcome must make sure that nobody else has
+  changed the session since `known` was read.
+
+What the commands are is in `app.domain.commands` and `app.domain.people`; the ledger, and whoever loads and writes for
+it, know no command by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
+from typing import Protocol
 
-from app.domain.events import MESSAGE_UPDATED, NEW_MESSAGE, Event, chat_event, message_event
+from app.domain.aliases import Aliases
+from app.domain.changes import moved, preview
+from app.domain.events import MESSAGE_UPDATED, NEW_MESSAGE, chat_event, message_event
+from app.domain.incoming import Parked
+from app.domain.known import Known, Outcome, Result, Touched
 from app.domain.models import (
-    PREVIEW_LENGTH,
     Alias,
     Chat,
-    Command,
-    IncomingMessage,
     Key,
-    LastMessage,
-    MarkRead,
     Message,
-    MessageResult,
-    ReplyTo,
-    Sender,
-    StoreMessages,
+    UpdateResult,
 )
 
-LID_SUFFIX = "@lid"
 
-Result = list[MessageResult] | Chat | None
-"""For StoreMessages a result for each message; for MarkRead the chat, or None where nothing is stored of it."""
+class Command(Protocol):
+    """A change of a session. Adding one means writing one such class."""
 
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in a queue, about."""
 
-class Aliases:
-    """Who is who: hidden addresses and the addresses that chats are named by, both ways."""
+    @property
+    def aliases(self) -> Sequence[Alias]:
+        """What it tells of people: known to itself and to the commands after it."""
 
-    def __init__(self, known: Iterable[Alias] = ()) -> None:
-        self._addresses: dict[str, str] = {}
-        self._lids: dict[str, list[str]] = {}
-        for alias in known:
-            self.learn(alias)
+    def addresses(self) -> Iterable[str]:
+        """Whose aliases it needs."""
 
-    def learn(self, alias: Alias) -> bool:
-        """Whether that was news."""
-        before = self._addresses.get(alias.lid)
-        if before == alias.address:
-            return False
-        if before is not None:
-            self._lids[before].remove(alias.lid)
-        self._addresses[alias.lid] = alias.address
-        self._lids.setdefault(alias.address, []).append(alias.lid)
-        return True
+    def touch(self, aliases: Aliases, touched: Touched) -> None:
+        """Add what it needs to `touched`. `aliases` are as they will be when it is applied."""
 
-    def __iter__(self) -> Iterator[Alias]:
-        return (Alias(lid, address) for lid, address in self._addresses.items())
-
-    def name(self, address: str) -> str:
-        return self._addresses.get(address, address)
-
-    def all_names(self, address: str) -> list[str]:
-        """Every address under which the person's chat may have been stored, the one to be used first."""
-        name = self.name(address)
-        return list(dict.fromkeys([name, address, *sorted(self._lids.get(name, ()))]))
+    def apply(self, ledger: Ledger) -> Result: ...
 
 
-@dataclass(slots=True)
-class Known:
-    """What the database has of all that a batch touches."""
-
-    seq: int
-    aliases: Aliases
-    chats: Mapping[str, Chat]
-    messages: Mapping[Key, Message]
-    unread: Mapping[str, Sequence[int]]
-    """For chats that are marked read in part: the seq of the messages not from us above the lowest mark."""
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What is to be written, and what each command is answered, in order."""
-
-    seq: int
-    events: list[Event] = field(default_factory=list)
-    new_messages: dict[Key, Message] = field(default_factory=dict)
-    changed_messages: dict[Key, Message] = field(default_factory=dict)
-    chats: dict[str, Chat] = field(default_factory=dict)
-    new_aliases: list[Alias] = field(default_factory=list)
-    results: list[Result] = field(default_factory=list)
-
-
-def apply(session_id: str, known: Known, commands: Sequence[Command], now: datetime) -> Outcome:
+def apply(
+    session_id: str, known: Known, commands: Sequence[Command], now: datetime, *, keep_deleted: bool = False
+) -> Outcome:
     """The outcome of `commands`, one after the other, at the time `now`."""
-    return _Ledger(session_id, known, now).run(commands)
+    ledger = Ledger(session_id, known, now, keep_deleted=keep_deleted)
+    ledger.out.results = [command.apply(ledger) for command in commands]
+    ledger.tell_quiet_changes()
+    return ledger.out
 
 
-class _Ledger:
-    def __init__(self, session_id: str, known: Known, now: datetime) -> None:
-        self._session_id, self._known, self._now = session_id, known, now
-        self._unread = {chat_id: list(seqs) for chat_id, seqs in known.unread.items()}
-        self._out = Outcome(known.seq)
+class Ledger:
+    """A session while a batch is applied to it."""
 
-    def run(self, commands: Sequence[Command]) -> Outcome:
-        for command in commands:
-            if isinstance(command, StoreMessages):
-                self._out.results.append(self._store(command))
-            else:
-                self._out.results.append(self._mark_read(command))
-        return self._out
+    def __init__(self, session_id: str, known: Known, now: datetime, *, keep_deleted: bool) -> None:
+        self.session_id, self.now, self.keep_deleted = session_id, now, keep_deleted
+        self.aliases, self.source = known.aliases, known.source
+        self.contact_names = dict(known.contact_names)
+        self.out = Outcome(known.seq)
+        self._known = known
+        self._chats = dict(known.chats)
+        self._messages = dict(known.messages)
+        self._by_id: defaultdict[str, set[Key]] = defaultdict(set)
+        for key in self._messages:
+            self._by_id[key[1]].add(key)
+        self._stored_as: dict[Key, Key] = {}
+        """The keys under which messages are stored that have another one by now."""
+        self._quiet: dict[Key, list[UpdateResult]] = {}
+        """Messages that have changed and have no event of it yet, and whom to tell its number."""
+        self._parked: defaultdict[str, list[Parked]] = defaultdict(list)
+        for parked in known.parked:
+            self._parked[parked.update.message_id].append(parked)
+        self._unread: dict[str, Mapping[str, int]] = {}
+        """What the source has told of chats that are marked read in part."""
 
-    def _store(self, command: StoreMessages) -> list[MessageResult]:
-        for alias in command.aliases:
-            if self._known.aliases.learn(alias):
-                self._out.new_aliases.append(alias)
-        return [self._store_one(incoming, command.received_at) for incoming in command.messages]
+    # what there is
 
-    def _store_one(self, incoming: IncomingMessage, received_at: datetime) -> MessageResult:
-        aliases = self._known.aliases
-        for name in aliases.all_names(incoming.chat_id):
-            stored = self._message((name, incoming.message_id))
-            if stored is not None:
-                if not stored.has_content and incoming.has_content:
-                    return self._complete(stored, incoming)
-                return MessageResult(stored.message_id, stored.seq, duplicate=True)
-        return self._add(incoming, received_at)
+    def chat(self, chat_id: str) -> Chat | None:
+        return self._chats.get(chat_id)
 
-    def _add(self, incoming: IncomingMessage, received_at: datetime) -> MessageResult:
-        seq = self._next_seq()
-        chat_id = self._known.aliases.name(incoming.chat_id)
-        message = Message(
-            message_id=incoming.message_id,
-            session_id=self._session_id,
-            chat_id=chat_id,
-            seq=seq,
-            updated_seq=seq,
-            from_me=incoming.from_me,
-            sender=self._sender(incoming),
-            type=incoming.type,
-            text=incoming.text,
-            media=incoming.media,
-            reply_to=self._reply_to(incoming),
-            status=incoming.status,
-            timestamp=incoming.timestamp,
-            received_at=received_at,
-        )
-        before = self._chat(chat_id)
-        name, name_given = self._chat_name(before, incoming, message)
-        unread = (before.unread_count if before else 0) + (not message.from_me)
-        chat = Chat(
-            session_id=self._session_id,
-            chat_id=chat_id,
-            name=name,
-            name_given=name_given,
-            unread_count=unread,
-            last_message=_preview(message),
-            last_seq=seq,
-            read_seq=before.read_seq if before else 0,
-            updated_seq=seq,
-            updated_at=self._now,
-        )
-        if not message.from_me:
-            self._unread.setdefault(chat_id, []).append(seq)
-        self._out.new_messages[chat_id, message.message_id] = message
-        self._write(chat, message_event(NEW_MESSAGE, seq, message, chat, self._now))
-        return MessageResult(message.message_id, seq, duplicate=False)
+    def is_stored(self, chat_id: str) -> bool:
+        """Whether the chat was there before the batch."""
+        return chat_id in self._known.chats
 
-    def _complete(self, stored: Message, incoming: IncomingMessage) -> MessageResult:
-        seq = self._next_seq()
-        message = replace(
-            stored,
-            updated_seq=seq,
-            sender=self._sender(incoming),
-            type=incoming.type,
-            text=incoming.text,
-            media=incoming.media,
-            reply_to=self._reply_to(incoming),
-        )
-        before = self._chat(stored.chat_id)
-        assert before is not None, "a stored message has a chat"
-        name, name_given = self._chat_name(before, incoming, message)
-        chat = replace(before, name=name, name_given=name_given, updated_seq=seq, updated_at=self._now)
-        if before.last_seq == message.seq:
-            chat = replace(chat, last_message=_preview(message))
-        key = (message.chat_id, message.message_id)
-        if key in self._out.new_messages:
-            self._out.new_messages[key] = message
-        else:
-            self._out.changed_messages[key] = message
-        self._write(chat, message_event(MESSAGE_UPDATED, seq, message, chat, self._now))
-        return MessageResult(message.message_id, seq, duplicate=False)
+    def message(self, key: Key) -> Message | None:
+        """The message of exactly this key."""
+        return self._messages.get(key)
 
-    def _mark_read(self, command: MarkRead) -> Chat | None:
-        chat = self._chat(command.chat_id)
-        if chat is None:
-            return None
-        read_seq = min(command.seq, chat.last_seq)
-        if read_seq <= chat.read_seq:
-            return chat
-        unread = sum(seq > read_seq for seq in self._unread.get(chat.chat_id, ()))
-        seq = self._next_seq()
-        chat = replace(chat, read_seq=read_seq, unread_count=unread, updated_seq=seq, updated_at=self._now)
-        self._write(chat, chat_event(seq, chat, self._now))
+    def is_untouched(self, key: Key) -> bool:
+        """Whether what is stored under the key is as it was before the batch."""
+        return key not in self.out.changed_messages and key not in self.out.removed_messages
+
+    def find(self, chat_id: str, message_id: str) -> Message | None:
+        """The message, under whichever address of the person it is stored; as it will be in its present chat."""
+        names = self.aliases.all_names(chat_id)
+        chat = self._chats.get(names[0])
+        for name in (*names, *(chat.also if chat else ())):
+            if (message := self._messages.get((name, message_id))) is not None:
+                message = self._in_its_chat(message)
+                if message.chat_id == names[0]:  # else it is on its way to the chat of whom the address was before
+                    return message
+        return None
+
+    def find_by_id(self, message_id: str) -> list[Message]:
+        """All messages of this id, whatever their chats. It must have been among `Touched.ids`."""
+        return [self._in_its_chat(self._messages[key]) for key in sorted(self._by_id[message_id])]
+
+    def _in_its_chat(self, message: Message) -> Message:
+        """A chat may have become another's while its messages are still stored as they were."""
+        if message.chat_id in self._chats:
+            return message
+        owner = next(chat for chat in self._chats.values() if message.chat_id in chat.also)
+        after = moved(message, owner.chat_id)
+        self._stored_as[after.key] = self._stored_as.pop(message.key, message.key)
+        self._replace(message, after)
+        return after
+
+    def parked(self, message_id: str) -> list[Parked]:
+        return self._parked[message_id]
+
+    def unread_above(self, chat: Chat, mark: int) -> int:
+        """How many messages of the chat count as unread above the mark. Marks do not fall within a batch."""
+        if mark >= chat.last_seq:
+            return 0
+        if chat.chat_id not in self._unread:
+            self._unread[chat.chat_id] = self.source.unread([chat.chat_id, *chat.also], mark)
+        stored = dict(self._unread[chat.chat_id])
+        for message in self.written_in(chat.chat_id):
+            stored.pop(message.message_id, None)
+            if message.counts:
+                stored[message.message_id] = message.content_seq
+        return sum(seq > mark for seq in stored.values())
+
+    # what becomes of it
+
+    def add(self, message: Message, chat: Chat) -> None:
+        """A new message, which has taken its number, and its chat after it."""
+        self.put_message(None, message)
+        self.put_chat(chat)
+        self.out.events.append(message_event(NEW_MESSAGE, message.seq, message, chat, self.now))
+
+    def change(
+        self,
+        before: Message,
+        after: Message,
+        result: UpdateResult | None = None,
+        *,
+        quiet: bool = False,
+        chat: Chat | None = None,
+    ) -> None:
+        """A message is not as it was, and perhaps its chat. `quiet`: its event may wait for the end of the batch."""
+        if quiet:
+            self.put_message(before, after)
+            waiting = self._quiet.setdefault(after.key, [])
+            if result is not None:
+                waiting.append(result)
+            return
+        chat_before = self._chats[before.chat_id]
+        seq = self.next_seq()
+        late = not before.has_content and after.has_content and after.deleted_at is None
+        after = replace(after, updated_seq=seq, content_seq=seq if late else after.content_seq)
+        self.put_message(before, after)
+        changed = self._chat_after(chat or chat_before, before, after, late=late)
+        if changed != chat_before:
+            changed = replace(changed, updated_seq=seq, updated_at=self.now)
+            self.put_chat(changed)
+        self.out.events.append(message_event(MESSAGE_UPDATED, seq, after, changed, self.now))
+        for one in (*self._quiet.pop(after.key, ()), *((result,) if result else ())):
+            one.seq = seq
+
+    def _chat_after(self, chat: Chat, before: Message, after: Message, *, late: bool) -> Chat:
+        unread = chat.unread_count
+        unread -= before.counts and before.content_seq > chat.read_seq
+        unread += after.counts and after.content_seq > chat.read_seq
+        if late:
+            answered = chat.answered if after.type == "system" else after.from_me
+            return replace(
+                chat, unread_count=unread, last_message=preview(after), last_seq=after.content_seq, answered=answered
+            )
+        last = chat.last_message
+        if last is not None and last.message_id == after.message_id:
+            last = preview(after)
+            earlier = self._last_but(chat, after) if after.is_gone else None
+            if earlier is not None:
+                answered = chat.answered if earlier.type == "system" else earlier.from_me
+                return replace(chat, unread_count=unread, last_message=preview(earlier), answered=answered)
+        return replace(chat, unread_count=unread, last_message=last)
+
+    def _last_but(self, chat: Chat, gone: Message) -> Message | None:
+        """What a person can read of the chat's newest message but one: of the batch, else of what is stored."""
+        here = [m for m in self.written_in(chat.chat_id) if m.key != gone.key and not m.is_gone]
+        stored = self.source.last([chat.chat_id, *chat.also], but=gone.message_id)
+        if stored is not None and self.is_untouched(stored.key):
+            here.append(stored)
+        return max(here, key=lambda message: message.content_seq, default=None)
+
+    def change_chat(self, chat: Chat) -> Chat:
+        """A chat is not as it was: an event of its own."""
+        seq = self.next_seq()
+        chat = replace(chat, updated_seq=seq, updated_at=self.now)
+        self.put_chat(chat)
+        self.out.events.append(chat_event(seq, chat, self.now))
         return chat
 
-    def _next_seq(self) -> int:
-        self._out.seq += 1
-        return self._out.seq
+    def tell_quiet_changes(self) -> None:
+        """The events that were put off."""
+        for key in list(self._quiet):
+            message = self._messages[key]
+            seq = self.next_seq()
+            after = replace(message, updated_seq=seq)
+            self.put_message(message, after)
+            self.out.events.append(message_event(MESSAGE_UPDATED, seq, after, self._chats[key[0]], self.now))
+            for one in self._quiet.pop(key):
+                one.seq = seq
 
-    def _write(self, chat: Chat, event: Event) -> None:
-        self._out.chats[chat.chat_id] = chat
-        self._out.events.append(event)
+    def learn(self, alias: Alias) -> None:
+        if self.aliases.learn(alias):
+            self.out.new_aliases.append(alias)
 
-    def _message(self, key: Key) -> Message | None:
-        return self._out.new_messages.get(key) or self._out.changed_messages.get(key) or self._known.messages.get(key)
+    def tell_name(self, chat_id: str, name: str) -> None:
+        """What a chat is to be called that does not exist yet."""
+        self.contact_names[chat_id] = self.out.contact_names[chat_id] = name
 
-    def _chat(self, chat_id: str) -> Chat | None:
-        return self._out.chats.get(chat_id) or self._known.chats.get(chat_id)
+    def written_in(self, chat_id: str) -> list[Message]:
+        """The messages of the chat that this batch has written so far."""
+        written = (*self.out.new_messages.values(), *self.out.changed_messages.values())
+        return [message for message in written if message.chat_id == chat_id]
 
-    def _sender(self, incoming: IncomingMessage) -> Sender:
-        return replace(incoming.sender, id=self._known.aliases.name(incoming.sender.id))
+    def park(self, parked: Parked) -> None:
+        if parked.id not in self.out.parked:
+            self.out.parked[parked.id] = parked
+            self._parked[parked.update.message_id].append(parked)
 
-    def _reply_to(self, incoming: IncomingMessage) -> ReplyTo | None:
-        quoted = incoming.reply_to
-        if quoted is None or quoted.sender_id is None:
-            return quoted
-        return replace(quoted, sender_id=self._known.aliases.name(quoted.sender_id))
+    def unpark(self, parked: Parked) -> None:
+        self._parked[parked.update.message_id].remove(parked)
+        if self.out.parked.pop(parked.id, None) is None:
+            self.out.unparked.add(parked.id)
 
-    @staticmethod
-    def _chat_name(before: Chat | None, incoming: IncomingMessage, message: Message) -> tuple[str | None, bool]:
-        if incoming.chat_name is not None:
-            return incoming.chat_name, True
-        if before and before.name_given:
-            return before.name, True
-        if not message.from_me and message.sender.id == message.chat_id and message.sender.name:
-            return message.sender.name, False
-        return (before.name if before else None), False
+    def next_seq(self) -> int:
+        self.out.seq += 1
+        return self.out.seq
 
+    def put_chat(self, chat: Chat) -> None:
+        if (before := self._chats.get(chat.chat_id)) is None or before.also != chat.also:
+            self._unread.pop(chat.chat_id, None)
+        self._chats[chat.chat_id] = self.out.chats[chat.chat_id] = chat
+        self.out.removed_chats.discard(chat.chat_id)
 
-def _preview(message: Message) -> LastMessage:
-    text = message.text
-    return LastMessage(
-        message_id=message.message_id,
-        type=message.type,
-        text=text if text is None else text[:PREVIEW_LENGTH],
-        from_me=message.from_me,
-        sender_name=message.sender.name,
-        timestamp=message.timestamp,
-    )
+    def remove_chat(self, chat_id: str) -> None:
+        del self._chats[chat_id]
+        self._unread.pop(chat_id, None)
+        self.out.chats.pop(chat_id, None)
+        self.out.removed_chats.add(chat_id)
+
+    def put_message(self, before: Message | None, after: Message) -> None:
+        """In place of `before`, whose key may be another."""
+        if before is None or self.out.new_messages.pop(before.key, None) is not None:
+            self.out.new_messages[after.key] = after
+        else:
+            stored_as = self._stored_as.pop(before.key, before.key)
+            self._stored_as[after.key] = stored_as
+            self.out.changed_messages[stored_as] = after
+        self._replace(before, after)
+
+    def _replace(self, before: Message | None, after: Message) -> None:
+        if before is not None and before.key != after.key:
+            self._forget(before.key)
+            if before.key in self._quiet:
+                self._quiet[after.key] = self._quiet.pop(before.key)
+        self._messages[after.key] = after
+        self._by_id[after.message_id].add(after.key)
+
+    def _forget(self, key: Key) -> None:
+        self._messages.pop(key, None)
+        self._by_id[key[1]].discard(key)
+
+    def remove_message(self, message: Message) -> None:
+        self._forget(message.key)
+        self._quiet.pop(message.key, None)
+        if self.out.new_messages.pop(message.key, None) is None:
+            stored_as = self._stored_as.pop(message.key, message.key)
+            self.out.changed_messages.pop(stored_as, None)
+            self.out.removed_messages.add(stored_as)

@@ -1,4 +1,4 @@
-"""What Roomcast speaks of: sessions, chats, messages, positions, and the commands that change a session.
+"""What Roomcast speaks of: sessions, chats, messages and positions.
 
 All are immutable. Inside the application there is nothing else: wire JSON is turned into these once, at the edge
 (`app.schemas`, `app.providers`), and back into wire JSON once, when the event is made (`app.domain.events`).
@@ -7,8 +7,8 @@ Times are aware datetimes in UTC, cut to milliseconds, which is what MongoDB kee
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal, get_args
 
@@ -21,11 +21,13 @@ MessageType = Literal[
     "sticker",
     "location",
     "contact",
-    "reaction",
     "system",
     "unknown",
 ]
 MessageStatus = Literal["received", "pending", "sent", "delivered", "read", "played", "failed"]
+ReceiptStatus = Literal["delivered", "read", "played"]
+ChatKind = Literal["person", "group", "other"]
+ChatState = Literal["open", "closed"]
 
 MESSAGE_TYPES: Final[tuple[MessageType, ...]] = get_args(MessageType)
 OWN_STATUSES: Final[tuple[MessageStatus, ...]] = ("pending", "sent", "delivered", "read", "played", "failed")
@@ -39,6 +41,8 @@ MAX_ID: Final = 256
 MAX_URL: Final = 8_192
 PREVIEW_LENGTH: Final = 120
 """Characters of a chat's lastMessage.text."""
+MAX_PREVIEW_BYTES: Final = 16 * 1024
+"""Bytes of a picture's preview."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,8 @@ class Media:
     width: int | None = None
     height: int | None = None
     duration_seconds: float | None = None
+    preview: str | None = None
+    """A small picture as a `data:image/…;base64,…` URL of MAX_PREVIEW_BYTES of data at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,32 @@ class ReplyTo:
     message_id: str
     sender_id: str | None = None
     text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """Who signed in: the `sub` and the `name` of a token."""
+
+    id: str
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageError:
+    """Why a message of ours failed, in the provider's code and words that an agent understands."""
+
+    code: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """A person's reaction to a message. `emoji` None: it was taken back, which is remembered and not shown."""
+
+    sender: Sender
+    from_me: bool
+    emoji: str | None
+    timestamp: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +153,45 @@ class Message:
     status: MessageStatus
     timestamp: datetime
     received_at: datetime
+    content_seq: int
+    """The event that gave it its content; `unread_count` counts by it."""
+    author: Agent | None = None
+    client_id: str | None = None
+    edited_at: datetime | None = None
+    deleted_at: datetime | None = None
+    reactions: Sequence[Reaction] = ()
+    """By time, at most one of each sender, those that were taken back included."""
+    people: Mapping[str, ReceiptStatus] = field(default_factory=dict)
+    """In a group, for our own message: how far each person has come with it."""
+    error: MessageError | None = None
+    nothing_to_read: bool = False
+    """Deleted because it has no content that a person would read. Content that comes all the same brings it back."""
+    came_as: str | None = None
+    """The hidden address that it came under, where the chat is named by another. What `split` goes by."""
+
+    @property
+    def key(self) -> Key:
+        return self.chat_id, self.message_id
 
     @property
     def has_content(self) -> bool:
+        """Whether there is anything to show."""
         return self.type != "unknown" or self.text is not None or self.media is not None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether a repeat can bring nothing that it lacks. Words that an edit told do not make it whole."""
+        return self.type != "unknown" or self.media is not None or (self.text is not None and self.edited_at is None)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it was deleted before there was anything to show: then the chat shows the message before it."""
+        return self.deleted_at is not None and not self.has_content
+
+    @property
+    def counts(self) -> bool:
+        """Whether it counts as unread until it is read: what others wrote and a person would read."""
+        return not self.from_me and self.type != "system" and self.deleted_at is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,19 +208,36 @@ class LastMessage:
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """The present state of a chat. `unread_count`: messages not from us with seq above `read_seq`."""
+    """The present state of a chat. `unread_count`: messages that count, with `content_seq` above `read_seq`."""
 
     session_id: str
     chat_id: str
     name: str | None
     name_given: bool
-    """Whether `name` is a chatName that somebody gave; then no sender's name takes its place. Not on the wire."""
+    """Whether `name` is one that somebody gave; then no sender's name takes its place. Not on the wire."""
     unread_count: int
     last_message: LastMessage | None
     last_seq: int
     read_seq: int
     updated_seq: int
     updated_at: datetime
+    assignee: Agent | None = None
+    state: ChatState = "open"
+    answered: bool = False
+    """Whether the last message that is no `system` one is ours."""
+    also: Sequence[str] = ()
+    """Chats that were merged into this one and some of whose messages are still stored under their old chatId."""
+
+    @property
+    def kind(self) -> ChatKind:
+        return kind_of(self.chat_id)
+
+
+def kind_of(chat_id: str) -> ChatKind:
+    """What the chatId says of the chat."""
+    if chat_id.endswith(("@s.whatsapp.net", "@lid")):
+        return "person"
+    return "group" if chat_id.endswith("@g.us") else "other"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,32 +249,18 @@ class Alias:
 
 
 @dataclass(frozen=True, slots=True)
-class StoreMessages:
-    """Store these messages, in this order. `aliases` are learned before the first of them is named."""
-
-    received_at: datetime
-    messages: Sequence[IncomingMessage] = ()
-    aliases: Sequence[Alias] = ()
-    size: int = 0
-    """Bytes that it takes in a queue, about."""
-
-
-@dataclass(frozen=True, slots=True)
-class MarkRead:
-    """The chat was read up to and including event `seq`."""
-
-    chat_id: str
-    seq: int
-    size: int = 128
-
-
-Command = StoreMessages | MarkRead
-
-
-@dataclass(frozen=True, slots=True)
 class MessageResult:
     """What became of one posted message: its number, and whether it was there already."""
 
     message_id: str
     seq: int
     duplicate: bool
+
+
+@dataclass(slots=True)
+class UpdateResult:
+    """What became of one posted update; `seq` is that of the event which tells of it, if there is one."""
+
+    message_id: str
+    state: Literal["applied", "unchanged", "parked"]
+    seq: int | None = None

@@ -6,12 +6,16 @@ never refused for what is in it. The steps are: who asks, read the body, parse i
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
 import orjson
 from aiohttp import web
 
 from app.auth import Tokens
 from app.domain.events import now
-from app.domain.models import MessageResult
+from app.domain.incoming import Signal
+from app.domain.ledger import Command
 from app.errors import AppError
 from app.http.access import session_of
 from app.http.bodies import Bodies, expect_later
@@ -20,11 +24,23 @@ from app.parsing import MAX_BODY, MAX_PROVIDER_BODY, Job, Parser, Parsing
 from app.providers import PROVIDERS
 from app.services.ingest import Ingest
 
+OnSignals = Callable[[str, Sequence[Signal]], None]
+"""Called with a sessionId and its signals."""
+
 
 class Webhook:
-    def __init__(self, tokens: Tokens, bodies: Bodies, parser: Parser, ingest: Ingest, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        tokens: Tokens,
+        bodies: Bodies,
+        parser: Parser,
+        ingest: Ingest,
+        metrics: Metrics,
+        on_signals: OnSignals,
+    ) -> None:
+        """`on_signals` is given what passes by and is not stored. It must neither wait nor raise."""
         self._tokens, self._bodies, self._parser = tokens, bodies, parser
-        self._ingest, self._metrics = ingest, metrics
+        self._ingest, self._metrics, self._on_signals = ingest, metrics, on_signals
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         for slash in ("", "/"):
@@ -34,7 +50,7 @@ class Webhook:
     async def own(self, request: web.Request) -> web.Response:
         session_id = session_of(request, self._tokens, "ingest")
         parsing = await self._read(request, session_id, None)
-        return await self._store(session_id, parsing)
+        return await self._store(session_id, parsing, [[*parsing.commands()]])
 
     async def provider(self, request: web.Request) -> web.Response:
         source = request.match_info["source"]
@@ -44,7 +60,8 @@ class Webhook:
         parsing = await self._read(request, session_id, source)
         for kind, count in parsing.skipped.items():
             self._metrics.skipped.labels(source, kind).inc(count)
-        return await self._store(session_id, parsing)
+        # One command after the other, so that a large body takes neither the queue nor much memory.
+        return await self._store(session_id, parsing, ([command] for command in parsing.commands()))
 
     async def _read(self, request: web.Request, session_id: str, source: str | None) -> Parsing:
         """What the body comes to. The body itself is not kept while that is stored."""
@@ -52,11 +69,21 @@ class Webhook:
         async with self._bodies.read(request, session_id, MAX_BODY if source is None else MAX_PROVIDER_BODY) as body:
             return await self._parser.parse(Job(session_id, received_at, body.data, body.encoding, source))
 
-    async def _store(self, session_id: str, parsing: Parsing) -> web.Response:
-        """Store one command after the other, so that a large body takes neither the queue nor much memory."""
-        results: list[MessageResult] = []
-        for command in parsing.commands():
-            results += await self._ingest.store(session_id, [command])
-        data = [{"messageId": one.message_id, "seq": one.seq, "duplicate": one.duplicate} for one in results]
-        body = orjson.dumps({"ok": True, "data": {"results": data}})
-        return web.Response(body=body, content_type="application/json")
+    async def _store(self, session_id: str, parsing: Parsing, batches: Iterable[Sequence[Command]]) -> web.Response:
+        if parsing.signals:
+            self._on_signals(session_id, parsing.signals)
+        data: dict[str, Any] = {"results": []}
+        for commands in batches:
+            if not commands:
+                continue  # signals alone: the database is not asked
+            stored = await self._ingest.store(session_id, commands)
+            data["results"] += [
+                {"messageId": one.message_id, "seq": one.seq, "duplicate": one.duplicate} for one in stored.messages
+            ]
+            if stored.updates:
+                data.setdefault("updates", []).extend(
+                    {"messageId": one.message_id, "seq": one.seq, "state": one.state} for one in stored.updates
+                )
+        if parsing.skipped:
+            data["skipped"] = parsing.skipped
+        return web.Response(body=orjson.dumps({"ok": True, "data": data}), content_type="application/json")

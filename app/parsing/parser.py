@@ -152,6 +152,6 @@ async def _ask(process: asyncio.subprocess.Process, job: Job) -> Parsing:
         if kind == wire.FAILED:
             raise AppError(*wire.read(data))
         if kind == wire.DONE:
-            parsing.skipped = wire.read(data)
+            parsing.skipped, parsing.signals = wire.read(data)
             return parsing
         parsing.parts.append(data)

@@ -14,7 +14,7 @@ JOB: Final = 1
 PART: Final = 2
 """A command of the result."""
 DONE: Final = 3
-"""The end of the result: what was left out."""
+"""The end of the result: what was left out, and the signals."""
 FAILED: Final = 4
 """An AppError: code, detail, faults."""
 

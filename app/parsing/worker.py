@@ -41,7 +41,7 @@ def _answer(job: Job, sink: IO[bytes]) -> None:
         return
     for command in parsing.commands():
         sink.write(wire.frame(wire.PART, command))
-    sink.write(wire.frame(wire.DONE, parsing.skipped))
+    sink.write(wire.frame(wire.DONE, (parsing.skipped, parsing.signals)))
 
 
 if __name__ == "__main__":

@@ -16,11 +16,17 @@ import traceback
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import structlog
 
-from app.domain.ledger import Outcome, Result
-from app.domain.models import Chat, Command, MarkRead, MessageResult, StoreMessages
+from app.domain.commands import MarkRead
+from app.domain.incoming import Contact
+from app.domain.intake import BATCH_BYTES, BATCH_ITEMS
+from app.domain.known import Outcome, Result
+from app.domain.ledger import Command
+from app.domain.models import Chat, MessageResult, UpdateResult
+from app.domain.people import MoveMessages, TellContacts
 from app.errors import AppError, Unavailable
 from app.metrics import Metrics
 from app.services.edges import Edges
@@ -29,10 +35,10 @@ from app.storage.writer import Conflict, Writer
 
 log = structlog.get_logger(__name__)
 
-BATCH_COMMANDS = 500
-BATCH_BYTES = 256 * 1024
 IDLE_WRITERS = 64
 """Writers kept for sessions that are quiet; each holds one of the database's sessions."""
+FOLLOW_UP_SECONDS = 5.0
+"""After how long what nobody waits for is tried again."""
 END_SECONDS = 1.0
 """How long writers that are given up may take to end."""
 STOPPED = "The server has stopped before this was stored. Repeat it."
@@ -45,6 +51,13 @@ class _Waiting:
     command: Command
     result: asyncio.Future[Result]
     since: float
+
+
+class Stored(NamedTuple):
+    """What became of the messages and the updates of a body, each in their order."""
+
+    messages: list[MessageResult]
+    updates: list[UpdateResult]
 
 
 class _Queue:
@@ -76,19 +89,29 @@ class Ingest:
         self._looked_for_abandoned = 0.0
         self._closed = False
 
-    async def store(self, session_id: str, commands: Sequence[StoreMessages]) -> list[MessageResult]:
-        """Store messages; the answer for each, in order. Raises Unavailable: repeat it all."""
-        results: list[MessageResult] = []
+    async def store(self, session_id: str, commands: Sequence[Command]) -> Stored:
+        """Apply what came in; the answer for each message and update, in order. Raises Unavailable: repeat it all."""
+        stored = Stored([], [])
         for part in await self._submit(session_id, commands):
-            assert isinstance(part, list)
-            results += part
-        return results
+            for one in part if isinstance(part, list) else ():
+                if isinstance(one, MessageResult):
+                    stored.messages.append(one)
+                else:
+                    stored.updates.append(one)
+        return stored
 
     async def mark_read(self, session_id: str, chat_id: str, seq: int) -> Chat | None:
         """The chat after it; None where nothing is stored of it. Raises Unavailable."""
         (chat,) = await self._submit(session_id, [MarkRead(chat_id, seq)])
         assert not isinstance(chat, list)
         return chat
+
+    async def resume(self) -> None:
+        """Go on with what servers before us have begun. Raises Unavailable."""
+        for session_id, old, chat_id in await self._store.merging():
+            self._follow_up(session_id, MoveMessages(old, chat_id))
+        for session_id, alias in self._store.to_unite:
+            self._follow_up(session_id, TellContacts([Contact(alias.address, aliases=[alias.lid])]))
 
     async def close(self, seconds: float) -> None:
         """Take nothing more and write what was taken. What is not written within so many seconds is answered 503."""
@@ -110,20 +133,34 @@ class Ingest:
         if self._commands + len(commands) > self._max_commands or self._bytes + size > self._max_bytes:
             self._metrics.refused.labels("queue_full").inc()
             raise Unavailable("The queue is full. Try again.")
+        waiting = self._put(session_id, commands)
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return [result for result in results if not isinstance(result, BaseException)]
+
+    def _put(self, session_id: str, commands: Sequence[Command]) -> list[asyncio.Future[Result]]:
         loop = asyncio.get_running_loop()
         queue = self._queues.get(session_id)
         if queue is None:
             queue = self._queues[session_id] = _Queue()
         waiting = [_Waiting(command, loop.create_future(), time.monotonic()) for command in commands]
         queue.waiting.extend(waiting)
-        self._count(len(waiting), size)
+        self._count(len(waiting), sum(command.size for command in commands))
         if queue.task is None:
             queue.task = asyncio.create_task(self._work(session_id, queue))
-        results = await asyncio.gather(*(one.result for one in waiting), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-        return [result for result in results if not isinstance(result, BaseException)]
+        return [one.result for one in waiting]
+
+    def _follow_up(self, session_id: str, command: Command) -> None:
+        """To the end of the session's queue; once more after a while where that fails. Nobody waits for it."""
+
+        def done(result: asyncio.Future[Result]) -> None:
+            if not result.cancelled() and result.exception() is not None and not self._closed:
+                result.get_loop().call_later(FOLLOW_UP_SECONDS, self._follow_up, session_id, command)
+
+        if not self._closed:
+            self._put(session_id, [command])[0].add_done_callback(done)
 
     def _count(self, commands: int, size: int) -> None:
         self._commands += commands
@@ -180,6 +217,8 @@ class Ingest:
                 self._metrics.receipt_to_push.observe(pushed - one.since)
             self._metrics.stored(outcome)
             self._finish(batch, outcome.results)
+            for command in outcome.follow_up:
+                self._follow_up(session_id, command)
 
     def _finish(self, batch: Collection[_Waiting], results: Sequence[Result] | Exception) -> None:
         """Answer the commands, each with its result or all with the error. They wait no longer."""
@@ -230,7 +269,7 @@ def _take_batch(waiting: deque[_Waiting]) -> list[_Waiting]:
     """What goes into one transaction: at least one command, else within the limits of a batch."""
     batch = [waiting.popleft()]
     size = batch[0].command.size
-    while waiting and len(batch) < BATCH_COMMANDS and size + waiting[0].command.size <= BATCH_BYTES:
+    while waiting and len(batch) < BATCH_ITEMS and size + waiting[0].command.size <= BATCH_BYTES:
         size += waiting[0].command.size
         batch.append(waiting.popleft())
     return batch

@@ -6,8 +6,19 @@ from typing import Any, Final
 
 from pymongo import WriteConcern
 
-from app.domain.events import Event, render_chat, render_message
-from app.domain.models import Chat, LastMessage, Media, Message, ReplyTo, Sender
+from app.domain.events import Event, render_chat, render_error, render_message, render_reaction, render_sender
+from app.domain.incoming import IncomingUpdate, Parked, ReactionChange, Receipt
+from app.domain.models import (
+    Agent,
+    Chat,
+    LastMessage,
+    Media,
+    Message,
+    MessageError,
+    Reaction,
+    ReplyTo,
+    Sender,
+)
 
 Document = dict[str, Any]
 
@@ -15,11 +26,34 @@ MAJORITY: Final = WriteConcern("majority", j=True)
 
 
 def dump_message(message: Message) -> Document:
-    return {**render_message(message), "timestamp": message.timestamp, "receivedAt": message.received_at}
+    document = {
+        **render_message(message),
+        "timestamp": message.timestamp,
+        "receivedAt": message.received_at,
+        "editedAt": message.edited_at,
+        "deletedAt": message.deleted_at,
+        "reactions": [_dump_reaction(reaction) for reaction in message.reactions],
+    }
+    # Not on the wire, and left out where they say nothing, since most messages have none of them.
+    if message.people:
+        document["people"] = [{"id": one, "status": status} for one, status in message.people.items()]
+    if message.content_seq != message.seq:
+        document["lateSeq"] = message.content_seq  # has an index of its own
+    if message.nothing_to_read:
+        document["nothingToRead"] = True
+    if message.came_as is not None:
+        document["cameAs"] = message.came_as
+    return document
+
+
+def _dump_reaction(reaction: Reaction) -> Document:
+    return {**render_reaction(reaction), "timestamp": reaction.timestamp}
 
 
 def load_message(document: Document) -> Message:
-    media, reply_to = document["media"], document["replyTo"]
+    """Fields that the first form of the database did not have may be missing."""
+    media, reply_to, get = document["media"], document["replyTo"], document.get
+    author, error = get("author"), get("error")
     return Message(
         message_id=document["messageId"],
         session_id=document["sessionId"],
@@ -27,7 +61,7 @@ def load_message(document: Document) -> Message:
         seq=document["seq"],
         updated_seq=document["updatedSeq"],
         from_me=document["fromMe"],
-        sender=Sender(document["sender"]["id"], document["sender"]["name"]),
+        sender=_sender(document["sender"]),
         type=document["type"],
         text=document["text"],
         media=media
@@ -39,23 +73,43 @@ def load_message(document: Document) -> Message:
             media["width"],
             media["height"],
             media["durationSeconds"],
+            media.get("preview"),
         ),
         reply_to=reply_to and ReplyTo(reply_to["messageId"], reply_to["senderId"], reply_to["text"]),
         status=document["status"],
         timestamp=document["timestamp"],
         received_at=document["receivedAt"],
+        content_seq=document["lateSeq" if "lateSeq" in document else "seq"],
+        author=author and Agent(author["id"], author["name"]),
+        client_id=get("clientId"),
+        edited_at=get("editedAt"),
+        deleted_at=get("deletedAt"),
+        reactions=[
+            Reaction(_sender(one["sender"]), one["fromMe"], one["emoji"], one["timestamp"])
+            for one in get("reactions", ())
+        ],
+        people={one["id"]: one["status"] for one in get("people", ())},
+        error=error and MessageError(error["code"], error["title"]),
+        nothing_to_read=get("nothingToRead", False),
+        came_as=get("cameAs"),
     )
+
+
+def _sender(document: Document) -> Sender:
+    return Sender(document["id"], document["name"])
 
 
 def dump_chat(chat: Chat) -> Document:
     document = {**render_chat(chat), "nameGiven": chat.name_given, "updatedAt": chat.updated_at}
     if chat.last_message:
         document["lastMessage"]["timestamp"] = chat.last_message.timestamp
+    if chat.also:
+        document["also"] = list(chat.also)
     return document
 
 
 def load_chat(document: Document) -> Chat:
-    last = document["lastMessage"]
+    last, assignee = document["lastMessage"], document["assignee"]
     return Chat(
         session_id=document["sessionId"],
         chat_id=document["chatId"],
@@ -70,6 +124,56 @@ def load_chat(document: Document) -> Chat:
         read_seq=document["readSeq"],
         updated_seq=document["updatedSeq"],
         updated_at=document["updatedAt"],
+        assignee=assignee and Agent(assignee["id"], assignee["name"]),
+        state=document["state"],
+        answered=document["answered"],
+        also=document.get("also", ()),
+    )
+
+
+def dump_parked(session_id: str, parked: Parked) -> Document:
+    update = parked.update
+    return {
+        "_id": f"{session_id}/{parked.id}",
+        "sessionId": session_id,
+        "messageId": update.message_id,
+        "at": parked.received_at,
+        "update": {
+            "chatId": update.chat_id,
+            "timestamp": update.timestamp,
+            "status": update.status,
+            "error": update.error and render_error(update.error),
+            "text": update.text,
+            "deleted": update.deleted,
+            "reaction": update.reaction
+            and {
+                "sender": render_sender(update.reaction.sender),
+                "fromMe": update.reaction.from_me,
+                "emoji": update.reaction.emoji,
+            },
+            "receipt": update.receipt and {"by": update.receipt.by, "status": update.receipt.status},
+            "nothingToRead": update.nothing_to_read,
+        },
+    }
+
+
+def load_parked(document: Document) -> Parked:
+    update = document["update"]
+    error, reaction, receipt = update["error"], update["reaction"], update["receipt"]
+    return Parked(
+        IncomingUpdate(
+            message_id=document["messageId"],
+            chat_id=update["chatId"],
+            timestamp=update["timestamp"],
+            status=update["status"],
+            error=error and MessageError(error["code"], error["title"]),
+            text=update["text"],
+            deleted=update["deleted"],
+            reaction=reaction and ReactionChange(_sender(reaction["sender"]), reaction["fromMe"], reaction["emoji"]),
+            receipt=receipt and Receipt(receipt["by"], receipt["status"]),
+            nothing_to_read=update["nothingToRead"],
+        ),
+        document["at"],
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -18,21 +18,17 @@ import pymongo
 from bson.codec_options import CodecOptions
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
 from pymongo import ASCENDING, DESCENDING, MongoClient
-from pymongo.errors import (
-    ConnectionFailure,
-    ExecutionTimeout,
-    InvalidURI,
-    OperationFailure,
-    PyMongoError,
-    WaitQueueTimeoutError,
-)
+from pymongo.errors import InvalidURI, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 
+from app.domain.changes import moved
 from app.domain.events import Event
-from app.domain.models import Chat, Message, Position
+from app.domain.models import Alias, Chat, Message, Position, kind_of
 from app.errors import Unavailable
-from app.storage import schema
+from app.storage import abandoned, migration, schema
+from app.storage.abandoned import APP_NAME
+from app.storage.bounds import bounded
 from app.storage.documents import MAJORITY, Document, load_chat, load_event, load_message
 from app.storage.schema import SetupError
 from app.storage.writer import Writer
@@ -45,8 +41,6 @@ PARALLEL_WRITES: Final = 8
 
 CLOSE_SECONDS: Final = 0.5
 
-_ABANDONED_MICROSECONDS = 1_000_000
-_APP_NAME = "roomcast"
 _STREAM_AWAIT_MS = 1000
 _STREAM_SECONDS = 2.5
 """A change stream answers every second, if only that there is nothing new. One that is silent for longer is dead."""
@@ -65,9 +59,12 @@ class Store:
         threaded: MongoClient[Document],
         database: str,
         timeout: float,
+        *,
+        keep_deleted: bool,
     ) -> None:
         """`client` is for reads; `threaded`, a client of its own, for what runs in a thread: writers and the schema."""
         self._client, self._threaded, self._timeout = client, threaded, timeout
+        self._keep_deleted = keep_deleted
         options: CodecOptions[Document] = CodecOptions(tz_aware=True)
         guarantees: dict[str, Any] = {
             "codec_options": options,
@@ -84,10 +81,23 @@ class Store:
         self.aliases: AsyncIOMotorCollection[Document] = db["aliases"]
         self._threads = ThreadPoolExecutor(PARALLEL_WRITES, thread_name_prefix="writer")
         self.epoch = ""
+        self.to_unite: Sequence[tuple[str, Alias]] = ()
+        """(sessionId, alias) of people who, after a migration, still have a chat under their hidden address."""
 
     async def prepare(self, retention_days: int) -> None:
-        """Make collections, indexes and the epoch where they are missing. Raises SetupError, Unavailable."""
-        self.epoch = await self._run(math.inf, schema.prepare, self._database, retention_days)
+        """Make collections, indexes and the epoch where they are missing, and bring over what an earlier version wrote.
+
+        Raises SetupError, Unavailable.
+        """
+        version = await self._run(math.inf, schema.prepare, self._database, retention_days)
+        if version < schema.SCHEMA_VERSION:
+            loop = asyncio.get_running_loop()
+            # However long it takes: it is in small steps, each with a limit of its own.
+            try:
+                self.to_unite = await loop.run_in_executor(self._threads, migration.migrate, self._database)
+            except PyMongoError as error:
+                raise Unavailable(f"The migration was interrupted ({type(error).__name__}).") from error
+        self.epoch = await self._run(math.inf, schema.epoch, self._database)
 
     async def transaction_lifetime(self) -> int | None:
         """The server's transactionLifetimeLimitSeconds, or None where we may not ask."""
@@ -138,21 +148,41 @@ class Store:
             cursor = self.chats.find(query).sort("lastSeq", DESCENDING).limit(limit)
             return [load_chat(document) async for document in cursor]
 
+    async def names_of(self, session_id: str, chat_id: str) -> list[str]:
+        """The address that the person's chat is named by, and then all others of that person; the chatId alone where
+        none is known."""
+        if kind_of(chat_id) != "person":
+            return [chat_id]
+        async with self.bounded():
+            told = await self.aliases.find_one({"sessionId": session_id, "lid": chat_id})
+            name = told["address"] if told and told["address"] else chat_id
+            found = self.aliases.find({"sessionId": session_id, "address": name}).sort("lid", ASCENDING)
+            return list(dict.fromkeys([name, chat_id, *[document["lid"] async for document in found]]))
+
     async def read_messages(
         self, session_id: str, chat_id: str, *, before: int | None = None, after: int | None = None, limit: int
     ) -> list[Message]:
         """In ascending seq: the first `limit` messages after `after`, else the last `limit` before `before`."""
-        query: Document = {"sessionId": session_id, "chatId": chat_id}
-        if after is not None:
-            query["seq"] = {"$gt": after}
-        elif before is not None:
-            query["seq"] = {"$lt": before}
-        order = ASCENDING if after is not None else DESCENDING
         async with self.bounded():
-            found = [
-                load_message(document) async for document in self.messages.find(query).sort("seq", order).limit(limit)
-            ]
+            chat = await self.chats.find_one({"sessionId": session_id, "chatId": chat_id}, {"also": 1})
+            # Messages of chats that were merged into this one, on their way here.
+            also = chat.get("also", []) if chat else []
+            query: Document = {"sessionId": session_id, "chatId": {"$in": [chat_id, *also]} if also else chat_id}
+            if after is not None:
+                query["seq"] = {"$gt": after}
+            elif before is not None:
+                query["seq"] = {"$lt": before}
+            order = ASCENDING if after is not None else DESCENDING
+            cursor = self.messages.find(query).sort("seq", order).limit(limit)
+            found = [load_message(document) async for document in cursor]
+        found = [one if one.chat_id == chat_id else moved(one, chat_id) for one in found]
         return found if after is not None else found[::-1]
+
+    async def merging(self) -> list[tuple[str, str, str]]:
+        """(sessionId, old chatId, chatId) of merges whose messages are not all moved."""
+        async with self.bounded():
+            found = self.chats.find({"also": {"$exists": True}}, {"sessionId": 1, "chatId": 1, "also": 1})
+            return [(d["sessionId"], old, d["chatId"]) async for d in found for old in d["also"]]
 
     async def read_events(
         self, session_id: str, after: int, upto: int, limit: int, chat_ids: Collection[str] | None = None
@@ -206,7 +236,8 @@ class Store:
     # writing
 
     def writer(self, session_id: str) -> Writer:
-        return Writer(self._run, self._database, session_id, self._threaded.start_session())
+        client_session = self._threaded.start_session()
+        return Writer(self._run, self._database, session_id, client_session, keep_deleted=self._keep_deleted)
 
     async def _run(
         self,
@@ -226,70 +257,21 @@ class Store:
             return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     async def end_abandoned(self) -> int:
-        """End transactions of ours that nobody has touched for a second: their server was killed or is frozen.
+        """End transactions of ours that nobody has touched for a second. Answers how many there were."""
+        return await self._run(math.inf, abandoned.end, self._threaded)
 
-        They would hold their sessions until the database gives them up. Answers how many there were. Only
-        transactions of the database user that we are; no privilege is needed for one's own.
-        """
-        pipeline: list[Document] = [
-            {"$currentOp": {"allUsers": False, "idleSessions": True}},
-            {
-                "$match": {
-                    "type": "idleSession",
-                    "appName": _APP_NAME,
-                    "transaction.timeInactiveMicros": {"$gt": _ABANDONED_MICROSECONDS},
-                }
-            },
-            {"$project": {"lsid.id": 1}},
-        ]
-        async with self.bounded():
-            admin = self._client.get_database("admin", read_concern=ReadConcern("local"))
-            found = [{"id": d["lsid"]["id"]} async for d in admin.aggregate(pipeline)]
-            if found:
-                await admin.command("killSessions", found)
-        return len(found)
-
-    @contextlib.asynccontextmanager
-    async def bounded(self, timeout: float | None = None) -> AsyncIterator[None]:
-        """The time limit of each call, and one error for all that means: not now."""
-        limit = timeout or self._timeout
-        try:
-            # The outer one is for calls that still wait for one of motor's threads.
-            async with asyncio.timeout(limit + 1):
-                with pymongo.timeout(limit):
-                    yield
-        except (ConnectionFailure, ExecutionTimeout, WaitQueueTimeoutError, TimeoutError) as error:
-            raise Unavailable from error
-        except PyMongoError as error:
-            if error.timeout or (isinstance(error, OperationFailure) and error.code in _PASSING):
-                raise Unavailable from error
-            raise
+    def bounded(self, timeout: float | None = None) -> contextlib.AbstractAsyncContextManager[None]:
+        """The time limit of each call, the store's unless another is given."""
+        return bounded(timeout or self._timeout)
 
 
-_PASSING: Final = frozenset(
-    {
-        6,  # HostUnreachable
-        7,  # HostNotFound
-        89,  # NetworkTimeout
-        91,  # ShutdownInProgress
-        133,  # FailedToSatisfyReadPreference
-        134,  # ReadConcernMajorityNotAvailableYet
-        189,  # PrimarySteppedDown
-        262,  # ExceededTimeLimit
-        9001,  # SocketException
-        10107,  # NotWritablePrimary
-        11600,  # InterruptedAtShutdown
-        11602,  # InterruptedDueToReplStateChange
-        13435,  # NotPrimaryNoSecondaryOk
-        13436,  # NotPrimaryOrSecondary
-    }
-)
+def connect(uri: str, database: str, timeout: float, *, keep_deleted: bool = False) -> Store:
+    """A store on `uri`; nothing is asked of the database yet. Raises SetupError for a URI that cannot be used.
 
-
-def connect(uri: str, database: str, timeout: float) -> Store:
-    """A store on `uri`; nothing is asked of the database yet. Raises SetupError for a URI that cannot be used."""
+    `keep_deleted`: what a deleted message said is kept in its document.
+    """
     options: dict[str, Any] = {
-        "appname": _APP_NAME,
+        "appname": APP_NAME,
         "serverSelectionTimeoutMS": int(timeout * 1000),
         "connectTimeoutMS": 3000,
         "socketTimeoutMS": int(timeout * 2000),
@@ -297,6 +279,7 @@ def connect(uri: str, database: str, timeout: float) -> Store:
         "tz_aware": True,
     }
     try:
-        return Store(AsyncIOMotorClient(uri, **options), MongoClient(uri, **options), database, timeout)
+        clients = AsyncIOMotorClient(uri, **options), MongoClient[Document](uri, **options)
+        return Store(*clients, database, timeout, keep_deleted=keep_deleted)
     except (InvalidURI, ValueError, TypeError, PyMongoError) as error:
         raise SetupError(f"MONGODB_URI cannot be used: {error}") from error

@@ -12,9 +12,11 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
+from app.domain.incoming import PARKED_FOR
+from app.storage import migration
 from app.storage.documents import Document
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = migration.VERSION
 
 _NAMESPACE_EXISTS: Final = 48
 _INDEX_OPTIONS_CONFLICT: Final = 85
@@ -27,16 +29,28 @@ _INDEXES: Final[dict[str, list[IndexModel]]] = {
         IndexModel([("sessionId", ASCENDING), ("chatId", ASCENDING), ("seq", ASCENDING)]),
     ],
     "messages": [
-        IndexModel([("sessionId", ASCENDING), ("chatId", ASCENDING), ("messageId", ASCENDING)], unique=True),
+        IndexModel([("sessionId", ASCENDING), ("messageId", ASCENDING), ("chatId", ASCENDING)], unique=True),
         IndexModel([("sessionId", ASCENDING), ("chatId", ASCENDING), ("seq", ASCENDING)], unique=True),
+        IndexModel(
+            [("sessionId", ASCENDING), ("chatId", ASCENDING), ("lateSeq", ASCENDING)],
+            partialFilterExpression={"lateSeq": {"$exists": True}},
+        ),
     ],
     "chats": [
         IndexModel([("sessionId", ASCENDING), ("chatId", ASCENDING)], unique=True),
         IndexModel([("sessionId", ASCENDING), ("lastSeq", DESCENDING)]),
+        IndexModel(
+            [("also", ASCENDING), ("sessionId", ASCENDING)], partialFilterExpression={"also": {"$exists": True}}
+        ),
     ],
     "aliases": [
         IndexModel([("sessionId", ASCENDING), ("lid", ASCENDING)], unique=True),
         IndexModel([("sessionId", ASCENDING), ("address", ASCENDING)]),
+    ],
+    "contacts": [IndexModel([("sessionId", ASCENDING), ("chatId", ASCENDING)], unique=True)],
+    "parked": [
+        IndexModel([("sessionId", ASCENDING), ("messageId", ASCENDING)]),
+        IndexModel([("at", ASCENDING)], expireAfterSeconds=int(PARKED_FOR.total_seconds())),
     ],
 }
 
@@ -45,23 +59,32 @@ class SetupError(Exception):
     """The database cannot be used as it is set up. The message says what to do."""
 
 
-def prepare(database: Database[Document], retention_days: int) -> str:
-    """Make what is missing, and answer the epoch. Raises SetupError."""
+def prepare(database: Database[Document], retention_days: int) -> int:
+    """Make what is missing, and answer the version that is found. Raises SetupError."""
     if "setName" not in database.client.admin.command("hello"):
         raise SetupError(
             "MONGODB_URI names a server that is not part of a replica set, and transactions need one. "
             "Start mongod with --replSet rs0 and run rs.initiate() once; one member is enough."
+        )
+    found = database["meta"].find_one({"_id": "schema"})
+    if found is not None and found["value"] > SCHEMA_VERSION:
+        raise SetupError(
+            f"The database {database.name!r} was written by a newer version of Roomcast: it has version "
+            f"{found['value']}, and this Roomcast knows {SCHEMA_VERSION}. Start the newer one, or use another database."
         )
     for name, indexes in _INDEXES.items():
         _make_collection(database, name)
         if indexes:
             database[name].create_indexes(indexes)
     _set_retention(database, retention_days)
-    version = _put_once(database, "schema", SCHEMA_VERSION)
-    if version != SCHEMA_VERSION:
-        raise SetupError(f"The database has schema {version}, this version of Roomcast needs {SCHEMA_VERSION}.")
-    epoch: str = _put_once(database, "epoch", secrets.token_urlsafe(9))
-    return epoch
+    version: int = _put_once(database, "schema", SCHEMA_VERSION)
+    return version
+
+
+def epoch(database: Database[Document]) -> str:
+    """The name of the database's numbering, made where there is none."""
+    name: str = _put_once(database, "epoch", secrets.token_urlsafe(9))
+    return name
 
 
 def _make_collection(database: Database[Document], name: str) -> None:

@@ -109,7 +109,8 @@ async def test_stub_is_completed(site: Site, watcher: Client) -> None:
     (stored,) = await site.messages("shop", ALICE)
     assert (stored["seq"], stored["updatedSeq"], stored["type"], stored["text"]) == (1, 2, "text", "Please do!")
     (chat,) = await site.chats("shop")
-    assert (chat["lastSeq"], chat["updatedSeq"], chat["unreadCount"]) == (1, 2, 1)
+    assert stored["contentSeq"] == 2
+    assert (chat["lastSeq"], chat["updatedSeq"], chat["unreadCount"]) == (2, 2, 1)
     assert chat["lastMessage"]["text"] == "Please do!"
     await watcher.fence()
     await watcher.has(1, 2)
@@ -134,26 +135,26 @@ async def test_one_person_is_one_chat(site: Site, watcher: Client) -> None:
 
 
 async def test_contacts_teach(site: Site, watcher: Client) -> None:
-    """contacts.update tells who a hidden address is; what is there stays, and repeats find it."""
+    """contacts.update tells who a hidden address is: the person's chat takes over what was stored under it."""
     await post(site, upsert(entry("before", chat=ANA_LID)))
     told = {"event": "contacts.update", "data": [{"id": ANA, "lid": ANA_LID, "notify": "Ana"}]}
     assert await post(site, told) == []
     assert await post(site, told) == []
-    assert (await post(site, upsert(entry("after", chat=ANA_LID))))[0]["seq"] == 2
+    assert (await post(site, upsert(entry("after", chat=ANA_LID))))[0]["seq"] == 3
     assert (await post(site, upsert(entry("before", chat=ANA))))[0] == {
         "messageId": "before",
         "seq": 1,
         "duplicate": True,
     }
-    assert {c["chatId"]: c["lastMessage"]["messageId"] for c in await site.chats("shop")} == {
-        ANA_LID: "before",
-        ANA: "after",
-    }
+    assert {c["chatId"]: c["lastMessage"]["messageId"] for c in await site.chats("shop")} == {ANA: "after"}
+    assert [m["messageId"] for m in await site.messages("shop", ANA)] == ["before", "after"]
     other = await site.post("other", upsert(entry("x", chat=ANA_LID)), source="baileys")
     assert other.status == 200
     assert [c["chatId"] for c in await site.chats("other")] == [ANA_LID], "what one session knows another does not"
     await watcher.fence()
-    await watcher.has(1, 2)
+    await watcher.has(1, 2, 3)
+    merged = watcher.durable()[1]
+    assert (merged["event"], merged["chatId"], merged["from"]) == ("chat_merged", ANA, ANA_LID)
 
 
 async def test_what_is_no_message(site: Site, watcher: Client) -> None:

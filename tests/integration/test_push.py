@@ -45,6 +45,14 @@ async def test_message_reaches_subscriber(site: Site, connect_client: Any) -> No
         "replyTo": None,
         "status": "received",
         "timestamp": "2026-02-06T12:04:00.000Z",
+        "author": None,
+        "clientId": None,
+        "editedAt": None,
+        "deletedAt": None,
+        "reactions": [],
+        "receipts": None,
+        "error": None,
+        "contentSeq": 1,
     }
 
 

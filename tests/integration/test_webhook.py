@@ -380,7 +380,7 @@ async def held(store: Store, session_id: str) -> AsyncIterator[None]:
             await other.abort_transaction()
 
 
-@pytest.mark.parametrize("limit", [{"queue_max_commands": 3}, {"queue_max_bytes": 1500}])
+@pytest.mark.parametrize("limit", [{"queue_max_commands": 3}, {"queue_max_bytes": 4500}])
 async def test_full_queue(settings: Settings, store: Store, run_app: RunApp, limit: dict[str, int]) -> None:
     """A full queue is answered 503 at once, by number and by bytes; what waits is stored when it can be."""
     small = await run_app(assemble(replace(settings, **limit), TOKENS, store))

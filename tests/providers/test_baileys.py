@@ -403,7 +403,6 @@ def test_rich_content() -> None:
     seen = {m.message_id: m for m in result.messages}
     assert {name: (m.type, m.text) for name, m in seen.items()} == {
         "R1": ("video", "look"),
-        "R2": ("reaction", "👍"),
         "R3": ("text", "Lunch?\n• Yes\n• No"),
         "R4": ("contact", "Ada\n+44 1555 0001"),
         "R5": ("location", "Café\nRua 1\n38.722300, -9.139300"),
@@ -415,7 +414,7 @@ def test_rich_content() -> None:
     }
     assert seen["R1"].media == Media("https://media.example/v.enc", "video/mp4", None, 2**32 - 1, None, None, 12.0)
     assert seen["R1"].reply_to == ReplyTo("3A0B", "77000000000002@lid", "that")
-    assert seen["R2"].reply_to == ReplyTo("3EB0FF")
+    assert [(one.message_id, one.reaction and one.reaction.emoji) for one in result.updates] == [("3EB0FF", "👍")]
     assert seen["R6"].media == Media("https://media.example/b")
     assert seen["R10"].media == Media("https://media.example/d", None, "a.pdf")
     assert (seen["R10"].status, seen["R10"].sender.id) == ("read", "shop")
@@ -475,13 +474,17 @@ def test_media(kind: str) -> None:
 
 
 def test_reactions() -> None:
-    """In a group it tells whose message; without an emoji it was taken back; without a target it is unknown."""
+    """A reaction changes the message that it is about; without an emoji it was taken back."""
     key = {"remoteJid": GROUP, "id": "3A0B", "participant": "4915187654321:7@s.whatsapp.net"}
-    reaction = one({"reactionMessage": {"key": key, "text": "❤️"}})
-    assert reaction.reply_to == ReplyTo("3A0B", "4915187654321@s.whatsapp.net")
-    taken_back = one({"reactionMessage": {"key": key, "text": ""}})
-    assert (taken_back.type, taken_back.text, taken_back.reply_to) == ("reaction", None, reaction.reply_to)
-    assert one({"reactionMessage": {"text": "❤️"}}).type == "unknown"
+    for text, emoji in (("❤️", "❤️"), ("", None)):
+        result = parsed(upsert(entry({"reactionMessage": {"key": key, "text": text}})))
+        (update,) = result.updates
+        assert result.messages == []
+        assert update.message_id == "3A0B"
+        assert update.reaction is not None
+        assert update.reaction.emoji == emoji
+    lost = parsed(upsert(entry({"reactionMessage": {"text": "❤️"}})))
+    assert (lost.messages, lost.updates, lost.skipped) == ([], [], {"no_id": 1})
 
 
 @pytest.mark.parametrize(

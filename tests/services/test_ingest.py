@@ -10,9 +10,11 @@ from typing import Any, cast
 
 import pytest
 
+from app.domain.commands import StoreMessages
 from app.domain.events import Event
-from app.domain.ledger import Outcome
-from app.domain.models import Alias, Command, IncomingMessage, MessageResult, Sender, StoreMessages
+from app.domain.known import Outcome
+from app.domain.ledger import Command
+from app.domain.models import Alias, IncomingMessage, MessageResult, Sender
 from app.errors import Unavailable
 from app.metrics import Metrics
 from app.services.edges import Edges
@@ -90,7 +92,7 @@ async def test_more_sessions_at_work_than_writers_are_kept() -> None:
     ingest = ingest_over(store)
 
     async def talk(session_id: str) -> list[int]:
-        return [(await ingest.store(session_id, [message(f"m{n}")]))[0].seq for n in range(10)]
+        return [(await ingest.store(session_id, [message(f"m{n}")])).messages[0].seq for n in range(10)]
 
     answers = await asyncio.gather(*(talk(f"s{n}") for n in range(5 * IDLE_WRITERS)))
     for seqs in answers:
@@ -124,7 +126,7 @@ async def test_stopping_writes_what_was_taken() -> None:
     under_way = [asyncio.create_task(ingest.store(f"s{n % 7}", [message(f"m{n}")])) for n in range(50)]
     await asyncio.sleep(0)
     await ingest.close(10)
-    assert [len(task.result()) for task in under_way] == [1] * 50
+    assert [len(task.result().messages) for task in under_way] == [1] * 50
 
 
 async def test_a_cancelled_writer_leaves_nobody_without_an_answer() -> None:
@@ -141,14 +143,14 @@ async def test_a_cancelled_writer_leaves_nobody_without_an_answer() -> None:
     for result in await asyncio.gather(*under_way, return_exceptions=True):
         assert isinstance(result, Unavailable)
     store.answers.set()
-    assert len(await ingest.store("shop", [message("m9")])) == 1
+    assert len((await ingest.store("shop", [message("m9")])).messages) == 1
     await ingest.close(10)
 
 
 async def test_ten_thousand_people_at_once(store: Store) -> None:
     """As many aliases as an address book has are stored, in parts, and no message is lost for it."""
     ingest = ingest_over(store)
-    people = [Alias(f"{n}@lid", f"55119{n:08}@s.whatsapp.net") for n in range(10_000)]
+    people = [Alias(f"{n}@lid", f"55119{n:08}@s.whatsapp.net") for n in range(1, 10_001)]
     commands = [StoreMessages(NOW, aliases=people[n : n + 500], size=64_000) for n in range(0, len(people), 500)]
     await ingest.store("shop", [*commands, message("m1")])
     assert await store.aliases.count_documents({"sessionId": "shop"}) == len(people)

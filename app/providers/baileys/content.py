@@ -7,7 +7,7 @@ The policy:
 - What a person would see becomes text: options of a poll, buttons, places, names and numbers of contacts.
 - What nobody sees (keys, votes, pins, edits, deletions) is no message; the answer is then why.
 - A picture without a URL is still a picture: type and caption stay. Thumbnails and keys are never taken.
-- A reaction has the emoji as text and answers the message it is about; without text, it was taken back.
+- A reaction is a change of the message that it is about; without an emoji, it was taken back.
 """
 
 from __future__ import annotations
@@ -47,7 +47,15 @@ class NoMessage:
     reason: str
 
 
-def read(message: object, depth: int = 0) -> Content | NoMessage | None:
+@dataclass(frozen=True, slots=True)
+class Reacted:
+    """The person's reaction to a message of the same chat."""
+
+    message_id: str
+    emoji: str | None
+
+
+def read(message: object, depth: int = 0) -> Content | NoMessage | Reacted | None:
     """None: there is something that cannot be read, or nothing at all (yet)."""
     hidden: NoMessage | None = None
     unread = False
@@ -61,7 +69,7 @@ def read(message: object, depth: int = 0) -> Content | NoMessage | None:
             hidden = hidden or NoMessage(_reason(name, as_dict(value)))
         elif isinstance(value, dict):
             found = _read_field(name, value, depth)
-            if isinstance(found, Content):
+            if isinstance(found, Content | Reacted):
                 return found
             hidden = hidden or found
             unread = unread or found is None
@@ -70,7 +78,9 @@ def read(message: object, depth: int = 0) -> Content | NoMessage | None:
     return None if unread else hidden
 
 
-def _read_field(name: str, node: Node, depth: int) -> Content | NoMessage | None:
+def _read_field(name: str, node: Node, depth: int) -> Content | NoMessage | Reacted | None:
+    if name == "reactionMessage":
+        return _reaction(node)
     reader = _READERS.get(name)
     if reader is None:
         inner = node.get("message")
@@ -293,14 +303,11 @@ def _contacts(node: Node) -> Content | None:
     return Content("contact", text) if text else None
 
 
-def _reaction(node: Node) -> Content | None:
-    key = as_dict(node.get("key"))
-    message_id = as_id(key.get("id"))
+def _reaction(node: Node) -> Reacted | NoMessage:
+    message_id = as_id(as_dict(node.get("key")).get("id"))
     if message_id is None:
-        return None
-    return Content(
-        "reaction", as_text(node.get("text"), MAX_NAME), None, ReplyTo(message_id, as_address(key.get("participant")))
-    )
+        return NoMessage("no_id")
+    return Reacted(message_id, as_text(node.get("text"), MAX_NAME))
 
 
 _POLL_NAMES: Final = ("pollCreationMessage", *(f"pollCreationMessageV{version}" for version in (2, 3, 5)))
@@ -317,7 +324,6 @@ _READERS: Final[dict[str, Callable[[Node], Content | None]]] = {
     "liveLocationMessage": _location,
     "contactMessage": _contact,
     "contactsArrayMessage": _contacts,
-    "reactionMessage": _reaction,
     **dict.fromkeys(_POLL_NAMES, _poll),
     "buttonsMessage": _buttons,
     "buttonsResponseMessage": _field("selectedDisplayText", "selectedButtonId"),

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from app.domain.incoming import IncomingUpdate, ReactionChange
 from app.domain.models import MAX_NAME, Alias, IncomingMessage, MessageStatus, Sender
 from app.providers.baileys.addresses import (
     GROUP,
@@ -28,7 +29,7 @@ from app.providers.baileys.addresses import (
     contact_aliases,
     participant_alternatives,
 )
-from app.providers.baileys.content import Content, NoMessage, read
+from app.providers.baileys.content import Content, NoMessage, Reacted, read
 from app.providers.baileys.stubs import group_name, read_stub
 from app.providers.parsed import Parsed
 from app.providers.values import as_dict, as_id, as_list, as_number, as_text, as_time
@@ -66,13 +67,14 @@ class _Reader:
     def __init__(self, session_id: str, now: datetime) -> None:
         self._session_id, self._now = session_id, now
         self._messages: list[IncomingMessage] = []
+        self._updates: list[IncomingUpdate] = []
         self._aliases: dict[Alias, None] = {}
         self._skipped: Counter[str] = Counter()
 
     def read(self, payload: object) -> Parsed:
         for event in payload if isinstance(payload, list) else [payload]:
             self._event(as_dict(event))
-        return Parsed(self._messages, list(self._aliases), self._skipped)
+        return Parsed(self._messages, list(self._aliases), self._skipped, self._updates)
 
     def _event(self, event: dict[str, Any]) -> None:
         name, data = event.get("event"), event.get("data")
@@ -135,6 +137,11 @@ class _Reader:
         if isinstance(content, NoMessage):
             self._skipped[content.reason] += 1
             return
+        timestamp = as_time(entry.get("messageTimestamp"), self._now)
+        if isinstance(content, Reacted):
+            change = ReactionChange(sender, from_me, content.emoji)
+            self._updates.append(IncomingUpdate(content.message_id, chat_id, timestamp, reaction=change))
+            return
         content = content or Content("unknown")
         self._messages.append(
             IncomingMessage(
@@ -147,7 +154,7 @@ class _Reader:
                 media=content.media,
                 reply_to=content.reply_to,
                 status=_status(entry.get("status")) if from_me else "received",
-                timestamp=as_time(entry.get("messageTimestamp"), self._now),
+                timestamp=timestamp,
                 chat_name=group_name(kind, parameters) if address.endswith(GROUP) else None,
             )
         )

@@ -1,0 +1,77 @@
+"""Who is who: the hidden addresses of people (`…@lid`) and the addresses that chats are named by.
+
+Only what could be a person's address is ever an alias: two strangers who are taken for one share a chat from then on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from app.domain.models import Alias
+
+_ADDRESS: Final = re.compile(r"[1-9][0-9]{4,14}@s\.whatsapp\.net")
+_LID: Final = re.compile(r"[1-9][0-9]*@lid")
+
+
+def is_possible(alias: Alias) -> bool:
+    """Whether both could be a person's: 5 to 15 digits (E.164) for a known address, digits for a hidden one."""
+    return _ADDRESS.fullmatch(alias.address) is not None and _LID.fullmatch(alias.lid) is not None
+
+
+def aliases_of(addresses: Iterable[str]) -> list[Alias]:
+    """What these addresses of one person tell. The first known address is the one that the chat is named by."""
+    told = list(addresses)
+    address = next((one for one in told if _ADDRESS.fullmatch(one)), None)
+    if address is None:
+        return []
+    return [Alias(lid, address) for lid in told if _LID.fullmatch(lid)]
+
+
+class Aliases:
+    """Both ways. `refused` are pairs that somebody has said are two people: they are never learned."""
+
+    def __init__(self, known: Iterable[Alias] = (), refused: Iterable[Alias] = ()) -> None:
+        self.refused = set(refused)
+        self._addresses: dict[str, str] = {}
+        self._lids: dict[str, list[str]] = {}
+        for alias in known:
+            if is_possible(alias):  # an earlier version learned others, too
+                self._put(alias)
+
+    def copy(self) -> Aliases:
+        return Aliases(self, self.refused)
+
+    def learn(self, alias: Alias) -> bool:
+        """Whether that was news."""
+        if self._addresses.get(alias.lid) == alias.address or alias in self.refused or not is_possible(alias):
+            return False
+        self._put(alias)
+        return True
+
+    def refuse(self, alias: Alias) -> None:
+        """These are two people, whoever says otherwise."""
+        self.refused.add(alias)
+        if self._addresses.get(alias.lid) == alias.address:
+            del self._addresses[alias.lid]
+            self._lids[alias.address].remove(alias.lid)
+
+    def __iter__(self) -> Iterator[Alias]:
+        return (Alias(lid, address) for lid, address in self._addresses.items())
+
+    def name(self, address: str) -> str:
+        """The address that the person's chat is named by."""
+        return self._addresses.get(address, address)
+
+    def all_names(self, address: str) -> list[str]:
+        """Every address under which the person's chat may have been stored, the one to be used first."""
+        name = self.name(address)
+        return list(dict.fromkeys([name, address, *sorted(self._lids.get(name, ()))]))
+
+    def _put(self, alias: Alias) -> None:
+        before = self._addresses.get(alias.lid)
+        if before is not None:
+            self._lids[before].remove(alias.lid)
+        self._addresses[alias.lid] = alias.address
+        self._lids.setdefault(alias.address, []).append(alias.lid)

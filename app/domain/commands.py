@@ -1,0 +1,268 @@
+"""The commands that change a session. Those about people and their chats are in `app.domain.people`.
+
+Each says which documents it needs and what it makes of them; `app.domain.ledger` runs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from app.domain.aliases import Aliases
+from app.domain.changes import apply_update, is_receipt, preview, without_content
+from app.domain.incoming import IncomingUpdate, Parked
+from app.domain.known import Touched
+from app.domain.ledger import Ledger
+from app.domain.models import (
+    Alias,
+    Chat,
+    IncomingMessage,
+    Message,
+    MessageResult,
+    ReplyTo,
+    Sender,
+    UpdateResult,
+)
+from app.domain.people import unite
+
+NOTHING: Final[Sequence[Alias]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoreMessages:
+    """Store these messages, in this order. `aliases` are learned before the first of them is named.
+
+    A repeat of a known message changes nothing, unless it brings content to one that was stored without any.
+    """
+
+    received_at: datetime
+    messages: Sequence[IncomingMessage] = ()
+    aliases: Sequence[Alias] = ()
+    size: int = 0
+    answers_read: bool = True
+    """Whether a message of ours marks as read what the chat had before it: who answers has read."""
+
+    def addresses(self) -> Iterable[str]:
+        for message in self.messages:
+            yield message.chat_id
+            yield message.sender.id
+            if message.reply_to and message.reply_to.sender_id:
+                yield message.reply_to.sender_id
+
+    def touch(self, aliases: Aliases, touched: Touched) -> None:
+        for message in self.messages:
+            names = aliases.all_names(message.chat_id)
+            touched.chats.update(names)
+            keys = touched.new_messages if len(names) == 1 else touched.messages
+            keys.update((name, message.message_id) for name in names)
+        for alias in self.aliases:
+            touched.chats.update(aliases.all_names(alias.lid))
+
+    def apply(self, ledger: Ledger) -> list[MessageResult]:
+        for alias in self.aliases:
+            ledger.learn(alias)
+            unite(ledger, alias.lid)
+        return [self._store(ledger, incoming) for incoming in self.messages]
+
+    def _store(self, ledger: Ledger, incoming: IncomingMessage) -> MessageResult:
+        unite(ledger, incoming.chat_id, incoming.message_id)
+        stored = ledger.find(incoming.chat_id, incoming.message_id)
+        if stored is None:
+            return self._add(ledger, incoming)
+        if stored.is_whole or not incoming.has_content:
+            return MessageResult(stored.message_id, stored.seq, duplicate=True)
+        return self._complete(ledger, stored, incoming)
+
+    def _add(self, ledger: Ledger, incoming: IncomingMessage) -> MessageResult:
+        seq = ledger.next_seq()
+        chat_id = ledger.aliases.name(incoming.chat_id)
+        message = Message(
+            message_id=incoming.message_id,
+            session_id=ledger.session_id,
+            chat_id=chat_id,
+            seq=seq,
+            updated_seq=seq,
+            from_me=incoming.from_me,
+            sender=_sender(ledger, incoming),
+            type=incoming.type,
+            text=incoming.text,
+            media=incoming.media,
+            reply_to=_reply_to(ledger, incoming),
+            status=incoming.status,
+            timestamp=incoming.timestamp,
+            received_at=self.received_at,
+            content_seq=seq,
+            came_as=incoming.chat_id if incoming.chat_id != chat_id else None,
+        )
+        names = ledger.aliases.all_names(chat_id)
+        for parked in [*ledger.parked(message.message_id)]:
+            if parked.update.chat_id is None or parked.update.chat_id in names:
+                message = apply_update(message, parked, ledger.aliases.name, keep_deleted=ledger.keep_deleted)
+                ledger.unpark(parked)
+        before = ledger.chat(chat_id)
+        ledger.add(message, self._chat_with(ledger, before, message, incoming))
+        return MessageResult(message.message_id, seq, duplicate=False)
+
+    def _chat_with(self, ledger: Ledger, before: Chat | None, message: Message, incoming: IncomingMessage) -> Chat:
+        """The message's chat after it."""
+        if before is None:
+            told = ledger.contact_names.get(message.chat_id)
+            before = Chat(
+                session_id=ledger.session_id,
+                chat_id=message.chat_id,
+                name=told,
+                name_given=told is not None,
+                unread_count=0,
+                last_message=None,
+                last_seq=0,
+                read_seq=0,
+                updated_seq=0,
+                updated_at=ledger.now,
+            )
+        name, name_given = _chat_name(before, incoming, message)
+        system = message.type == "system"
+        chat = replace(
+            before,
+            name=name,
+            name_given=name_given,
+            unread_count=before.unread_count + message.counts,
+            last_message=preview(message),
+            last_seq=message.seq,
+            updated_seq=message.seq,
+            updated_at=ledger.now,
+            answered=before.answered if system else message.from_me,
+            state=before.state if system or message.from_me else "open",
+        )
+        last = before.last_message
+        if (
+            self.answers_read
+            and message.from_me
+            and not system
+            and (last is None or message.timestamp >= last.timestamp)
+        ):
+            # An older one, of history that comes late, says nothing of what has come since.
+            chat = replace(chat, read_seq=message.seq, unread_count=0)
+        return chat
+
+    @staticmethod
+    def _complete(ledger: Ledger, stored: Message, incoming: IncomingMessage) -> MessageResult:
+        edited = stored.edited_at is not None
+        after = replace(
+            stored,
+            sender=_sender(ledger, incoming),
+            type=incoming.type,
+            text=stored.text if edited else incoming.text,
+            media=incoming.media,
+            reply_to=_reply_to(ledger, incoming),
+        )
+        if after.nothing_to_read:
+            after = replace(after, deleted_at=None, nothing_to_read=False)
+        elif after.deleted_at is not None and not ledger.keep_deleted:
+            after = without_content(after)
+        chat = ledger.chat(stored.chat_id)
+        assert chat is not None, "a stored message has a chat"
+        name, name_given = _chat_name(chat, incoming, after)
+        result = UpdateResult(stored.message_id, "applied")
+        ledger.change(stored, after, result, chat=replace(chat, name=name, name_given=name_given))
+        assert result.seq is not None
+        return MessageResult(stored.message_id, result.seq, duplicate=False)
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateMessages:
+    """Change messages. An update of a message that is not stored waits for it, a day at most."""
+
+    received_at: datetime
+    updates: Sequence[IncomingUpdate]
+    size: int = 0
+    aliases: Sequence[Alias] = NOTHING
+
+    def addresses(self) -> Iterable[str]:
+        for update in self.updates:
+            if update.chat_id is not None:
+                yield update.chat_id
+            if update.reaction is not None:
+                yield update.reaction.sender.id
+            if update.receipt is not None:
+                yield update.receipt.by
+
+    def touch(self, aliases: Aliases, touched: Touched) -> None:
+        for update in self.updates:
+            if update.chat_id is None:
+                touched.ids.add(update.message_id)
+            else:
+                names = aliases.all_names(update.chat_id)
+                touched.chats.update(names)
+                touched.messages.update((name, update.message_id) for name in names)
+
+    def apply(self, ledger: Ledger) -> list[UpdateResult]:
+        return [self._update(ledger, update) for update in self.updates]
+
+    def _update(self, ledger: Ledger, update: IncomingUpdate) -> UpdateResult:
+        parked = Parked(update, self.received_at)
+        if update.chat_id is None:
+            found = ledger.find_by_id(update.message_id)
+            if len(found) > 1:
+                return UpdateResult(update.message_id, "unchanged")  # nobody knows which
+            message = found[0] if found else None
+        else:
+            unite(ledger, update.chat_id, update.message_id)
+            message = ledger.find(update.chat_id, update.message_id)
+        if message is None:
+            ledger.park(parked)
+            return UpdateResult(update.message_id, "parked")
+        after = apply_update(message, parked, ledger.aliases.name, keep_deleted=ledger.keep_deleted)
+        if after == message:
+            return UpdateResult(update.message_id, "unchanged")
+        result = UpdateResult(update.message_id, "applied")
+        ledger.change(message, after, result, quiet=is_receipt(update))
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class MarkRead:
+    """The chat was read up to and including event `seq`; None: all that is stored of it."""
+
+    chat_id: str
+    seq: int | None
+    size: int = 128
+    aliases: Sequence[Alias] = NOTHING
+
+    def addresses(self) -> Iterable[str]:
+        return (self.chat_id,)
+
+    def touch(self, aliases: Aliases, touched: Touched) -> None:
+        touched.chats.update(aliases.all_names(self.chat_id))
+
+    def apply(self, ledger: Ledger) -> Chat | None:
+        unite(ledger, self.chat_id)
+        chat = ledger.chat(ledger.aliases.name(self.chat_id))
+        if chat is None:
+            return None
+        read_seq = chat.last_seq if self.seq is None else min(self.seq, chat.last_seq)
+        if read_seq <= chat.read_seq:
+            return chat
+        return ledger.change_chat(replace(chat, read_seq=read_seq, unread_count=ledger.unread_above(chat, read_seq)))
+
+
+def _sender(ledger: Ledger, incoming: IncomingMessage) -> Sender:
+    return replace(incoming.sender, id=ledger.aliases.name(incoming.sender.id))
+
+
+def _reply_to(ledger: Ledger, incoming: IncomingMessage) -> ReplyTo | None:
+    quoted = incoming.reply_to
+    if quoted is None or quoted.sender_id is None:
+        return quoted
+    return replace(quoted, sender_id=ledger.aliases.name(quoted.sender_id))
+
+
+def _chat_name(before: Chat, incoming: IncomingMessage, message: Message) -> tuple[str | None, bool]:
+    if incoming.chat_name is not None:
+        return incoming.chat_name, True
+    if before.name_given:
+        return before.name, True
+    if not message.from_me and message.sender.id == message.chat_id and message.sender.name:
+        return message.sender.name, False
+    return before.name, False

@@ -1,0 +1,61 @@
+"""What came in, as commands: in parts that fit a transaction, what is told of people first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Final, TypeVar
+
+from app.domain.commands import MarkRead, StoreMessages, UpdateMessages
+from app.domain.incoming import Contact, IncomingUpdate, ReadElsewhere
+from app.domain.ledger import Command
+from app.domain.models import Alias, IncomingMessage
+from app.domain.people import TellContacts
+
+BATCH_ITEMS: Final = 500
+BATCH_BYTES: Final = 256 * 1024
+
+Item = TypeVar("Item")
+
+
+def commands_of(
+    received_at: datetime,
+    *,
+    messages: Sequence[IncomingMessage] = (),
+    updates: Sequence[IncomingUpdate] = (),
+    contacts: Sequence[Contact] = (),
+    aliases: Sequence[Alias] = (),
+    reads: Sequence[ReadElsewhere] = (),
+    answers_read: bool = True,
+) -> Iterator[Command]:
+    """`answers_read`: whether a message of ours marks its chat as read."""
+    for people, size in _parts(aliases, lambda alias: 128):
+        yield StoreMessages(received_at, aliases=people, size=size)
+    for told, size in _parts(contacts, lambda contact: 256 + 128 * len(contact.aliases)):
+        yield TellContacts(told, size)
+    for part, size in _parts(messages, _weight):
+        yield StoreMessages(received_at, part, size=size, answers_read=answers_read)
+    for changes, size in _parts(updates, lambda update: 256 + 2 * len(update.text or "")):
+        yield UpdateMessages(received_at, changes, size)
+    for read in reads:
+        yield MarkRead(read.chat_id, None)
+
+
+def _parts(items: Sequence[Item], weight: Callable[[Item], int]) -> Iterator[tuple[list[Item], int]]:
+    part: list[Item] = []
+    size = 0
+    for item in items:
+        heavy = weight(item)
+        if part and (len(part) >= BATCH_ITEMS or size + heavy > BATCH_BYTES):
+            yield part, size
+            part, size = [], 0
+        part.append(item)
+        size += heavy
+    if part:
+        yield part, size
+
+
+def _weight(message: IncomingMessage) -> int:
+    quoted = message.reply_to.text if message.reply_to else None
+    preview = message.media.preview if message.media else None
+    return 512 + 2 * (len(message.text or "") + len(quoted or "")) + len(preview or "")

@@ -1,0 +1,101 @@
+"""What is known of a session when a batch of commands is applied to it, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from app.domain.aliases import Aliases
+from app.domain.events import Event
+from app.domain.incoming import Parked
+from app.domain.models import Alias, Chat, Key, Message, MessageResult, UpdateResult
+
+if TYPE_CHECKING:
+    from app.domain.ledger import Command
+
+Result = list[MessageResult] | list[UpdateResult] | Chat | None
+"""A result for each message or update; for what changes a chat the chat, or None where nothing is stored of it."""
+
+
+@dataclass(slots=True)
+class Touched:
+    """The documents that commands need, so that they can be loaded together."""
+
+    new_messages: set[Key] = field(default_factory=set)
+    """To be stored, and probably not stored yet. A unique index tells if one is; then all are loaded."""
+    messages: set[Key] = field(default_factory=set)
+    ids: set[str] = field(default_factory=set)
+    """Of messages whose chat is not named."""
+    chats: set[str] = field(default_factory=set)
+
+
+class Source(Protocol):
+    """Reads, within the transaction, what only a few commands need. It shows the session as it was before the batch."""
+
+    def unread(self, chat_ids: Sequence[str], above: int) -> Mapping[str, int]:
+        """messageId -> contentSeq of the messages that count as unread (`Message.counts`) above a number."""
+
+    def messages(self, keys: Iterable[Key]) -> Mapping[Key, Message]: ...
+
+    def oldest(self, chat_id: str, limit: int) -> Sequence[Message]:
+        """The messages with the lowest seq that are stored under this chatId."""
+
+    def came_as(self, chat_id: str, lid: str, limit: int) -> Sequence[Message]:
+        """The messages with the lowest seq in the chat that came under a hidden address."""
+
+    def last(self, chat_ids: Sequence[str], *, but: str = "", but_came_as: str = "") -> Message | None:
+        """The last message that a person can read, but for this one and those that came under this address."""
+
+
+@dataclass(slots=True)
+class Known:
+    """What the database has of all that a batch touches."""
+
+    seq: int
+    aliases: Aliases
+    chats: Mapping[str, Chat]
+    messages: Mapping[Key, Message]
+    parked: Sequence[Parked]
+    contact_names: Mapping[str, str]
+    """Of chats that do not exist: what they were called before there was anything to store."""
+    source: Source
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What is to be written, and what each command is answered, in order."""
+
+    seq: int
+    events: list[Event] = field(default_factory=list)
+    new_messages: dict[Key, Message] = field(default_factory=dict)
+    changed_messages: dict[Key, Message] = field(default_factory=dict)
+    """By the key under which each is stored, which may be another than it will have."""
+    removed_messages: set[Key] = field(default_factory=set)
+    chats: dict[str, Chat] = field(default_factory=dict)
+    removed_chats: set[str] = field(default_factory=set)
+    new_aliases: list[Alias] = field(default_factory=list)
+    refused_aliases: list[Alias] = field(default_factory=list)
+    contact_names: dict[str, str] = field(default_factory=dict)
+    """Of those who have no chat yet."""
+    parked: dict[str, Parked] = field(default_factory=dict)
+    unparked: set[str] = field(default_factory=set)
+    """Ids of parked updates that were applied."""
+    follow_up: list[Command] = field(default_factory=list)
+    """What is still to be done, in transactions of their own."""
+    results: list[Result] = field(default_factory=list)
+
+    @property
+    def writes(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(
+            self.events
+            or self.changed_messages
+            or self.removed_messages
+            or self.chats
+            or self.new_aliases
+            or self.refused_aliases
+            or self.contact_names
+            or self.parked
+            or self.unparked
+        )

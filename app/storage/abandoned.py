@@ -1,0 +1,36 @@
+"""Transactions whose server was killed or is frozen: they hold their sessions until the database gives them up."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pymongo import MongoClient
+from pymongo.read_concern import ReadConcern
+
+from app.storage.documents import Document
+
+APP_NAME: Final = "roomcast"
+_INACTIVE_MICROSECONDS: Final = 1_000_000
+
+
+def end(client: MongoClient[Document]) -> int:
+    """End those of ours that nobody has touched for a second. Answers how many there were.
+
+    Only transactions of the database user that we are; no privilege is needed for one's own.
+    """
+    pipeline: list[Document] = [
+        {"$currentOp": {"allUsers": False, "idleSessions": True}},
+        {
+            "$match": {
+                "type": "idleSession",
+                "appName": APP_NAME,
+                "transaction.timeInactiveMicros": {"$gt": _INACTIVE_MICROSECONDS},
+            }
+        },
+        {"$project": {"lsid.id": 1}},
+    ]
+    admin = client.get_database("admin", read_concern=ReadConcern("local"))
+    found = [{"id": document["lsid"]["id"]} for document in admin.aggregate(pipeline)]
+    if found:
+        admin.command("killSessions", found)
+    return len(found)
