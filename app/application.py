@@ -16,7 +16,8 @@ from aiohttp import web
 from app import __version__, devdb, engine
 from app.auth import Tokens
 from app.errors import Unavailable
-from app.http import listener, origins, page, problems
+from app.http import listener, origins, problems
+from app.http.access import Access
 from app.http.addresses import Addresses
 from app.http.api import Api
 from app.http.bodies import Bodies
@@ -89,6 +90,7 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
         lambda reason: metrics.refused.labels(reason).inc(),
     )
     addresses = Addresses(settings.trusted_proxies)
+    access = Access(tokens, addresses, settings.request_rate, settings.unauthorized_rate)
     sio = InboxServer(
         limits=engine.Limits(
             max_packet=settings.max_packet_bytes,
@@ -185,9 +187,8 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
     sio.attach(app, SOCKET_PATH.strip("/"))
     app.on_shutdown.insert(0, drain)
     app.on_response_prepare.append(listener.set_headers)
-    app.on_response_prepare.append(page.set_cache_headers)
-    Webhook(tokens, Bodies(settings.body_timeout), parser, ingest, metrics, metrics.signalled).add_routes(app.router)
-    Api(tokens, store).add_routes(app.router)
+    Webhook(access, Bodies(settings.body_timeout), parser, ingest, metrics, metrics.signalled).add_routes(app.router)
+    Api(access, store).add_routes(app.router)
     Health(
         store,
         metrics,

@@ -1,4 +1,4 @@
-"""Every error that the outside can see: its code, its HTTP status and its words, in one table.
+"""Every error that clients can see: its code, its HTTP status and its title, in one table.
 
 HTTP answers them as RFC 9457 problems (`app.http.problems`), Socket.IO in the acknowledgement
 (`app.sockets.namespace`).
@@ -22,25 +22,25 @@ KINDS: Final[dict[str, Kind]] = {
     "unauthorized": Kind(401, "A valid token is needed"),
     "forbidden": Kind(403, "Not allowed"),
     "not_found": Kind(404, "Not found"),
-    "method_not_allowed": Kind(405, "The method is not allowed here"),
+    "method_not_allowed": Kind(405, "The method is not allowed"),
     "too_large": Kind(413, "The request is too large"),
     "unsupported_media_type": Kind(415, "The content type is not supported"),
     "invalid": Kind(422, "The content is not valid"),
     "rate_limited": Kind(429, "Too many requests"),
-    "internal": Kind(500, "Something went wrong here"),
-    "unavailable": Kind(503, "Not available for the moment"),
+    "internal": Kind(500, "Internal server error"),
+    "unavailable": Kind(503, "Temporarily unavailable"),
     # Socket.IO only
     "unknown_event": Kind(404, "There is no such event"),
     "too_many_subscriptions": Kind(429, "Too many subscriptions"),
 }
-"""code -> HTTP status and title. `forbidden` is said over Socket.IO alone; over HTTP it looks like `not_found`."""
+"""code -> HTTP status and title. `forbidden` is used over Socket.IO only; over HTTP it is `not_found`."""
 
 RETRY_AFTER_SECONDS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong with what was sent. `pointer` is a JSON pointer (RFC 6901) as a URI fragment."""
+    """One fault in a request. `pointer` is a JSON pointer (RFC 6901) as a URI fragment."""
 
     pointer: str
     detail: str
@@ -50,7 +50,7 @@ class Fault:
 
 
 class AppError(Exception):
-    """An error with a code of KINDS. `detail` says to the caller what is wrong and what to do; it carries no secret."""
+    """An error with a code of KINDS. `detail` tells the caller what is wrong and what to do; it contains no secret."""
 
     def __init__(self, code: str, detail: str, faults: Sequence[Fault] = ()) -> None:
         super().__init__(f"{code}: {detail}")
@@ -65,7 +65,15 @@ class AppError(Exception):
 
 
 class Unavailable(AppError):
-    """The database, or room in a queue, is missing for now. To try again is safe where there is a messageId."""
+    """Not possible now, and will pass by itself. Repeating is safe where there is a messageId."""
 
     def __init__(self, detail: str = "The database does not answer. Try again.") -> None:
         super().__init__("unavailable", detail)
+
+
+class RateLimited(AppError):
+    """Too many requests; `seconds` until the next one may come."""
+
+    def __init__(self, detail: str, seconds: float = RETRY_AFTER_SECONDS) -> None:
+        super().__init__("rate_limited", detail)
+        self.seconds = seconds

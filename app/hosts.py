@@ -104,6 +104,14 @@ def origin_on(scheme: str, host: str | None) -> Origin | None:
     return found and Origin(scheme, found.name, found.port or _DEFAULT_PORTS.get(scheme))
 
 
+def network_of(address: str) -> str:
+    """Whom an address is counted for: an IPv6 network of 64 bits is one."""
+    ip = read_address(address)
+    if isinstance(ip, ipaddress.IPv6Address):
+        return str(ipaddress.IPv6Network((int(ip) >> 64 << 64, 64)))
+    return address if ip is None else str(ip)
+
+
 def is_loopback(name: str) -> bool:
     """Whether the host, a name or an address, is this machine and cannot be made another by a name server."""
     name = name.lower()

@@ -32,9 +32,12 @@ class Limited:
 
     KEYS: Final = 64
 
-    def __init__(self, write: Callable[..., object], lines: int = 10, seconds: float = 10.0) -> None:
-        """`write` is a method of a logger, such as `log.info`. To be called within a running loop."""
-        self._write, self._lines, self._seconds = write, lines, seconds
+    def __init__(
+        self, write: Callable[..., object], field: str = "reason", lines: int = 10, seconds: float = 10.0
+    ) -> None:
+        """`write` is a method of a logger, such as `log.info`; `field` is what the key is called in the line. To be
+        called within a running loop."""
+        self._write, self._field, self._lines, self._seconds = write, field, lines, seconds
         self._counts: dict[str, int] = {}
 
     def __call__(self, event: str, key: str, **values: Any) -> None:
@@ -46,12 +49,12 @@ class Limited:
         if count == 0:
             asyncio.get_running_loop().call_later(self._seconds, self._end, event, key)
         if count < self._lines:
-            self._write(event, reason=key, **values)
+            self._write(event, **{self._field: key}, **values)
 
     def _end(self, event: str, key: str) -> None:
         left_out = self._counts.pop(key) - self._lines
         if left_out > 0:
-            self._write(f"{event}_suppressed", reason=key, count=left_out)
+            self._write(f"{event}_suppressed", **{self._field: key}, count=left_out)
 
 
 def configure(level: str, form: str) -> None:

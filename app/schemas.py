@@ -31,6 +31,7 @@ from app.domain.models import (
     ReplyTo,
     Sender,
 )
+from app.domain.text import clean_name
 from app.errors import AppError, Fault
 
 MAX_FAULTS: Final = 100
@@ -61,6 +62,16 @@ class Text(fields.Field[str]):
         if not is_text(value):
             raise ValidationError("Must not contain lone surrogates.")
         return value
+
+
+class Name(Text):
+    """What people read as a person's, a chat's or a file's name; None where nothing of it can be read."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(MAX_NAME, allow_none=True, **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        return clean_name(super()._deserialize(value, attr, data, **kwargs)) or None
 
 
 class Id(Text):
@@ -167,13 +178,13 @@ class SenderSchema(_Strict):
     """Who wrote a message, reacted to it, or is typing."""
 
     id = Id(required=True)
-    name = Text(MAX_NAME, allow_none=True)
+    name = Name()
 
 
 class _MediaSchema(_Strict):
     url = Url(required=True)
     mimeType = Text(MAX_NAME, allow_none=True)  # noqa: N815  names of the wire, here and below
-    fileName = Text(MAX_NAME, allow_none=True)  # noqa: N815
+    fileName = Name()  # noqa: N815
     size = Whole(allow_none=True)
     width = Whole(allow_none=True)
     height = Whole(allow_none=True)
@@ -200,7 +211,7 @@ class MessageSchema(_Strict):
     replyTo = fields.Nested(_ReplyToSchema, allow_none=True)  # noqa: N815
     status = Choice(("received", *OWN_STATUSES))
     timestamp = Timestamp()
-    chatName = Text(MAX_NAME, allow_none=True)  # noqa: N815
+    chatName = Name()  # noqa: N815
 
 
 class _PositionSchema(_Strict):

@@ -84,6 +84,22 @@ SETTINGS: Final = (
     Setting(
         "TRUSTED_PROXIES", "list", (), "Addresses or networks of reverse proxies whose X-Forwarded-For is believed."
     ),
+    Setting(
+        "REQUEST_RATE",
+        "float",
+        10_000.0,
+        "HTTP requests a second of one token, twice as many at once; more are answered 429.",
+        least=0.1,
+        most=1_000_000,
+    ),
+    Setting(
+        "UNAUTHORIZED_RATE",
+        "float",
+        20.0,
+        "HTTP requests a second without a valid token from one address, ten times as many at once; more: 429.",
+        least=0.1,
+        most=1_000_000,
+    ),
     Setting("EVENT_RETENTION_DAYS", "int", 30, "How long events can be caught up.", least=1, most=3650),
     Setting(
         "RECOVERY_MAX_EVENTS", "int", 10_000, "A client that missed more loads its lists anew.", least=0, most=1_000_000
@@ -188,6 +204,8 @@ class Settings:
     allowed_origins: tuple[str, ...]
     media_origins: tuple[str, ...]
     trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+    request_rate: float
+    unauthorized_rate: float
     event_retention_days: int
     recovery_max_events: int
     recovery_seconds: float

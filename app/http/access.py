@@ -1,30 +1,61 @@
-"""Who asks: the token of a request, and what it allows."""
+"""Who asks: the token of a request, what it allows, and how often it may ask.
+
+A valid token is never refused because of the wrong ones that others at the same address have tried.
+"""
 
 from __future__ import annotations
+
+from typing import Final
 
 from aiohttp import web
 
 from app import schemas
 from app.auth import Principal, Tokens
 from app.errors import AppError
+from app.hosts import network_of
+from app.http.addresses import Addresses
+from app.http.rates import Rates
+
+REQUEST_BURST_SECONDS: Final = 2
+UNAUTHORIZED_BURST_SECONDS: Final = 10
 
 
-def bearer(request: web.Request, tokens: Tokens) -> Principal:
-    """The owner of the request's token (RFC 6750, in the header alone). Raises AppError `unauthorized`."""
-    kind, _, token = request.headers.get("Authorization", "").partition(" ")
-    if kind.lower() != "bearer":
-        raise AppError("unauthorized", "A token is needed: Authorization: Bearer …")
-    return tokens.verify(token.strip())
+class Access:
+    def __init__(self, tokens: Tokens, addresses: Addresses, request_rate: float, unauthorized_rate: float) -> None:
+        """`request_rate`: requests a second of one token; `unauthorized_rate`: those without a valid one of one
+        address, an IPv6 network of 64 bits being one."""
+        self._tokens, self._addresses = tokens, addresses
+        self._of_token = Rates(request_rate, request_rate * REQUEST_BURST_SECONDS, "Too many requests with this token.")
+        self._unauthorized = Rates(
+            unauthorized_rate,
+            unauthorized_rate * UNAUTHORIZED_BURST_SECONDS,
+            "Too many requests without a valid token from this address.",
+        )
 
+    def bearer(self, request: web.Request) -> Principal:
+        """The owner of the request's token (RFC 6750, in the header only). Raises AppError `unauthorized`,
+        `rate_limited`."""
+        try:
+            kind, _, token = request.headers.get("Authorization", "").partition(" ")
+            if kind.lower() != "bearer":
+                raise AppError("unauthorized", "A token is needed: Authorization: Bearer …")
+            token = token.strip()
+            principal = self._tokens.verify(token)
+        except AppError:
+            self._unauthorized.take(network_of(self._addresses.of(request)))
+            raise
+        self._of_token.take(token)
+        return principal
 
-def session_of(request: web.Request, tokens: Tokens, scope: str) -> str:
-    """The session that the path names, where the token has this scope for it.
+    def session_of(self, request: web.Request, scope: str) -> str:
+        """The session that the path names, where the token has this scope for it.
 
-    Raises AppError: `unauthorized`, `not_found` (forbidden resources answer 404, like missing ones), `invalid`.
-    """
-    principal = bearer(request, tokens)
-    session_id = request.match_info["session_id"]
-    if not principal.may(scope, session_id):
-        raise AppError("not_found", "Not found, or the token does not allow it.")
-    schemas.check_session_id(session_id)
-    return session_id
+        Raises AppError: `unauthorized`, `rate_limited`, `invalid`, `not_found` (forbidden resources answer 404, like
+        missing ones).
+        """
+        principal = self.bearer(request)
+        session_id = request.match_info["session_id"]
+        if not principal.may(scope, session_id):
+            raise AppError("not_found", "Not found, or the token does not allow it.")
+        schemas.check_session_id(session_id)
+        return session_id

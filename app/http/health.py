@@ -30,9 +30,10 @@ class Health:
         self._draining, self._failing, self._metrics_public = draining, failing, metrics_public
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
-        router.add_get("/healthz", self.alive)
-        router.add_get("/readyz", self.ready)
-        router.add_get("/metrics", self.figures)
+        for slash in ("", "/"):
+            router.add_get("/healthz" + slash, self.alive)
+            router.add_get("/readyz" + slash, self.ready)
+            router.add_get("/metrics" + slash, self.figures)
 
     async def alive(self, request: web.Request) -> web.Response:
         """Whether the process answers. Touches nothing."""

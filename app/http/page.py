@@ -14,12 +14,12 @@ from typing import Any, Final
 
 import orjson
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 STATIC: Final = Path(__file__).parent.parent / "static"
 CONFIG_TAG: Final = '<meta name="roomcast" content="{}"'
 HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
@@ -48,26 +48,22 @@ class Page:
         self._static = static
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
+        """Of files only those that are there now, so that all others are answered as any unknown address is."""
         router.add_get("/", self.index)
-        if (self._static / "assets").is_dir():
-            router.add_static("/assets", self._static / "assets")
+        for file in (self._static / "assets").glob("*.*"):
+            router.add_get(f"/assets/{file.name}", _send(file, "public, max-age=31536000, immutable"))
         for file in self._static.glob("*.*"):
             if file.name != "index.html":
-                router.add_get(f"/{file.name}", self._file(file))
+                router.add_get(f"/{file.name}", _send(file, "no-cache"))
 
     async def index(self, request: web.Request) -> web.Response:
         return web.Response(body=self._index, content_type="text/html", charset="utf-8", headers=self._headers)
 
-    @staticmethod
-    def _file(path: Path) -> Any:
-        async def send(request: web.Request) -> web.FileResponse:
-            return web.FileResponse(path, headers={"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"})
 
-        return send
+def _send(path: Path, cache: str) -> Handler:
+    """`cache`: the names of built files in `assets` change with their content, those of others do not."""
 
+    async def send(request: web.Request) -> web.StreamResponse:
+        return web.FileResponse(path, headers={"Cache-Control": cache})
 
-async def set_cache_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """For `on_response_prepare`: the names of built files change with their content."""
-    if request.path.startswith("/assets/") and response.status == 200:
-        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
-        response.headers["X-Content-Type-Options"] = "nosniff"
+    return send

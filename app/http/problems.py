@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Final
 
@@ -11,7 +12,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from app import logs
-from app.errors import KINDS, RETRY_AFTER_SECONDS, AppError
+from app.errors import KINDS, RETRY_AFTER_SECONDS, AppError, RateLimited
+from app.logs import Limited
 from app.metrics import Metrics
 from app.parsing.encodings import ENCODINGS
 
@@ -53,7 +55,8 @@ def problem(error: AppError) -> web.Response:
     }
     headers = {"Cache-Control": "no-store", **HEADERS}
     if kind.status in (429, 503):
-        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        seconds = error.seconds if isinstance(error, RateLimited) else RETRY_AFTER_SECONDS
+        headers["Retry-After"] = str(max(1, math.ceil(seconds)))
     if kind.status == 415:
         headers["Accept-Encoding"] = ", ".join(ENCODINGS)  # RFC 9110, 15.5.16
     if kind.status == 401:
@@ -64,7 +67,8 @@ def problem(error: AppError) -> web.Response:
 
 
 def middleware(metrics: Metrics) -> Middleware:
-    """Gives each request an id, turns each error into a problem, counts and logs."""
+    """Gives each request an id, turns each error into a problem, counts and logs; of each code a limited number."""
+    refused = Limited(log.info, "code")
 
     @web.middleware
     async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -73,14 +77,16 @@ def middleware(metrics: Metrics) -> Middleware:
         try:
             response = await handler(request)
         except AppError as error:
-            response = _refused(request, metrics, error)
+            response = _refused(request, metrics, refused, error)
         except web.HTTPException as error:
-            response = _framework(request, metrics, error)
+            response = _framework(request, metrics, refused, error)
         except ConnectionResetError:
             raise
         except Exception:
             log.exception("request_failed", method=request.method, path=request.path)
-            response = _refused(request, metrics, AppError("internal", f"See the log for request {request_id}."))
+            response = _refused(
+                request, metrics, refused, AppError("internal", f"See the log for request {request_id}.")
+            )
         if not response.prepared:
             response.headers[REQUEST_ID] = request_id
             metrics.requests.labels(str(response.status)).inc()
@@ -89,19 +95,19 @@ def middleware(metrics: Metrics) -> Middleware:
     return problems
 
 
-def _refused(request: web.Request, metrics: Metrics, error: AppError) -> web.Response:
+def _refused(request: web.Request, metrics: Metrics, log: Limited, error: AppError) -> web.Response:
     response = problem(error)
     metrics.refused.labels(error.code).inc()
-    log.info("refused", method=request.method, path=request.path, code=error.code, status=response.status)
+    log("refused", error.code, method=request.method, path=request.path, status=response.status)
     return response
 
 
-def _framework(request: web.Request, metrics: Metrics, error: web.HTTPException) -> web.StreamResponse:
+def _framework(request: web.Request, metrics: Metrics, log: Limited, error: web.HTTPException) -> web.StreamResponse:
     if error.status < 400:
         return error
     code = _CODES.get(error.status, "malformed" if error.status < 500 else "internal")
     words = "There is nothing at this address." if code == "not_found" else f"{error.reason}."
-    response = _refused(request, metrics, AppError(code, words))
+    response = _refused(request, metrics, log, AppError(code, words))
     if "Allow" in error.headers:
         response.headers["Allow"] = error.headers["Allow"]
     return response

@@ -12,12 +12,11 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from app.auth import Tokens
 from app.domain.events import now
 from app.domain.incoming import Signal
 from app.domain.ledger import Command
 from app.errors import AppError
-from app.http.access import session_of
+from app.http.access import Access
 from app.http.bodies import Bodies, expect_later
 from app.metrics import Metrics
 from app.parsing import MAX_BODY, MAX_PROVIDER_BODY, Job, Parser, Parsing
@@ -31,7 +30,7 @@ OnSignals = Callable[[str, Sequence[Signal]], None]
 class Webhook:
     def __init__(
         self,
-        tokens: Tokens,
+        access: Access,
         bodies: Bodies,
         parser: Parser,
         ingest: Ingest,
@@ -39,7 +38,7 @@ class Webhook:
         on_signals: OnSignals,
     ) -> None:
         """`on_signals` is given what passes by and is not stored. It must neither wait nor raise."""
-        self._tokens, self._bodies, self._parser = tokens, bodies, parser
+        self._access, self._bodies, self._parser = access, bodies, parser
         self._ingest, self._metrics, self._on_signals = ingest, metrics, on_signals
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
@@ -48,13 +47,13 @@ class Webhook:
             router.add_post("/webhook/{session_id}/{source}" + slash, self.provider, expect_handler=expect_later)
 
     async def own(self, request: web.Request) -> web.Response:
-        session_id = session_of(request, self._tokens, "ingest")
+        session_id = self._access.session_of(request, "ingest")
         parsing = await self._read(request, session_id, None)
         return await self._store(session_id, parsing, [[*parsing.commands()]])
 
     async def provider(self, request: web.Request) -> web.Response:
         source = request.match_info["source"]
-        session_id = session_of(request, self._tokens, "ingest")
+        session_id = self._access.session_of(request, "ingest")
         if source not in PROVIDERS:
             raise AppError("not_found", f"No such source; there are: {', '.join(PROVIDERS)}.")
         parsing = await self._read(request, session_id, source)

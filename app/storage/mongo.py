@@ -130,11 +130,15 @@ class Store:
             document = await self.sessions.find_one({"_id": session_id}, {"seq": 1})
         return document["seq"] if document else 0
 
-    async def seqs(self, session_ids: Collection[str] | None = None) -> dict[str, int]:
-        """The last numbers of these sessions, or of all that are stored. What is not stored is left out."""
-        query: Document = {} if session_ids is None else {"_id": {"$in": list(session_ids)}}
+    async def seqs(
+        self, session_ids: Collection[str] | None = None, *, after: str = "", limit: int = 0
+    ) -> dict[str, int]:
+        """The last numbers of these sessions, or of all that are stored: those above `after`, the first `limit` where
+        it is not 0. What is not stored is left out."""
+        query: Document = {"_id": {"$gt": after}} if session_ids is None else {"_id": {"$in": list(session_ids)}}
         async with self.bounded():
-            return {d["_id"]: d["seq"] async for d in self.sessions.find(query, {"seq": 1}).sort("_id", ASCENDING)}
+            found = self.sessions.find(query, {"seq": 1}).sort("_id", ASCENDING).limit(limit)
+            return {d["_id"]: d["seq"] async for d in found}
 
     def position(self, seq: int) -> Position:
         return Position(self.epoch, seq)
