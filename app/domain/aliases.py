@@ -12,11 +12,12 @@ from typing import Final
 from app.domain.models import Alias
 
 _ADDRESS: Final = re.compile(r"[1-9][0-9]{4,14}@s\.whatsapp\.net")
-_LID: Final = re.compile(r"[1-9][0-9]*@lid")
+_LID: Final = re.compile(r"[1-9][0-9]{4,14}@lid|[A-Z]{2}\.[A-Za-z0-9.]{5,128}")
+"""A hidden address of WhatsApp, or a user id of the Cloud API, such as `BR.1502334565`."""
 
 
 def is_possible(alias: Alias) -> bool:
-    """Whether both could be a person's: 5 to 15 digits (E.164) for a known address, digits for a hidden one."""
+    """Whether both could be a person's: 5 to 15 digits (E.164) for a known address, or for a `@lid`."""
     return _ADDRESS.fullmatch(alias.address) is not None and _LID.fullmatch(alias.lid) is not None
 
 

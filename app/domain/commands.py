@@ -198,7 +198,9 @@ class UpdateMessages:
                 touched.messages.update((name, update.message_id) for name in names)
 
     def apply(self, ledger: Ledger) -> list[UpdateResult]:
-        return [self._update(ledger, update) for update in self.updates]
+        """The answer for each, but for those that only say of a message of their own that there is nothing to read."""
+        results = [(update, self._update(ledger, update)) for update in self.updates]
+        return [result for update, result in results if not update.nothing_to_read]
 
     def _update(self, ledger: Ledger, update: IncomingUpdate) -> UpdateResult:
         parked = Parked(update, self.received_at)

@@ -78,6 +78,8 @@ class Contact:
     id: str
     name: str | None = None
     aliases: Sequence[str] = ()
+    calls_itself: bool = False
+    """Whether the name is the person's own word for themselves. Such a name does not replace one that was given."""
 
 
 @dataclass(frozen=True, slots=True)

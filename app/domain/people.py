@@ -133,16 +133,17 @@ class TellContacts:
                 ledger.learn(alias)
                 unite(ledger, alias.lid)
             if contact.name:
-                _name(ledger, ledger.aliases.name(contact.id), contact.name)
+                _name(ledger, ledger.aliases.name(contact.id), contact.name, given=not contact.calls_itself)
 
 
-def _name(ledger: Ledger, chat_id: str, name: str) -> None:
+def _name(ledger: Ledger, chat_id: str, name: str, *, given: bool) -> None:
     chat = ledger.chat(chat_id)
     if chat is None:
-        if ledger.contact_names.get(chat_id) != name:
+        told = ledger.contact_names.get(chat_id)
+        if told is None or (given and told != name):
             ledger.tell_name(chat_id, name)
-    elif (chat.name, chat.name_given) != (name, True):
-        ledger.change_chat(replace(chat, name=name, name_given=True))
+    elif (chat.name, chat.name_given) != (name, given) and (given or not chat.name_given):
+        ledger.change_chat(replace(chat, name=name, name_given=given))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Reading single values out of a provider's JSON, where anything may be anything. Nothing here raises.
 
 The policy: a value of the wrong kind is no value. Text is made storable, not refused: lone surrogates (an emoji that
-somebody cut in half) become U+FFFD, what is too long is cut. An id is another matter: cut, it would be another's,
-so one that is too long or has control characters is no id.
+somebody cut in half) become U+FFFD, and what is too long is cut between graphemes. An id is never cut, since it would
+become another's: one that is too long or has control characters is no id.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from app.domain.events import to_milliseconds
-from app.domain.models import MAX_ID, MAX_URL
+from app.domain.graphemes import cut
+from app.domain.models import MAX_ID, MAX_NAME, MAX_URL
+from app.domain.text import clean_name
 
 MAX_INTEGER: Final = 2**53 - 1
 """The largest whole number that every client of JSON keeps as it is."""
@@ -39,13 +41,17 @@ def as_text(value: object, longest: int) -> str | None:
     """Up to `longest` characters that can be stored; None for what is not a string, or an empty one."""
     if not isinstance(value, str) or not value:
         return None
-    if value.isascii():
-        return value[:longest]
     # Two surrogates may make one character: cut generously first, so that the work is bounded, and exactly after.
-    value = value[: 2 * longest]
-    if _SURROGATE.search(value):
+    value = value[: 2 * longest + 2]
+    if not value.isascii() and _SURROGATE.search(value):
         value = value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return value[:longest]
+    return cut(value, longest)
+
+
+def as_name(value: object) -> str | None:
+    """A person's, a group's or a file's name, on one line."""
+    text = as_text(value, MAX_NAME)
+    return (clean_name(text) or None) if text is not None else None
 
 
 def as_id(value: object) -> str | None:
@@ -82,6 +88,15 @@ def as_number(value: object) -> int | float | None:
     return None
 
 
+def as_flag(value: object) -> bool | None:
+    """True and false, also as words and as 1 and 0; None for what is neither."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return {"true": True, "1": True, "false": False, "0": False}.get(value.strip().lower())
+    return bool(value) if isinstance(value, int | float) and value in (0, 1) else None
+
+
 def as_count(value: object) -> int | None:
     """A whole number from 0 on that every client can read."""
     number = as_number(value)
@@ -90,9 +105,14 @@ def as_count(value: object) -> int | None:
 
 def as_time(value: object, now: datetime) -> datetime:
     """Epoch seconds (or milliseconds) as an aware time, cut to milliseconds; `now` for what cannot be one."""
+    return as_known_time(value) or to_milliseconds(now.astimezone(UTC))
+
+
+def as_known_time(value: object) -> datetime | None:
+    """The same, but None for what cannot be a time."""
     number = as_number(value)
     if number is not None and number >= _MILLISECONDS_FROM:
         number = number / 1000 if number < _LATEST * 1000 else None
     if number is None or not 0 < number < _LATEST:
-        return to_milliseconds(now.astimezone(UTC))
+        return None
     return to_milliseconds(datetime.fromtimestamp(number, UTC))

@@ -140,7 +140,7 @@ async def test_contacts_teach(site: Site, watcher: Client) -> None:
     told = {"event": "contacts.update", "data": [{"id": ANA, "lid": ANA_LID, "notify": "Ana"}]}
     assert await post(site, told) == []
     assert await post(site, told) == []
-    assert (await post(site, upsert(entry("after", chat=ANA_LID))))[0]["seq"] == 3
+    assert (await post(site, upsert(entry("after", chat=ANA_LID))))[0]["seq"] == 4
     assert (await post(site, upsert(entry("before", chat=ANA))))[0] == {
         "messageId": "before",
         "seq": 1,
@@ -152,9 +152,10 @@ async def test_contacts_teach(site: Site, watcher: Client) -> None:
     assert other.status == 200
     assert [c["chatId"] for c in await site.chats("other")] == [ANA_LID], "what one session knows another does not"
     await watcher.fence()
-    await watcher.has(1, 2, 3)
-    merged = watcher.durable()[1]
+    await watcher.has(1, 2, 3, 4)
+    merged, named = watcher.durable()[1:3]
     assert (merged["event"], merged["chatId"], merged["from"]) == ("chat_merged", ANA, ANA_LID)
+    assert (named["event"], named["chat"]["name"]) == ("chat_updated", "Ana")
 
 
 async def test_what_is_no_message(site: Site, watcher: Client) -> None:
@@ -177,7 +178,7 @@ async def test_what_is_no_message(site: Site, watcher: Client) -> None:
         name: after[name] - before.get(name, 0) for name in after if name.startswith("roomcast_source_skipped_total")
     }
     by_kind = {name.split('kind="')[1].split('"')[0]: value for name, value in grown.items()}
-    assert by_kind == {"event": 3, "status": 1, "newsletter": 1, "protocol": 1, "no_id": 1}
+    assert by_kind == {"event": 1, "no_change": 1, "status": 1, "newsletter": 1, "protocol": 1, "no_id": 1}
     await watcher.fence()
     assert watcher.events == []
     assert await site.chats("shop") == []

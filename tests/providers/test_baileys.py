@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.domain.incoming import Contact, IncomingUpdate, Receipt
 from app.domain.models import (
     MAX_ID,
     MAX_NAME,
@@ -67,17 +68,26 @@ def reason(message: object = None, *, key: dict[str, Any] | None = None, **field
 
 REASONS = {
     "event",
-    "contacts",
     "no_event",
     "no_message",
     "no_id",
     "bad_id",
+    "bad_address",
     "status",
     "newsletter",
     "revoke",
     "edit",
+    "encrypted_edit",
     "protocol",
+    "deleted_for_me",
+    "not_ours",
+    "no_change",
 }
+
+
+def changes(result: Parsed) -> list[IncomingUpdate]:
+    """The updates that a person would see."""
+    return [update for update in result.updates if not update.nothing_to_read]
 
 
 def check(result: Parsed) -> None:
@@ -88,6 +98,22 @@ def check(result: Parsed) -> None:
         assert alias.address.endswith("@s.whatsapp.net")
         check_id(alias.lid)
         check_id(alias.address)
+        assert re.match(r"[1-9][0-9]{4,14}@", alias.lid)
+        assert re.match(r"[1-9][0-9]{4,14}@", alias.address)
+    for update in result.updates:
+        check_id(update.message_id)
+        check_text(update.text or None, MAX_TEXT)
+        assert update.chat_id is not None
+        check_id(update.chat_id)
+        for person in (update.receipt and update.receipt.by, update.reaction and update.reaction.sender.id):
+            if person:
+                check_id(person)
+        assert update.timestamp is None or update.timestamp.tzinfo is UTC
+    for contact in result.contacts:
+        check_id(contact.id)
+        check_text(contact.name, MAX_NAME)
+    for read in result.reads:
+        check_id(read.chat_id)
     for message in result.messages:
         check_id(message.message_id)
         check_id(message.chat_id)
@@ -203,10 +229,19 @@ def test_messages_from_meanwhile_are_messages_too() -> None:
 
 
 def test_other_events_are_counted_and_tell_addresses() -> None:
-    """Receipts, presence and chats are no messages; contacts tell who is who, either way round."""
+    """Receipts and chats are no messages; contacts tell who is who, either way round, and what they are called."""
     result = parsed(PAYLOADS["other_events"])
     assert not result.messages
-    assert result.skipped == {"event": 4, "contacts": 3}
+    assert result.skipped == {"no_change": 1}
+    assert result.updates == [
+        IncomingUpdate("3EB0FF", MINA, datetime.fromtimestamp(1770000200, UTC), status="read"),
+        IncomingUpdate("3A0B", GROUP, datetime.fromtimestamp(1770000201, UTC), receipt=Receipt(MINA, "read")),
+    ]
+    assert result.contacts == [
+        Contact(RUI, "Rui", calls_itself=True),
+        Contact("351944444444@s.whatsapp.net", "no lid", calls_itself=True),
+    ]
+    assert not result.reads
     assert result.aliases == [
         Alias(RUI_LID, RUI),
         Alias("77000000000002@lid", "351922222222@s.whatsapp.net"),
@@ -414,7 +449,7 @@ def test_rich_content() -> None:
     }
     assert seen["R1"].media == Media("https://media.example/v.enc", "video/mp4", None, 2**32 - 1, None, None, 12.0)
     assert seen["R1"].reply_to == ReplyTo("3A0B", "77000000000002@lid", "that")
-    assert [(one.message_id, one.reaction and one.reaction.emoji) for one in result.updates] == [("3EB0FF", "👍")]
+    assert [(one.message_id, one.reaction and one.reaction.emoji) for one in changes(result)] == [("3EB0FF", "👍")]
     assert seen["R6"].media == Media("https://media.example/b")
     assert seen["R10"].media == Media("https://media.example/d", None, "a.pdf")
     assert (seen["R10"].status, seen["R10"].sender.id) == ("read", "shop")
@@ -478,13 +513,13 @@ def test_reactions() -> None:
     key = {"remoteJid": GROUP, "id": "3A0B", "participant": "4915187654321:7@s.whatsapp.net"}
     for text, emoji in (("❤️", "❤️"), ("", None)):
         result = parsed(upsert(entry({"reactionMessage": {"key": key, "text": text}})))
-        (update,) = result.updates
+        (update,) = changes(result)
         assert result.messages == []
         assert update.message_id == "3A0B"
         assert update.reaction is not None
         assert update.reaction.emoji == emoji
     lost = parsed(upsert(entry({"reactionMessage": {"text": "❤️"}})))
-    assert (lost.messages, lost.updates, lost.skipped) == ([], [], {"no_id": 1})
+    assert (lost.messages, changes(lost), lost.skipped) == ([], [], {"no_id": 1})
 
 
 @pytest.mark.parametrize(
@@ -521,7 +556,6 @@ def test_words_for_what_is_shown(message: object, text: str) -> None:
 @pytest.mark.parametrize(
     ("message", "why"),
     [
-        ({"protocolMessage": {"type": 0, "key": {"id": "X0"}}}, "revoke"),
         ({"protocolMessage": {"type": "REVOKE"}}, "revoke"),
         ({"protocolMessage": {"type": 14, "editedMessage": {"conversation": "new"}}}, "edit"),
         ({"editedMessage": {"message": {"protocolMessage": {"type": "MESSAGE_EDIT"}}}}, "edit"),
@@ -542,8 +576,10 @@ def test_what_nobody_sees_is_no_message(message: object, why: str) -> None:
 
 
 def test_a_deleted_message_is_no_message() -> None:
-    """Baileys shows a deletion as a stub of type 1."""
-    assert reason(None, messageStubType=1) == reason(None, messageStubType="REVOKE") == "revoke"
+    """Baileys shows a deletion as a stub of type 1; 132 is an admin's."""
+    for kind in (1, "REVOKE", 132):
+        result = parsed(upsert(entry(None, messageStubType=kind)))
+        assert (result.messages, changes(result)) == ([], [IncomingUpdate("X1", MINA, deleted=True)])
 
 
 @pytest.mark.parametrize("message", [None, {}, [], 5, "x", {"conversation": 5}, {"next": "thing"}, {"imageMessage": 7}])
@@ -565,7 +601,8 @@ def test_what_cannot_be_read_is_kept_for_completion(message: object) -> None:
         (32, ["[" * 1000], "Somebody left the group"),
         (32, ['{"a":' * 200], "Somebody left the group"),
         (40, [], "Missed voice call"),
-        (150, ["x"], None),
+        (145, [], "Who approves new members was changed"),
+        (999, ["x"], None),
         ("GROUP_OF_NEXT_YEAR", None, None),
     ],
 )

@@ -1,176 +1,123 @@
-"""What a Baileys bot posts: its events, as `{"event": NAME, "data": PAYLOAD}` or a list of such.
+"""What a Baileys bot posts: events, as `{"event": NAME, "data": PAYLOAD}`, a list of such, or the map of `ev.process`.
 
 The policy:
 
-- Nothing raises, whatever is in a body. What has an address and an id is a message: with its content where we can read
-  it, else of type `unknown` without any, to be completed by a repeat. Everything else is counted.
-- `messages.upsert` are messages, `notify` (live) and `append` (came meanwhile, or sent from the phone) alike.
+- Nothing raises, whatever is in a body. What is not taken is counted, with the reason.
+- `messages.upsert` are messages, `notify` (live) and `append` (came meanwhile, or sent from the phone) alike, and so
+  are those of `messaging-history.set`.
 - A chat is named by the person's `…@s.whatsapp.net` address where the message tells it. Where it tells only the hidden
   `…@lid`, that is the chatId; `aliases` has what the body tells of both, in whatever order, for the ledger to apply.
-- Own messages tell nothing of the other person: their alternative address and their pushName may be our own.
+- An edit, a deletion or a reaction comes twice, as a message and as an update. Both are given, with the same target and
+  time; the ledger takes the second for a repeat.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from app.domain.incoming import IncomingUpdate, ReactionChange
-from app.domain.models import MAX_NAME, Alias, IncomingMessage, MessageStatus, Sender
-from app.providers.baileys.addresses import (
-    GROUP,
-    STATUS,
-    alias_of,
-    as_address,
-    best_of,
-    chat_alternatives,
-    contact_aliases,
-    participant_alternatives,
-)
-from app.providers.baileys.content import Content, NoMessage, Reacted, read
-from app.providers.baileys.stubs import group_name, read_stub
+from app.providers.baileys import changes, people, signals
+from app.providers.baileys.messages import learn_names, read_message
+from app.providers.baileys.people import entries_of
+from app.providers.collector import Collector
 from app.providers.parsed import Parsed
-from app.providers.values import as_dict, as_id, as_list, as_number, as_text, as_time
+from app.providers.values import as_dict, as_list
 
-_MESSAGES: Final = "messages.upsert"
-_CONTACTS: Final = frozenset({"contacts.upsert", "contacts.update", "lid-mapping.update", "chats.phoneNumberShare"})
-
-_STATUSES: Final[dict[object, MessageStatus]] = {
-    0: "failed",
-    1: "pending",
-    2: "sent",
-    3: "delivered",
-    4: "read",
-    5: "played",
-    "ERROR": "failed",
-    "PENDING": "pending",
-    "SERVER_ACK": "sent",
-    "DELIVERY_ACK": "delivered",
-    "READ": "read",
-    "PLAYED": "played",
-}
+Handler = Callable[[Collector, object], None]
 
 
 def parse(payload: object, session_id: str, now: datetime, numbers: Mapping[str, str] | None = None) -> Parsed:
-    """The messages of a decoded body. `now` (aware) is the time of those that do not tell theirs. Never raises.
-
-    Reasons in `skipped`: `event` (of a kind that is not handled), `contacts` (an event that only tells addresses),
-    `no_event`, `no_message` (something else in such a place), `no_id`, `bad_id`, `status` (the status broadcast),
-    `newsletter`, `revoke`, `edit`, and `protocol` (what nobody sees).
+    """Reasons in `skipped`: `event` (of a kind that is not handled), `no_event` (nothing that we know as an event),
+    `no_message` (something else in the place of a message), `no_id`, `bad_id`, `bad_address` (it could not be a
+    person's), `status` (the status broadcast), `newsletter`, `revoke` and `edit` (without a target), `encrypted_edit`,
+    `protocol` (what nobody sees), `deleted_for_me`, `not_ours` (the status of somebody else's message), `no_change`.
     """
-    return _Reader(session_id, now).read(payload)
+    out = Collector(session_id, now)
+    for event in payload if isinstance(payload, list) else [payload]:
+        read_event(out, event)
+    return out.parsed()
 
 
-class _Reader:
-    def __init__(self, session_id: str, now: datetime) -> None:
-        self._session_id, self._now = session_id, now
-        self._messages: list[IncomingMessage] = []
-        self._updates: list[IncomingUpdate] = []
-        self._aliases: dict[Alias, None] = {}
-        self._skipped: Counter[str] = Counter()
-
-    def read(self, payload: object) -> Parsed:
-        for event in payload if isinstance(payload, list) else [payload]:
-            self._event(as_dict(event))
-        return Parsed(self._messages, list(self._aliases), self._skipped, self._updates)
-
-    def _event(self, event: dict[str, Any]) -> None:
-        name, data = event.get("event"), event.get("data")
-        if not isinstance(name, str):
-            self._skipped["no_event"] += 1
-        elif name == _MESSAGES:
-            for entry in _entries(data):
-                self._message(as_dict(entry))
-        elif name in _CONTACTS:
-            self._skipped["contacts"] += 1
-            for alias in contact_aliases(data):
-                self._learn(alias)
-        else:
-            self._skipped["event"] += 1
-
-    def _learn(self, alias: Alias | None) -> None:
-        if alias is not None:
-            # Learned again, it is the latest: of two that contradict each other the last one counts.
-            self._aliases.pop(alias, None)
-            self._aliases[alias] = None
-
-    def _message(self, entry: dict[str, Any]) -> None:
-        key = as_dict(entry.get("key"))
-        remote, message_id = key.get("remoteJid"), key.get("id")
-        if not key:
-            self._skipped["no_message"] += 1
-        elif not isinstance(remote, str) or not isinstance(message_id, str) or not remote or not message_id:
-            self._skipped["no_id"] += 1
-        elif remote == STATUS:
-            self._skipped["status"] += 1
-        elif remote.endswith("@newsletter"):
-            self._skipped["newsletter"] += 1
-        else:
-            address, stored_id = as_address(remote), as_id(message_id)
-            if address is None or stored_id is None:
-                self._skipped["bad_id"] += 1
-            else:
-                self._addressed(entry, key, address, stored_id)
-
-    def _addressed(self, entry: dict[str, Any], key: dict[str, Any], address: str, message_id: str) -> None:
-        from_me = key.get("fromMe") is True
-        chat_id, sender = address, Sender(self._session_id)
-        participants = (key.get("participant") or entry.get("participant"), *participant_alternatives(key))
-        if address.endswith(GROUP):
-            if not from_me:
-                self._learn(alias_of(*participants))
-                sender = Sender(best_of(*participants) or address, _name(entry))
-        else:
-            alternatives = chat_alternatives(key)
-            self._learn(alias_of(address, *alternatives))
-            chat_id = best_of(address, *alternatives) or address
-            if not from_me:
-                if address.endswith("@broadcast"):  # A list's message comes to us from a person, into their chat.
-                    self._learn(alias_of(*participants))
-                    chat_id = best_of(*participants) or address
-                sender = Sender(chat_id, _name(entry))
-
-        kind, parameters = entry.get("messageStubType"), entry.get("messageStubParameters")
-        content = read(entry.get("message")) or read_stub(kind, parameters)
-        if isinstance(content, NoMessage):
-            self._skipped[content.reason] += 1
-            return
-        timestamp = as_time(entry.get("messageTimestamp"), self._now)
-        if isinstance(content, Reacted):
-            change = ReactionChange(sender, from_me, content.emoji)
-            self._updates.append(IncomingUpdate(content.message_id, chat_id, timestamp, reaction=change))
-            return
-        content = content or Content("unknown")
-        self._messages.append(
-            IncomingMessage(
-                message_id=message_id,
-                chat_id=chat_id,
-                from_me=from_me,
-                sender=sender,
-                type=content.type,
-                text=content.text,
-                media=content.media,
-                reply_to=content.reply_to,
-                status=_status(entry.get("status")) if from_me else "received",
-                timestamp=timestamp,
-                chat_name=group_name(kind, parameters) if address.endswith(GROUP) else None,
-            )
-        )
+def read_event(out: Collector, value: object) -> None:
+    event = as_dict(value)
+    name = event.get("event")
+    if isinstance(name, str):
+        handle(out, name, event.get("data"))
+        return
+    named = [key for key in event if canonical(key) in _HANDLERS]
+    if not named:
+        out.skip("no_event")
+    for key, data in event.items() if named else ():
+        handle(out, key, data)
 
 
-def _entries(data: object) -> list[Any]:
-    """The messages of a payload: `{"messages": […]}`, a plain list, or one message."""
-    if isinstance(data, dict) and "key" not in data:
-        return as_list(data["messages"]) if isinstance(data.get("messages"), list) else [data]
-    return data if isinstance(data, list) else [data]
+def canonical(name: str) -> str:
+    """`messages.upsert`, `MESSAGES_UPSERT` and `messages-upsert` as one."""
+    return name[:64].lower().replace("_", ".").replace("-", ".").strip(". ")
 
 
-def _name(entry: dict[str, Any]) -> str | None:
-    return as_text(entry.get("pushName"), MAX_NAME) or as_text(entry.get("verifiedBizName"), MAX_NAME)
+def handle(out: Collector, name: str, data: object) -> None:
+    handler = _HANDLERS.get(canonical(name))
+    if handler is None:
+        out.skip("event")
+    else:
+        handler(out, data)
 
 
-def _status(value: object) -> MessageStatus:
-    known = _STATUSES.get(value) if isinstance(value, str) else None
-    return known or _STATUSES.get(as_number(value), "sent")
+def _each(read: Callable[[Collector, dict[str, Any]], None], *names: str) -> Handler:
+    def handler(out: Collector, data: object) -> None:
+        for entry in entries_of(data, *names):
+            read(out, as_dict(entry))
+
+    return handler
+
+
+def read_messages(out: Collector, data: object) -> None:
+    """`{"messages": […]}`, a list, or one message."""
+    entries = entries_of(data, "messages") if "key" not in as_dict(data) else [data]
+    learn_names(out, entries)
+    for entry in entries:
+        read_message(out, as_dict(entry))
+
+
+def _history(out: Collector, data: object) -> None:
+    node = as_dict(data)
+    people.read_mappings(out, node.get("lidPnMappings") or [])
+    for contact in as_list(node.get("contacts")):
+        people.read_contact(out, as_dict(contact))
+    for chat in map(as_dict, as_list(node.get("chats"))):
+        people.read_chat(out, chat)
+        for wrapped in as_list(chat.get("messages")):
+            entry = as_dict(wrapped)
+            read_message(out, as_dict(entry.get("message")) if "key" not in entry else entry)
+    read_messages(out, as_list(node.get("messages")))
+
+
+def _members(out: Collector, data: object) -> None:
+    for node in map(as_dict, entries_of(data)):
+        people.read_members(out, node)
+    out.skip("event")
+
+
+_HANDLERS: Final[dict[str, Handler]] = {
+    "messages.upsert": read_messages,
+    "messages.update": _each(changes.read_update, "messages", "updates"),
+    "message.receipt.update": _each(changes.read_receipt, "receipts"),
+    "messages.reaction": _each(changes.read_reaction, "reactions"),
+    "messages.delete": changes.read_delete,
+    "messaging.history.set": _history,
+    "contacts.upsert": _each(people.read_contact, "contacts"),
+    "contacts.update": _each(people.read_contact, "contacts"),
+    "contacts.set": _each(people.read_contact, "contacts"),
+    "chats.phonenumbershare": _each(people.read_contact),
+    "lid.mapping.update": people.read_mappings,
+    "groups.upsert": _each(people.read_group, "groups"),
+    "groups.update": _each(people.read_group, "groups"),
+    "group.participants.update": _members,
+    "chats.upsert": _each(people.read_chat, "chats"),
+    "chats.update": _each(people.read_chat, "chats"),
+    "chats.set": _each(people.read_chat, "chats"),
+    "presence.update": signals.read_presence,
+    "connection.update": signals.read_connection,
+}

@@ -1,0 +1,56 @@
+"""What reading a message may come to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from app.domain.models import Media, MessageType, ReplyTo
+from app.providers.words import Node
+
+MAX_DEPTH: Final = 8
+"""Wrappers in wrappers; more is no message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    type: MessageType
+    text: str | None = None
+    media: Media | None = None
+    reply_to: ReplyTo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoMessage:
+    """Nothing that is shown: `reason` is counted."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reacted:
+    """The sender's reaction to a message of the same chat; `emoji` None takes it back."""
+
+    message_id: str
+    emoji: str | None
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    message_id: str
+    text: str
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    message_id: str
+
+
+Change = Reacted | Edited | Revoked
+"""A change of another message of the chat."""
+Found = Content | NoMessage | Change | None
+Reader = Callable[[Node], Content | None]

@@ -1,0 +1,1 @@
+"""Evolution API, version 2: Baileys behind HTTP."""

@@ -1,0 +1,1 @@
+"""WAHA: WhatsApp over HTTP, with the engines NOWEB, WEBJS and GOWS."""
