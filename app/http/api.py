@@ -93,6 +93,7 @@ class Api:
         if before is not None and after is not None:
             raise _invalid("after", "Either before or after, not both.")
         seq = await self._store.seq(session_id)
+        chat_id = await self._store.name_of(session_id, chat_id)
         data: list[bytes] = []
         size, more = 0, True
         while more and len(data) < limit and size < MAX_BYTES:

@@ -29,7 +29,7 @@ def lists(entries: Sequence[Entry], max_events: int, *, by_chat: bool) -> Iterat
     first = size = 0
     for index, entry in enumerate(entries):
         full = index - first >= max_events or size + entry.size > LIST_BYTES
-        if index > first and (full or (by_chat and entry.chat_id != entries[first].chat_id)):
+        if index > first and (full or (by_chat and entry.chat_ids != entries[first].chat_ids)):
             yield entries[first:index]
             first, size = index, 0
         size += entry.size
@@ -112,9 +112,9 @@ class Batches:
         entries, gathered.entries, gathered.size = gathered.entries, [], 0
         if not entries:
             return
-        self._send(entries, "session", session_id)
+        self._send(entries, [("session", session_id)])
         for run in lists(entries, self.max_events, by_chat=True):
-            self._send(run, "chat", session_id, run[0].chat_id)
+            self._send(run, [("chat", session_id, chat_id) for chat_id in run[0].chat_ids])
 
     def discard(self, session_id: str) -> None:
         """Forget what was gathered: its session's streams are given up."""
@@ -127,7 +127,8 @@ class Batches:
             if gathered.timer:
                 gathered.timer.cancel()
 
-    def _send(self, entries: Sequence[Entry], room: str, *key: str) -> None:
+    def _send(self, entries: Sequence[Entry], to: Sequence[tuple[str, ...]]) -> None:
         events = render(entries)
-        self._sender.publish(EVENTS, events, rooms=((room, "b", *key),))
-        self._sender.publish(EVENTS, events, self._offset(entries[-1].number), rooms=((room, "br", *key),))
+        for kind, more in (("b", ()), ("br", (self._offset(entries[-1].number),))):
+            rooms = [(name, kind, *key) for name, *key in to]
+            self._sender.publish(EVENTS, events, *more, rooms=rooms)

@@ -200,7 +200,10 @@ class CatchUp:
             upto = edge.recent.first(edge.seq) - 1
             if upto <= stream.cursor:
                 return True
-            events = await self._store.read_events(edge.session_id, stream.cursor, upto, PAGE, list(stream.chats))
+            # The log has a `chat_merged` under its new name alone, and so what follows it.
+            for entry in edge.merged:
+                stream.follow(entry)
+            events = await self._store.read_events(edge.session_id, stream.cursor, upto, PAGE, stream.all_chats())
         self._metrics.log_reads.inc()
         if not await self._send_all(connection, stream, [Entry(event) for event in events]):
             return False
@@ -225,7 +228,7 @@ class CatchUp:
         """Send of the portion what the stream wants; its cursor is at the end of the portion."""
         wanted = portion
         if stream.whole is None or stream.whole >= portion[0].seq:
-            wanted = [entry for entry in portion if stream.wants(entry)]
+            wanted = [entry for entry in portion if stream.takes(entry)]
         if wanted:
             self._metrics.events_caught_up.inc(len(wanted))
             if stream.batch:

@@ -31,6 +31,7 @@ from app.services.closing import EVENTS_MISSING, REPLACED, TOKEN_EXPIRED
 from app.services.connection import Connection
 from app.services.edge import GIVEN_UP, Edge, Log
 from app.services.edges import Edges
+from app.services.memory import Entry
 from app.services.publications import Publications
 from app.services.recovery import Recovery
 from app.services.sender import Sender
@@ -65,7 +66,7 @@ class Connections:
         self._connections: dict[str, Connection] = {}
         self._in_session: dict[str, set[Connection]] = {}
         """The connections that have a stream of the session."""
-        edges.on_lost = self._lost
+        edges.on_lost, edges.on_merged = self._lost, self._merged
 
     async def close(self) -> None:
         tasks = [connection.task for connection in self._connections.values() if connection.task]
@@ -178,6 +179,9 @@ class Connections:
         edge = await self._edges.watch(session_id)
         try:
             recovered = position is not None and await self._can_recover(edge, position)
+            merged = len(edge.merged)
+            names = [] if chat_id is None else await self._store.names_of(session_id, chat_id)
+            names += [entry.chat_ids[0] for entry in edge.merged[merged:] if entry.chat_ids[1] in names]
             # While we waited the connection may have gone, or have lost the right.
             connection = self._connection(sid)
             if not self._sender.is_open(sid):
@@ -201,6 +205,9 @@ class Connections:
         if batch is not None:
             stream.batch = batch
         stream.want(chat_id, edge.seq)
+        if chat_id is not None:
+            for name in names:
+                stream.add_name(chat_id, name, edge.seq)
         if position is not None:
             stream.begin_anew(self._begin(connection, position.seq if recovered else edge.seq))
             stream.asked = edge.seq - stream.cursor
@@ -214,10 +221,7 @@ class Connections:
         if stream is None or not stream.holds(chat_id):
             return
         self._leave_rooms(connection, stream)
-        if chat_id is None:
-            stream.whole = None
-        else:
-            del stream.chats[chat_id]
+        stream.drop(chat_id)
         if stream.whole is None and not stream.chats:
             self._end(connection, stream)
         self._settle(connection)
@@ -324,6 +328,15 @@ class Connections:
         others.discard(connection)
         if not others:
             del self._in_session[session_id]
+
+    def _merged(self, session_id: str, entry: Entry) -> None:
+        """A chat has become another: who is live in the one is live in the other from here on."""
+        for connection in self._in_session.get(session_id, ()):
+            stream = connection.streams[session_id]
+            if stream.live and stream.whole is None:
+                stream.follow(entry)
+                for room in stream.rooms(recovery=connection.pid is not None):
+                    self._sender.join(connection.sid, room)
 
     def _lost(self, session_id: str) -> None:
         for connection in list(self._in_session.get(session_id, ())):

@@ -17,7 +17,7 @@ from typing import Final, Protocol, TypeVar
 
 import structlog
 
-from app.domain.events import Event
+from app.domain.events import CHAT_MERGED, Event
 from app.domain.models import Position
 from app.errors import Unavailable
 from app.services.memory import Entry, Memory, Recent
@@ -56,6 +56,8 @@ class Log(Protocol):
         self, session_id: str, after: int, upto: int, limit: int, chat_ids: Collection[str] | None = None
     ) -> list[Event]: ...
 
+    async def names_of(self, session_id: str, chat_id: str) -> list[str]: ...
+
     async def kept_after(self, session_id: str, upto: int, most: int) -> int: ...
 
 
@@ -67,8 +69,10 @@ class Edge:
         publications: Publications,
         memory: Memory,
         on_lost: Callable[[str], None],
+        on_merged: Callable[[str, Entry], None] = lambda session_id, entry: None,
     ) -> None:
-        """`on_lost` is called when the events cannot be made whole."""
+        """`on_lost` is called when the events cannot be made whole; `on_merged` when a `chat_merged` went to the rooms,
+        before anything after it."""
         self.session_id = session_id
         self.seq = 0
         """The number up to which was sent. Right once the edge has begun."""
@@ -76,6 +80,9 @@ class Edge:
         """Given up, or not watched any more: it does not move again."""
         self.recent = Recent(memory)
         self._store, self._publications, self._on_lost = store, publications, on_lost
+        self._on_merged = on_merged
+        self.merged: list[Entry] = []
+        """Each `chat_merged` that was sent."""
         self._target = 0
         """The highest number known to be committed."""
         self._backlog: deque[Entry] = deque()
@@ -235,6 +242,9 @@ class Edge:
             self.seq = entry.seq
             self._history.append(entry.number)
             self.recent.append(entry)
+            if entry.event == CHAT_MERGED:
+                self.merged.append(entry)
+                self._on_merged(self.session_id, entry)
         self._wake()
         if self._backlog:
             self._pump_handle = loop.call_soon(self._pump)

@@ -9,7 +9,7 @@ from typing import Final
 
 from app.domain.events import Event
 from app.services.edge import Edge, Log, joined
-from app.services.memory import Memory
+from app.services.memory import Entry, Memory
 from app.services.publications import Publications
 
 KEPT_SECONDS: Final = 5.0
@@ -29,6 +29,8 @@ class Edges:
         self._kept: dict[Edge, tuple[float, asyncio.Task[int]]] = {}
         self.on_lost: Callable[[str], None] = lambda session_id: None
         """Called with a session whose events cannot be made whole, after its edge was given up."""
+        self.on_merged: Callable[[str, Entry], None] = lambda session_id, entry: None
+        """Called with a session and a `chat_merged` of it that went to the rooms, before anything after it."""
 
     def get(self, session_id: str) -> Edge | None:
         """The session's edge, if somebody watches it."""
@@ -41,7 +43,7 @@ class Edges:
         """The session's edge, kept until as many `unwatch`. Raises Unavailable."""
         edge = self._edges.get(session_id)
         if edge is None:
-            edge = Edge(session_id, self._store, self._publications, self._memory, self._lose)
+            edge = Edge(session_id, self._store, self._publications, self._memory, self._lose, self._merged)
             self._edges[session_id] = edge
             self._watchers[edge] = 0
         self._watchers[edge] += 1
@@ -77,6 +79,9 @@ class Edges:
     def _lose(self, session_id: str) -> None:
         self._remove(self._edges[session_id])
         self.on_lost(session_id)
+
+    def _merged(self, session_id: str, entry: Entry) -> None:
+        self.on_merged(session_id, entry)
 
     # what is committed
 

@@ -29,10 +29,12 @@ ENTRY_BYTES: Final = 512
 class Entry:
     """An event as it goes out: its payload is encoded once."""
 
-    __slots__ = ("chat_id", "data", "event", "number", "prepared", "seq", "size")
+    __slots__ = ("chat_ids", "data", "event", "number", "prepared", "seq", "size")
 
     def __init__(self, event: Event) -> None:
-        self.seq, self.chat_id, self.event = event.seq, event.chat_id, event.event
+        self.seq, self.event = event.seq, event.event
+        self.chat_ids = event.chat_ids
+        """The chats whose subscribers get it: one, or of a `chat_merged` the chat and the one that it took in."""
         self.data: Any
         try:
             encoded = orjson.dumps(event.data)

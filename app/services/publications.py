@@ -30,11 +30,9 @@ class Publications:
         self.batches.flush_others(session_id)
         self.number += 1
         entry.number = self.number
-        chat_id = entry.chat_id
-        to = (rooms.session(session_id), rooms.chat(session_id, chat_id))
-        self._sender.publish(entry.event, entry.data, rooms=to)
-        to = (rooms.session(session_id, "r"), rooms.chat(session_id, chat_id, "r"))
-        self._sender.publish(entry.event, entry.data, self.offset(self.number), rooms=to)
+        for kind, more in (("", ()), ("r", (self.offset(self.number),))):
+            to = [rooms.session(session_id, kind), *(rooms.chat(session_id, one, kind) for one in entry.chat_ids)]
+            self._sender.publish(entry.event, entry.data, *more, rooms=to)
         self.batches.add(session_id, entry)
         self._metrics.events_published.inc()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from app.domain import rooms
+from app.domain.events import CHAT_MERGED
 from app.domain.rooms import Room
 from app.services.edge import Edge
 from app.services.memory import Entry, Pin
@@ -31,6 +32,8 @@ class Stream:
     """The number after which all of the session is wanted."""
     chats: dict[str, int] = field(default_factory=dict)
     """The number after which each of these chats is wanted."""
+    names: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """Other chatIds of the same people: for which of `chats` each stands, and the number after which it is wanted."""
     batch: bool = False
     live: bool = False
     joined: int = 0
@@ -54,12 +57,43 @@ class Stream:
     def wants(self, entry: Entry) -> bool:
         if self.whole is not None and entry.seq > self.whole:
             return True
-        since = self.chats.get(entry.chat_id)
-        return since is not None and entry.seq > since
+        return any(entry.seq > since for one in entry.chat_ids if (since := self._since(one)) is not None)
+
+    def _since(self, chat_id: str) -> int | None:
+        if chat_id in self.chats:
+            return self.chats[chat_id]
+        return self.names[chat_id][1] if chat_id in self.names else None
+
+    def takes(self, entry: Entry) -> bool:
+        """Whether the entry is wanted, where all before it have been asked for."""
+        self.follow(entry)
+        return self.wants(entry)
+
+    def follow(self, entry: Entry) -> None:
+        """Where the entry says that a chat of the stream has become another, that one is wanted from there on."""
+        if entry.event == CHAT_MERGED and entry.seq > self.cursor:
+            chat_id, old = entry.chat_ids
+            for asked in self._asked(old):
+                self.add_name(asked, chat_id, entry.seq)
+
+    def add_name(self, chat_id: str, name: str, seq: int) -> None:
+        """What comes after `seq` under this name is of the chat, too."""
+        if self._since(name) is None:
+            self.names[name] = chat_id, seq
+
+    def _asked(self, chat_id: str) -> list[str]:
+        """The chats that were subscribed to and are meant by this chatId."""
+        if chat_id in self.chats:
+            return [chat_id]
+        return [self.names[chat_id][0]] if chat_id in self.names else []
+
+    def all_chats(self) -> list[str]:
+        """Every chatId under which the stream's chats have events."""
+        return [*self.chats, *self.names]
 
     def holds(self, chat_id: str | None) -> bool:
         """Whether the session, or the chat, was subscribed to as such."""
-        return self.whole is not None if chat_id is None else chat_id in self.chats
+        return self.whole is not None if chat_id is None else chat_id in self.chats or chat_id in self.names
 
     def want(self, chat_id: str | None, seq: int) -> None:
         """Want the session, or a chat, after `seq`; what was wanted from an earlier number stays so."""
@@ -68,6 +102,15 @@ class Stream:
         elif self.whole is None:
             self.whole = seq
 
+    def drop(self, chat_id: str | None) -> None:
+        """Want the session, or the chat, no more."""
+        if chat_id is None:
+            self.whole = None
+            return
+        for asked in self._asked(chat_id):
+            del self.chats[asked]
+            self.names = {name: (one, seq) for name, (one, seq) in self.names.items() if one != asked}
+
     def begin_anew(self, began: Beginning) -> None:
         self.began = began
         self.cursor = self.told = began.seq
@@ -75,6 +118,7 @@ class Stream:
             self.whole = began.seq
         for chat_id in self.chats:
             self.chats[chat_id] = began.seq
+        self.names = {name: (chat_id, began.seq) for name, (chat_id, _) in self.names.items()}
 
     def rooms(self, *, recovery: bool) -> list[Room]:
         """Where its connection is while the stream is live. `recovery`: the connection may be recovered."""
@@ -82,4 +126,4 @@ class Stream:
         session_id = self.edge.session_id
         if self.whole is not None:
             return [rooms.session(session_id, kind)]
-        return [rooms.chats(session_id, kind), *(rooms.chat(session_id, chat, kind) for chat in self.chats)]
+        return [rooms.chats(session_id, kind), *(rooms.chat(session_id, chat, kind) for chat in self.all_chats())]

@@ -152,14 +152,21 @@ class Store:
             cursor = self.chats.find(query).sort("lastSeq", DESCENDING).limit(limit)
             return [load_chat(document) async for document in cursor]
 
+    async def name_of(self, session_id: str, chat_id: str) -> str:
+        """The address that the chat is named by, which may be another's where this one is a hidden address."""
+        if not chat_id.endswith("@lid"):
+            return chat_id
+        async with self.bounded():
+            told = await self.aliases.find_one({"sessionId": session_id, "lid": chat_id})
+        return told["address"] if told and told["address"] else chat_id
+
     async def names_of(self, session_id: str, chat_id: str) -> list[str]:
         """The address that the person's chat is named by, and then all others of that person; the chatId alone where
         none is known."""
         if kind_of(chat_id) != "person":
             return [chat_id]
+        name = await self.name_of(session_id, chat_id)
         async with self.bounded():
-            told = await self.aliases.find_one({"sessionId": session_id, "lid": chat_id})
-            name = told["address"] if told and told["address"] else chat_id
             found = self.aliases.find({"sessionId": session_id, "address": name}).sort("lid", ASCENDING)
             return list(dict.fromkeys([name, chat_id, *[document["lid"] async for document in found]]))
 

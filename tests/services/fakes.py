@@ -47,6 +47,9 @@ class FakeLog:
         log = self.events[session_id]
         return log[-1].seq if log else 0
 
+    async def names_of(self, session_id: str, chat_id: str) -> list[str]:
+        return [chat_id]
+
     async def kept_after(self, session_id: str, upto: int, most: int) -> int:
         self.reads += 1
         await self._answer()
