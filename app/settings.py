@@ -319,7 +319,7 @@ def _check(values: dict[str, Any], faults: dict[str, list[str]]) -> None:
     values["media_origins"] = tuple(media)
     for proxy in values["trusted_proxies"] or []:
         try:
-            proxies.append(ipaddress.ip_network(proxy.strip(), strict=False))
+            proxies.append(_unmapped(ipaddress.ip_network(proxy.strip(), strict=False)))
         except ValueError:
             fault("TRUSTED_PROXIES", "Each must be an IP address or network, such as 10.0.0.0/8.")
     values["trusted_proxies"] = tuple(proxies)
@@ -348,6 +348,16 @@ def _is_http(origin: Origin) -> bool:
 def _is_sent(origin: Origin) -> bool:
     """Whether a browser or an app can send it: the scheme of a page is never that of a websocket or of mail."""
     return origin.scheme not in _NOT_OF_PAGES
+
+
+def _unmapped(
+    network: ipaddress.IPv4Network | ipaddress.IPv6Network,
+) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """IPv4 for a network of IPv4 addresses that is written as IPv6, as clients' addresses are."""
+    mapped = network.network_address.ipv4_mapped if isinstance(network, ipaddress.IPv6Network) else None
+    if mapped is None or network.prefixlen < 96:
+        return network
+    return ipaddress.IPv4Network((int(mapped), network.prefixlen - 96))
 
 
 def _words(error: EnvValidationError) -> dict[str, list[str]]:

@@ -68,7 +68,7 @@ def test_lists(monkeypatch: pytest.MonkeyPatch) -> None:
         ALLOWED_ORIGINS="https://Inbox.Example.com/, http://localhost:5173,capacitor://localhost,ionic://localhost,file://,null",
         PUBLIC_URL="https://Chat.Example.com:443/,http://[0:0::1]:8080",
         MEDIA_ORIGINS="https://Media.Example.com/,http://10.0.0.5:9000",
-        TRUSTED_PROXIES="10.1.2.3/8, ::1",
+        TRUSTED_PROXIES="10.1.2.3/8, ::1,::ffff:192.168.0.0/112",
     )
     assert effective.media_origins == ("https://media.example.com", "http://10.0.0.5:9000")
     assert effective.allowed_origins == (
@@ -80,7 +80,8 @@ def test_lists(monkeypatch: pytest.MonkeyPatch) -> None:
         "null",
     )
     assert effective.public_url == ("https://chat.example.com", "http://[::1]:8080")
-    assert effective.trusted_proxies == (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("::1/128"))
+    networks = ("10.0.0.0/8", "::1/128", "192.168.0.0/16")
+    assert effective.trusted_proxies == tuple(map(ipaddress.ip_network, networks))
 
 
 @pytest.mark.parametrize(

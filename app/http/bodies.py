@@ -65,30 +65,32 @@ class Bodies:
                     await held.enter_async_context(self._memory.take(session_id, len(data), seconds=self._timeout))
             elif (declared or 0) > LARGE_BYTES:
                 await held.enter_async_context(self._large.take(session_id, seconds=self._timeout))
-                data = await self._rest(request, b"", limit, lambda: self._large.wanted)
+                data = await self._rest(request, bytearray(declared or 0), 0, limit, lambda: self._large.wanted)
             else:
                 reserved = declared or LARGE_BYTES  # chunked: not more than this before its turn
                 await held.enter_async_context(self._memory.take(session_id, reserved, seconds=self._timeout))
-                data = await self._rest(request, b"", min(limit, LARGE_BYTES), lambda: self._memory.wanted)
+                data = await self._rest(
+                    request, bytearray(declared or 0), 0, min(limit, LARGE_BYTES), lambda: self._memory.wanted
+                )
                 if len(data) > LARGE_BYTES:
                     await held.enter_async_context(self._large.take(session_id, seconds=self._timeout))
-                    data = await self._rest(request, data, limit, lambda: self._large.wanted)
+                    data = await self._rest(request, data, len(data), limit, lambda: self._large.wanted)
             if len(data) > limit:
                 raise _too_large(limit)
             yield Body(data, encoding)
 
     async def _rest(
-        self, request: web.Request, begun: bytes | bytearray, enough: int, wanted: Callable[[], bool]
+        self, request: web.Request, data: bytearray, size: int, enough: int, wanted: Callable[[], bool]
     ) -> bytearray:
-        """What was read, and more of the body: to its end, or to more than `enough` bytes."""
-        if request.headers.get("Expect") and not begun:
+        """The first `size` bytes of `data` and what comes after them: to the end of the body, or to more than `enough`
+        bytes. Where `data` is as long as the body will be it does not grow, and so is not copied again and again."""
+        if request.headers.get("Expect") and not size:
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0  # nothing of the answer itself
-        data = begun if isinstance(begun, bytearray) else bytearray(begun)  # a large one is not copied
-        clock, since = time.monotonic(), len(data)
+        clock, since = time.monotonic(), size
         try:
             async with asyncio.timeout(self._timeout):
-                while len(data) <= enough:
+                while size <= enough:
                     try:
                         async with asyncio.timeout(1):
                             chunk = await request.content.readany()
@@ -96,13 +98,16 @@ class Bodies:
                         chunk = None
                     if chunk == b"":
                         break
-                    data += chunk or b""
+                    if chunk:
+                        data[size : size + len(chunk)] = chunk
+                        size += len(chunk)
                     if (seconds := time.monotonic() - clock) >= 1:
-                        if wanted() and len(data) - since < SLOWEST * seconds:
+                        if wanted() and size - since < SLOWEST * seconds:
                             raise Unavailable("The body comes too slowly while others wait. Try again.")
-                        clock, since = time.monotonic(), len(data)
+                        clock, since = time.monotonic(), size
         except (TimeoutError, web.RequestPayloadError) as error:
             raise AppError("malformed", "The request body is incomplete.") from error
+        del data[size:]
         return data
 
 

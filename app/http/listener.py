@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import struct
 from typing import Final, cast
 
 import structlog
@@ -23,6 +24,7 @@ from aiohttp.typedefs import Handler
 
 from app.errors import AppError
 from app.http.problems import HEADERS, problem
+from app.logs import Limited
 
 log = structlog.get_logger(__name__)
 
@@ -35,14 +37,16 @@ LINGER_BYTES: Final = 1024 * 1024
 """What is still read, and dropped, of a body that was refused: a client that is closed on while it sends may miss the
 answer (RFC 9112, 9.6)."""
 
+_RESET: Final = struct.pack("ii", 1, 0)
+
 ON_TAKEN: Final = web.RequestKey("on_taken", contextlib.AsyncExitStack)
 """Set on a request: closed when its answer has been taken by the client, or the connection has ended."""
 
 
 class GuardedHandler(web.RequestHandler):
-    __slots__ = ("_head_timeout", "_head_timer", "_requests", "_stall", "_stall_timeout")
+    __slots__ = ("_head_timeout", "_head_timer", "_log_stall", "_requests", "_stall", "_stall_timeout")
 
-    def __init__(self, server: web.Server, head_timeout: float, stall_timeout: float) -> None:
+    def __init__(self, server: web.Server, head_timeout: float, stall_timeout: float, log_stall: Limited) -> None:
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
@@ -51,7 +55,7 @@ class GuardedHandler(web.RequestHandler):
             auto_decompress=False,
             lingering_time=0,
         )
-        self._head_timeout, self._stall_timeout = head_timeout, stall_timeout
+        self._head_timeout, self._stall_timeout, self._log_stall = head_timeout, stall_timeout, log_stall
         self._head_timer: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
         self._requests = 0
@@ -136,7 +140,9 @@ class GuardedHandler(web.RequestHandler):
         self._stall = None
         waiting = transport.get_write_buffer_size()
         if 0 < before <= waiting:
-            log.info("answer_not_taken", bytes=waiting)
+            self._log_stall("answer_reset", "not_taken", bytes=waiting)
+            with contextlib.suppress(OSError):  # drop what the kernel holds as well
+                transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             transport.abort()
         elif waiting:
             self._look_for_stall(transport, waiting)
@@ -197,6 +203,7 @@ class Listening:
     def __init__(self, http: web.Server, listening: socket.socket, head_timeout: float, stall_timeout: float) -> None:
         self._http, self._listening = http, listening
         self._head_timeout, self._stall_timeout = head_timeout, stall_timeout
+        self._log_stall = Limited(log.info)
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -228,7 +235,7 @@ class Listening:
                 await loop.connect_accepted_socket(self._accept, connection)
 
     def _accept(self) -> GuardedHandler:
-        return GuardedHandler(self._http, self._head_timeout, self._stall_timeout)
+        return GuardedHandler(self._http, self._head_timeout, self._stall_timeout, self._log_stall)
 
 
 async def listen(

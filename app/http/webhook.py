@@ -6,7 +6,7 @@ never refused for what is in it. The steps are: who asks, read the body, parse i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -14,6 +14,7 @@ from aiohttp import web
 
 from app.domain.events import now
 from app.domain.incoming import Signal
+from app.domain.intake import BATCH_BYTES, BATCH_ITEMS
 from app.domain.ledger import Command
 from app.errors import AppError
 from app.http.access import Access
@@ -59,8 +60,7 @@ class Webhook:
         parsing = await self._read(request, session_id, source)
         for kind, count in parsing.skipped.items():
             self._metrics.skipped.labels(source, kind).inc(count)
-        # One command after the other, so that a large body takes neither the queue nor much memory.
-        return await self._store(session_id, parsing, ([command] for command in parsing.commands()))
+        return await self._store(session_id, parsing, _batches(parsing.commands()))
 
     async def _read(self, request: web.Request, session_id: str, source: str | None) -> Parsing:
         """What the body comes to. The body itself is not kept while that is stored."""
@@ -86,3 +86,18 @@ class Webhook:
         if parsing.skipped:
             data["skipped"] = parsing.skipped
         return web.Response(body=orjson.dumps({"ok": True, "data": data}), content_type="application/json")
+
+
+def _batches(commands: Iterable[Command]) -> Iterator[list[Command]]:
+    """The commands in lists that fit a transaction. They are stored one after the other, so that a large body takes
+    neither the whole queue nor much memory."""
+    batch: list[Command] = []
+    size = 0
+    for command in commands:
+        if batch and (len(batch) >= BATCH_ITEMS or size + command.size > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(command)
+        size += command.size
+    if batch:
+        yield batch

@@ -53,7 +53,10 @@ class Parser:
         task = asyncio.create_task(self._parse(job))
         self._jobs.add(task)
         task.add_done_callback(self._done)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        finally:
+            del task  # its exception leads to this frame, and with it to the body
 
     async def close(self) -> None:
         """End the worker. What it still has to do is answered Unavailable."""
