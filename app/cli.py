@@ -1,4 +1,4 @@
-"""The command line: `python -m app serve | token | config | simulate`."""
+"""The command line: `python -m app serve | token | config | split | simulate`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import random
 import signal
 import socket
 import sys
+from collections.abc import Iterator
 
 import click
 import structlog
@@ -16,13 +17,15 @@ import uvloop
 from aiohttp import web
 
 from app import __version__, logs, settings
-from app.application import DRAINING, REQUESTS_SECONDS, auth_secret, create_app
+from app.application import DRAINING, REQUESTS_SECONDS, auth_secret, create_app, open_store
 from app.auth import SCOPES, Tokens
 from app.devdb import DevDatabaseError
+from app.domain.models import Chat
 from app.errors import Unavailable
 from app.http import listener
 from app.settings import Settings, SettingsError
 from app.simulate import simulate
+from app.split import split
 from app.storage.schema import SetupError
 
 log = structlog.get_logger(__name__)
@@ -47,12 +50,8 @@ def serve() -> None:
     logs.configure(effective.log_level, effective.log_format)
     # The database's driver works in threads, and each of its answers would wait for 5 ms behind a busy loop.
     sys.setswitchinterval(SWITCH_SECONDS)
-    try:
+    with _errors_told():
         uvloop.run(_serve(effective))
-    except (DevDatabaseError, SetupError, Unavailable, OSError) as error:
-        words = error.detail if isinstance(error, Unavailable) else str(error)
-        click.echo(f"roomcast: {words}", err=True)
-        sys.exit(1)
     # At exit the interpreter waits for threads, and a driver's thread may wait for a database that does not answer.
     sys.stdout.flush()
     sys.stderr.flush()
@@ -82,6 +81,29 @@ def config() -> None:
         click.echo(f"{name}={value}")
 
 
+@main.command("split")
+@click.option("--session", "session_id", required=True, help="The session.")
+@click.option("--chat", "chat_id", required=True, help="The chat in which two people's messages are now.")
+@click.option("--from", "old", required=True, help="The hidden address (…@lid) whose messages do not belong there.")
+def split_command(session_id: str, chat_id: str, old: str) -> None:
+    """Undo a merge of two chats that was wrong.
+
+    What came under the hidden address gets a chat of its own again, and the two addresses are not taken for one
+    person's any more. Open pages show it once they have loaded the chats anew.
+    """
+    with _errors_told():
+        chat = asyncio.run(_split(_load(), session_id, chat_id, old))
+    if chat is None:
+        click.echo(f"roomcast: nothing in {chat_id} came under {old}. They will not be merged from now on.", err=True)
+        sys.exit(1)
+    click.echo(f"{chat.chat_id} is a chat of its own again, with {chat.unread_count} unread messages.")
+
+
+async def _split(effective: Settings, session_id: str, chat_id: str, old: str) -> Chat | None:
+    async with open_store(effective) as store:
+        return await split(store, session_id, chat_id, old)
+
+
 @main.command("simulate")
 @click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="The server.")
 @click.option("--session", "session_id", default=WELCOME_SESSION, show_default=True, help="The session to talk in.")
@@ -106,6 +128,17 @@ def simulate_command(
         figures = asyncio.run(work)
     click.echo(figures.line())
     if figures.errors:
+        sys.exit(1)
+
+
+@contextlib.contextmanager
+def _errors_told() -> Iterator[None]:
+    """End with status 1, and say why, where the database cannot be used or the port not be had."""
+    try:
+        yield
+    except (DevDatabaseError, SetupError, Unavailable, OSError) as error:
+        words = error.detail if isinstance(error, Unavailable) else str(error)
+        click.echo(f"roomcast: {words}", err=True)
         sys.exit(1)
 
 

@@ -16,6 +16,11 @@ _LID: Final = re.compile(r"[1-9][0-9]{4,14}@lid|[A-Z]{2}\.[A-Za-z0-9.]{5,128}")
 """A hidden address of WhatsApp, or a user id of the Cloud API, such as `BR.1502334565`."""
 
 
+def is_hidden(address: str) -> bool:
+    """Whether a person's chat may have another name than this address."""
+    return _LID.fullmatch(address) is not None
+
+
 def is_possible(alias: Alias) -> bool:
     """Whether both could be a person's: 5 to 15 digits (E.164) for a known address, or for a `@lid`."""
     return _ADDRESS.fullmatch(alias.address) is not None and _LID.fullmatch(alias.lid) is not None

@@ -7,6 +7,7 @@ Times are aware datetimes in UTC, cut to milliseconds, which is what MongoDB kee
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -39,6 +40,8 @@ MAX_NAME: Final = 256
 MAX_ID: Final = 256
 """Characters of a chatId or messageId."""
 MAX_URL: Final = 8_192
+_USER_ID: Final = re.compile(r"[A-Z]{2}\.[A-Za-z0-9.]{5,128}")
+"""A person in the Cloud API who has told no number, such as `BR.1502334565`."""
 PREVIEW_LENGTH: Final = 120
 """Characters of a chat's lastMessage.text."""
 MAX_PREVIEW_BYTES: Final = 16 * 1024
@@ -235,7 +238,7 @@ class Chat:
 
 def kind_of(chat_id: str) -> ChatKind:
     """What the chatId says of the chat."""
-    if chat_id.endswith(("@s.whatsapp.net", "@lid")):
+    if chat_id.endswith(("@s.whatsapp.net", "@lid")) or _USER_ID.fullmatch(chat_id):
         return "person"
     return "group" if chat_id.endswith("@g.us") else "other"
 

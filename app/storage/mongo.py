@@ -22,6 +22,7 @@ from pymongo.errors import InvalidURI, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 
+from app.domain.aliases import is_hidden
 from app.domain.changes import moved
 from app.domain.events import Event
 from app.domain.models import Alias, Chat, Message, Position, kind_of
@@ -154,7 +155,7 @@ class Store:
 
     async def name_of(self, session_id: str, chat_id: str) -> str:
         """The address that the chat is named by, which may be another's where this one is a hidden address."""
-        if not chat_id.endswith("@lid"):
+        if not is_hidden(chat_id):
             return chat_id
         async with self.bounded():
             told = await self.aliases.find_one({"sessionId": session_id, "lid": chat_id})

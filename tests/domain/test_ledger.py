@@ -223,7 +223,7 @@ def test_last_message_is_by_number_not_by_time() -> None:
 
 
 _ids = st.sampled_from(["m1", "m2", "m3", "m4"])
-BOB, BOB_LID = "85291234567@s.whatsapp.net", "1@lid"
+BOB, BOB_LID = "85291234567@s.whatsapp.net", "10101@lid"
 
 _chats = st.sampled_from(["a", BOB, ANA, ANA_LID, BOB_LID])
 _messages = st.builds(

@@ -145,7 +145,7 @@ async def test_what_could_be_nobody_is_no_alias(site: Site) -> None:
         ("undefined@s.whatsapp.net", "null@s.whatsapp.net", "0@s.whatsapp.net", "abc@s.whatsapp.net",
          "1234@s.whatsapp.net", "1234567890123456@s.whatsapp.net", "0123456789@s.whatsapp.net")
     ):  # fmt: skip
-        first, second = f"{number}1@lid", f"{number}2@lid"
+        first, second = f"{number}10101@lid", f"{number}20202@lid"
         for lid in (first, second):
             await site.post("shop", message("hi", lid))
         await site.post("shop", {"contacts": [{"id": address, "aliases": [first, second, "x@lid"]}]})

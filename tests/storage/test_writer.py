@@ -19,7 +19,7 @@ from app.storage.mongo import Store
 from app.storage.writer import REMEMBERED_CHATS, Writer
 
 NOW = datetime(2026, 2, 6, 12, 4, tzinfo=UTC)
-CHATS = ["a", "85291234567@s.whatsapp.net", "5511999998888@s.whatsapp.net", "1@lid", "2@lid"]
+CHATS = ["a", "85291234567@s.whatsapp.net", "5511999998888@s.whatsapp.net", "10101@lid", "20202@lid"]
 ANA, BOB = CHATS[2], CHATS[1]
 
 
@@ -125,11 +125,11 @@ async def test_aliases_that_contradict_each_other_in_one_batch(store: Store) -> 
     """A person who is told to be another within a batch leaves the first one's chat as it was."""
     writer = await writer_with(
         store,
-        store_messages(incoming("m1", "1@lid"), aliases=[Alias("1@lid", ANA)]),
+        store_messages(incoming("m1", "10101@lid"), aliases=[Alias("10101@lid", ANA)]),
         MarkRead(ANA, 1),
     )
-    before = store_messages(incoming("m2", "1@lid"))
-    after = store_messages(incoming("m3", "1@lid"), aliases=[Alias("1@lid", BOB)])
+    before = store_messages(incoming("m2", "10101@lid"))
+    after = store_messages(incoming("m3", "10101@lid"), aliases=[Alias("10101@lid", BOB)])
     outcome = await writer.apply([before, after])
     assert [event.chat_id for event in outcome.events] == [ANA, BOB]
     chat = next(chat for chat in await store.read_chats("shop", None, 10) if chat.chat_id == ANA)
@@ -159,9 +159,9 @@ async def test_nothing_is_made_of_a_state_that_another_has_changed(
 
 async def test_an_alias_that_another_learned_is_known_at_once(store: Store) -> None:
     """A writer that has known no alias so far finds one that another learned without storing a message."""
-    writer = await writer_with(store, store_messages(incoming("m1", "1@lid")))
-    other = await writer_with(store, store_messages(aliases=[Alias("1@lid", "5511999998888@s.whatsapp.net")]))
-    outcome = await writer.apply([store_messages(incoming("m2", "1@lid"))])
+    writer = await writer_with(store, store_messages(incoming("m1", "10101@lid")))
+    other = await writer_with(store, store_messages(aliases=[Alias("10101@lid", "5511999998888@s.whatsapp.net")]))
+    outcome = await writer.apply([store_messages(incoming("m2", "10101@lid"))])
     assert [event.chat_id for event in outcome.events] == ["5511999998888@s.whatsapp.net"]
     await writer.end()
     await other.end()
@@ -171,7 +171,7 @@ async def test_a_new_session_of_two_writers(store: Store) -> None:
     """Two writers of a session of which nothing is stored: the second finds what the first has made, with or without
     an event."""
     for number, first in enumerate(
-        (store_messages(incoming("m1", "a")), store_messages(aliases=[Alias("1@lid", ANA)]))
+        (store_messages(incoming("m1", "a")), store_messages(aliases=[Alias("10101@lid", ANA)]))
     ):
         one, two = store.writer(f"new-{number}"), store.writer(f"new-{number}")
         assert (await two.apply([MarkRead("a", 1)])).results == [None]

@@ -1,0 +1,130 @@
+"""Who is who: what is an alias, and what becomes of two chats of one person."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.domain.aliases import aliases_of
+from app.domain.commands import MarkRead
+from app.domain.incoming import Contact
+from app.domain.models import Alias, Sender
+from app.domain.people import MOVE_AT_ONCE, SplitChat, TellContacts
+from tests.domain.memory import ANA, ANA_LID, GROUP, Memory, incoming, store, update
+
+BOB = "85291234567@s.whatsapp.net"
+KNOWN = store(aliases=(Alias(ANA_LID, ANA),))
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["undefined@s.whatsapp.net", "null@s.whatsapp.net", "0@s.whatsapp.net", "@s.whatsapp.net", "1234@s.whatsapp.net",
+     "1234567890123456@s.whatsapp.net", "0123456789@s.whatsapp.net", "12345678x@s.whatsapp.net",
+     "٣٣٣٣٣٣@s.whatsapp.net",
+     "12345678@g.us", "12345678@c.us", "12345678", "12345678@s.whatsapp.net\n", GROUP],
+)  # fmt: skip
+def test_what_is_nobodys_address(address: str) -> None:
+    """It is never an alias, however it is told, and takes no right alias's place."""
+    memory = Memory(aliases={ANA_LID: ANA})
+    assert aliases_of([address, ANA_LID]) == []
+    memory.apply(store(incoming("m1", ANA_LID), aliases=(Alias(ANA_LID, address), Alias(address, ANA))))
+    assert set(memory.chats) == {ANA}
+    assert memory.aliases == {ANA_LID: ANA}
+
+
+def test_what_is_an_address() -> None:
+    """5 to 15 digits are a number or a hidden address; the Cloud API has user ids."""
+    for address in ("12345@s.whatsapp.net", "123456789012345@s.whatsapp.net"):
+        told = ["70707@lid", address, "80808@lid", "x@lid", "0@lid", "7@lid", "BR.150233"]
+        assert [alias.lid for alias in aliases_of(told)] == ["70707@lid", "80808@lid", "BR.150233"]
+        assert {alias.address for alias in aliases_of(told)} == {address}
+
+
+def test_merge() -> None:
+    """Chats, counters, marks, quotes and what was said of the chats become one, by one event."""
+    memory = Memory()
+    quote = incoming("q", GROUP, sender=Sender(ANA_LID))
+    memory.apply(store(incoming("m1", ANA_LID, chat_name="Ana"), incoming("m2", ANA), incoming("m3", ANA_LID), quote))
+    memory.apply(MarkRead(ANA_LID, 1), MarkRead(ANA, 2))
+    (event,) = memory.apply(KNOWN).events
+    assert (event.event, event.chat_id, event.chat_ids) == ("chat_merged", ANA, (ANA, ANA_LID))
+    assert event.data["from"] == ANA_LID
+    chat = event.data["chat"]
+    assert (chat["name"], chat["unreadCount"], chat["readSeq"], chat["lastSeq"]) == ("Ana", 2, 1, 3)
+    assert chat["lastMessage"]["messageId"] == "m3"
+    assert set(memory.messages) == {(ANA, "m1"), (ANA, "m2"), (ANA, "m3"), (GROUP, "q")}
+    assert {m.sender.id for m in memory.messages.values() if m.chat_id == ANA} == {ANA}
+    assert memory.apply(KNOWN).events == []
+
+
+def test_a_chat_of_a_hidden_address_alone() -> None:
+    """It becomes the chat of the known address."""
+    memory = Memory()
+    memory.apply(store(incoming("m1", ANA_LID)), KNOWN)
+    assert set(memory.chats) == {ANA}
+    assert set(memory.messages) == {(ANA, "m1")}
+
+
+def test_many_messages_move_in_steps() -> None:
+    """However many there are, each transaction moves a bounded number of them."""
+    memory = Memory()
+    many = MOVE_AT_ONCE * 2 + 1
+    memory.apply(store(*(incoming(f"m{n}", ANA_LID) for n in range(many))))
+    outcome = memory.apply(KNOWN)
+    assert (len(outcome.events), len(outcome.changed_messages)) == (1, 0)
+    assert len(memory.messages) == many
+    assert {chat_id for chat_id, _ in memory.messages} == {ANA}
+    assert memory.chats[ANA].also == []
+
+
+def test_an_address_that_changes_hands() -> None:
+    """What was stays where it was; what comes from then on is the new person's."""
+    memory = Memory()
+    memory.apply(store(incoming("m1", ANA_LID)), KNOWN, store(aliases=(Alias(ANA_LID, BOB),)))
+    memory.apply(store(incoming("m2", ANA_LID)))
+    assert set(memory.messages) == {(ANA, "m1"), (BOB, "m2")}
+
+
+def test_names() -> None:
+    """A contact's name goes to the chat, at once or when there is one, and stays."""
+    memory = Memory()
+    memory.apply(store(incoming("m1", BOB)))
+    outcome = memory.apply(TellContacts([Contact(BOB, "Bob"), Contact(ANA, "Ana", [ANA_LID]), Contact(GROUP, "Us")]))
+    assert [(event.event, event.data["chat"]["name"]) for event in outcome.events] == [("chat_updated", "Bob")]
+    assert memory.apply(TellContacts([Contact(BOB, "Bob"), Contact(ANA, "Ana"), Contact(BOB)])).events == []
+    memory.apply(store(incoming("m2", ANA_LID, sender=Sender(ANA_LID, "~ana")), incoming("m3", GROUP)))
+    assert [memory.chats[chat].name for chat in (ANA, GROUP)] == ["Ana", "Us"]
+
+
+def test_updates_follow() -> None:
+    """Updates that name the old address, or waited under it, find their message in the chat of the known one."""
+    memory = Memory()
+    memory.apply(update("m2", ANA_LID, text="two"), store(incoming("m1", ANA_LID, from_me=True)), KNOWN)
+    memory.apply(update("m1", ANA_LID, status="read"), store(incoming("m2", ANA)))
+    assert (memory.messages[ANA, "m1"].status, memory.messages[ANA, "m2"].text) == ("read", "two")
+
+
+def test_split() -> None:
+    """What came under the hidden address is apart again, with its counters, and is not merged once more."""
+    memory = Memory()
+    memory.apply(store(incoming("m1", ANA_LID), incoming("m2", ANA), incoming("m3", ANA_LID, sender=Sender(ANA_LID))))
+    before = memory.shown()[1]
+    memory.apply(KNOWN, store(incoming("m4", ANA_LID)))
+    outcome = memory.apply(SplitChat(ANA, ANA_LID))
+    assert [event.event for event in outcome.events] == ["chat_updated", "chat_updated"]
+    assert set(memory.messages) == {(ANA_LID, "m1"), (ANA, "m2"), (ANA_LID, "m3"), (ANA_LID, "m4")}
+    assert {memory.messages[ANA_LID, one].sender.id for one in ("m1", "m3", "m4")} == {ANA_LID}
+    assert (memory.chats[ANA].unread_count, memory.chats[ANA_LID].unread_count) == (1, 3)
+    assert (memory.chats[ANA].last_message.message_id, memory.chats[ANA_LID].last_seq) == ("m2", 5)  # type: ignore[union-attr]
+    assert [one for one in memory.shown()[1] if one["messageId"] != "m4"] == before
+    memory.apply(KNOWN, store(incoming("m5", ANA_LID), incoming("m6", ANA)))
+    assert {(ANA_LID, "m5"), (ANA, "m6")} <= set(memory.messages)
+    assert memory.apply(SplitChat(BOB, "70707@lid")).results == [None]
+
+
+def test_split_of_many() -> None:
+    """It takes steps as a merge does, also while that is not done."""
+    memory = Memory()
+    many = MOVE_AT_ONCE + 10
+    memory.apply(store(incoming("k", ANA), *(incoming(f"m{n}", ANA_LID) for n in range(many))), KNOWN)
+    memory.apply(SplitChat(ANA, ANA_LID))
+    assert [len([1 for chat_id, _ in memory.messages if chat_id == one]) for one in (ANA, ANA_LID)] == [1, many]
