@@ -112,7 +112,6 @@ async def test_a_burst_of_receipts_holds_up_nobody(app: web.Application, site: S
     group = "120363041234567890@g.us"
     sent = [message(str(n), group, messageId=f"m{n}", fromMe=True) for n in range(100)]
     assert (await site.post("busy", {"messages": sent})).status == 200
-    read = {"status": "read"}
     receipts = [
         {
             "messageId": f"m{n % 100}",
