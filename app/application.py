@@ -36,6 +36,7 @@ from app.services.ingest import Ingest
 from app.services.memory import Memory
 from app.services.publications import Publications
 from app.services.recovery import Recovery
+from app.session_settings import Sessions
 from app.settings import SECRET_BYTES, Settings
 from app.sockets.namespace import InboxNamespace
 from app.storage.mongo import TRANSACTION_LIFETIME_SECONDS, Store, connect
@@ -57,6 +58,7 @@ FOLLOWER: Final = web.AppKey("follower", Follower)
 PUBLICATIONS: Final = web.AppKey("publications", Publications)
 RECOVERY: Final = web.AppKey("recovery", Recovery)
 INGEST: Final = web.AppKey("ingest", Ingest)
+SESSIONS: Final = web.AppKey("sessions", Sessions)
 DRAINING: Final = web.AppKey("draining", Draining)
 
 
@@ -81,8 +83,9 @@ async def create_app(settings: Settings) -> AsyncIterator[web.Application]:
 
 
 def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Application:
-    """The application over a store that is ready."""
+    """The application over a store that is ready. Raises SessionsFileError."""
     metrics, draining = Metrics(), Draining()
+    sessions = Sessions(settings.sessions_file)
     pages = origins.Origins(
         settings.allowed_origins,
         settings.public_url,
@@ -159,6 +162,7 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
     app[STORE], app[ENGINE], app[METRICS] = store, sio, metrics
     app[CONNECTIONS], app[EDGES], app[FOLLOWER], app[INGEST] = connections, edges, follower, ingest
     app[PUBLICATIONS], app[RECOVERY], app[DRAINING] = publications, recovery, draining
+    app[SESSIONS] = sessions
 
     async def services(app: web.Application) -> AsyncIterator[None]:
         background.start("follower", follower.run)
@@ -187,7 +191,9 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
     sio.attach(app, SOCKET_PATH.strip("/"))
     app.on_shutdown.insert(0, drain)
     app.on_response_prepare.append(listener.set_headers)
-    Webhook(access, Bodies(settings.body_timeout), parser, ingest, metrics, metrics.signalled).add_routes(app.router)
+    Webhook(access, sessions, Bodies(settings.body_timeout), parser, ingest, metrics, metrics.signalled).add_routes(
+        app.router
+    )
     Api(access, store).add_routes(app.router)
     Health(
         store,

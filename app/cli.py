@@ -17,12 +17,13 @@ import uvloop
 from aiohttp import web
 
 from app import __version__, logs, settings
-from app.application import DRAINING, REQUESTS_SECONDS, auth_secret, create_app, open_store
+from app.application import DRAINING, REQUESTS_SECONDS, SESSIONS, auth_secret, create_app, open_store
 from app.auth import SCOPES, Tokens
 from app.devdb import DevDatabaseError
 from app.domain.models import Chat
 from app.errors import Unavailable
 from app.http import listener
+from app.session_settings import Sessions, SessionsFileError
 from app.settings import Settings, SettingsError
 from app.simulate import simulate
 from app.split import split
@@ -144,8 +145,10 @@ def _errors_told() -> Iterator[None]:
 
 def _load() -> Settings:
     try:
-        return settings.load()
-    except SettingsError as error:
+        effective = settings.load()
+        Sessions(effective.sessions_file)
+        return effective
+    except (SettingsError, SessionsFileError) as error:
         click.echo(f"roomcast: these settings cannot be accepted:\n{error}", err=True)
         sys.exit(2)
 
@@ -160,6 +163,7 @@ async def _serve(effective: Settings) -> None:
         # An aborted poll must show at once, so handlers end with their clients.
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=REQUESTS_SECONDS)
         await runner.setup()
+        loop.add_signal_handler(signal.SIGHUP, _reload, app[SESSIONS])
         try:
             server = await listener.listen(runner, listening, effective.header_timeout, effective.stall_timeout)
             port = listening.getsockname()[1]
@@ -172,6 +176,16 @@ async def _serve(effective: Settings) -> None:
         finally:
             await runner.cleanup()
     log.info("stopped")
+
+
+def _reload(sessions: Sessions) -> None:
+    """Read SESSIONS_FILE again. With a fault in it, what was read before stays in force."""
+    try:
+        sessions.reload()
+    except SessionsFileError as error:
+        log.error("sessions_file_not_accepted", faults=str(error).splitlines())
+    else:
+        log.info("sessions_file_read", sessions=len(sessions))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -60,6 +60,12 @@ SETTINGS: Final = (
     Setting(
         "MONGOD_BINARY", "str", None, "The mongod to run; else the one on PATH, else that of the extra `embedded`."
     ),
+    Setting(
+        "SESSIONS_FILE",
+        "str",
+        None,
+        "A TOML file with the settings of sessions, such as providers' secrets. Read at start and on SIGHUP.",
+    ),
     Setting("DATA_DIR", "str", "data", "Where the private mongod's data and the made secret lie."),
     Setting(
         "PUBLIC_URL",
@@ -199,6 +205,7 @@ class Settings:
     mongodb_database: str
     mongodb_timeout: float
     mongod_binary: str | None
+    sessions_file: Path | None
     data_dir: Path
     public_url: tuple[str, ...]
     allowed_origins: tuple[str, ...]
@@ -271,6 +278,7 @@ def load() -> Settings:
     values["port"] = values["port"] if port_given else 8080
     values["host"] = values["host"] or ("0.0.0.0" if port_given else "127.0.0.1")  # noqa: S104  a platform sets PORT
     values["data_dir"] = Path(values["data_dir"])
+    values["sessions_file"] = Path(values["sessions_file"]) if values["sessions_file"] else None
     return Settings(**values)
 
 

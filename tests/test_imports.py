@@ -27,6 +27,7 @@ LAYERS = (
         "app.hosts",
         "app.logs",
         "app.settings",
+        "app.session_settings",
         "app.turns",
     ),
     ("app.storage", "app.devdb"),

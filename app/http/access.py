@@ -53,9 +53,20 @@ class Access:
         Raises AppError: `unauthorized`, `rate_limited`, `invalid`, `not_found` (forbidden resources answer 404, like
         missing ones).
         """
+        self.owner_of(request, scope)
+        return request.match_info["session_id"]
+
+    def owner_of(self, request: web.Request, scope: str) -> Principal:
+        """The owner of the token, where it has this scope for the session that the path names. Raises as above."""
         principal = self.bearer(request)
         session_id = request.match_info["session_id"]
         if not principal.may(scope, session_id):
             raise AppError("not_found", "Not found, or the token does not allow it.")
         schemas.check_session_id(session_id)
-        return session_id
+        return principal
+
+    def unauthorized(self, request: web.Request, detail: str) -> AppError:
+        """The error for a request that proves itself otherwise than by a token, and wrongly. Counted like a bad token:
+        raises AppError `rate_limited` instead where there are too many."""
+        self._unauthorized.take(network_of(self._addresses.of(request)))
+        return AppError("unauthorized", detail)

@@ -7,6 +7,8 @@ never refused for what is in it. The steps are: who asks, read the body, parse i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -21,8 +23,9 @@ from app.http.access import Access
 from app.http.bodies import Bodies, expect_later
 from app.metrics import Metrics
 from app.parsing import MAX_BODY, MAX_PROVIDER_BODY, Job, Parser, Parsing
-from app.providers import PROVIDERS
+from app.providers import PROVIDERS, SourceSettings
 from app.services.ingest import Ingest
+from app.session_settings import Sessions
 
 OnSignals = Callable[[str, Sequence[Signal]], None]
 """Called with a sessionId and its signals."""
@@ -32,6 +35,7 @@ class Webhook:
     def __init__(
         self,
         access: Access,
+        sessions: Sessions,
         bodies: Bodies,
         parser: Parser,
         ingest: Ingest,
@@ -39,42 +43,67 @@ class Webhook:
         on_signals: OnSignals,
     ) -> None:
         """`on_signals` is given what passes by and is not stored. It must neither wait nor raise."""
-        self._access, self._bodies, self._parser = access, bodies, parser
+        self._access, self._sessions, self._bodies, self._parser = access, sessions, bodies, parser
         self._ingest, self._metrics, self._on_signals = ingest, metrics, on_signals
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         for slash in ("", "/"):
             router.add_post("/webhook/{session_id}" + slash, self.own, expect_handler=expect_later)
             router.add_post("/webhook/{session_id}/{source}" + slash, self.provider, expect_handler=expect_later)
+            for name in (name for name, provider in PROVIDERS.items() if provider.challenge):
+                router.add_get(f"/webhook/{{session_id}}/{{source:{name}}}" + slash, self.challenge, allow_head=False)
 
     async def own(self, request: web.Request) -> web.Response:
         session_id = self._access.session_of(request, "ingest")
-        parsing = await self._read(request, session_id, None)
-        return await self._store(session_id, parsing, [[*parsing.commands()]])
+        async with self._bodies.read(request, session_id, MAX_BODY) as body:
+            parsing = await self._parser.parse(Job(session_id, now(), body.data, body.encoding))
+        return await self._store(parsing, _by_session(parsing.commands()))
 
     async def provider(self, request: web.Request) -> web.Response:
-        source = request.match_info["source"]
-        session_id = self._access.session_of(request, "ingest")
-        if source not in PROVIDERS:
+        source, session_id = request.match_info["source"], request.match_info["session_id"]
+        provider, settings = PROVIDERS.get(source), self._sessions.of(session_id).source
+        signs = provider is not None and provider.signs(settings)
+        owner = None if signs else self._access.owner_of(request, "ingest")
+        if provider is None:
             raise AppError("not_found", f"No such source; there are: {', '.join(PROVIDERS)}.")
-        parsing = await self._read(request, session_id, source)
+        if signs and provider.signature not in request.headers:
+            raise self._access.unauthorized(request, f"The body must be signed: {provider.signature}.")
+        received_at = now()
+        # The body itself is not kept while what it comes to is stored.
+        async with self._bodies.read(request, session_id, MAX_PROVIDER_BODY) as body:
+            raw = bytes(body.data) if signs else b""
+            if signs and not provider.authenticate(raw, request.headers, settings):
+                raise self._access.unauthorized(request, "The signature is not right.")
+
+            def allowed(other: str, other_settings: SourceSettings) -> bool:
+                """Whether the body may change another session: by its own secret, or by the token."""
+                if other == session_id:
+                    return True
+                if owner is not None:
+                    return owner.may("ingest", other)
+                return provider.authenticate(raw, request.headers, other_settings)
+
+            numbers = self._sessions.numbers(allowed) if provider.several_accounts else None
+            job = Job(session_id, received_at, body.data, body.encoding, source, numbers, settings.mark_read)
+            parsing = await self._parser.parse(job)
         for kind, count in parsing.skipped.items():
             self._metrics.skipped.labels(source, kind).inc(count)
-        return await self._store(session_id, parsing, _batches(parsing.commands()))
+        return await self._store(parsing, _batches(parsing.commands()))
 
-    async def _read(self, request: web.Request, session_id: str, source: str | None) -> Parsing:
-        """What the body comes to. The body itself is not kept while that is stored."""
-        received_at = now()
-        async with self._bodies.read(request, session_id, MAX_BODY if source is None else MAX_PROVIDER_BODY) as body:
-            return await self._parser.parse(Job(session_id, received_at, body.data, body.encoding, source))
+    async def challenge(self, request: web.Request) -> web.Response:
+        """A provider asks whether the address is ours, before it posts anything there."""
+        challenge = PROVIDERS[request.match_info["source"]].challenge
+        assert challenge is not None, "it has a route"
+        answer = challenge(request.query, self._sessions.of(request.match_info["session_id"]).source)
+        if answer is None:
+            raise self._access.unauthorized(request, "The verify token is not right.")
+        return web.Response(text=answer, content_type="text/plain", headers={"X-Content-Type-Options": "nosniff"})
 
-    async def _store(self, session_id: str, parsing: Parsing, batches: Iterable[Sequence[Command]]) -> web.Response:
-        if parsing.signals:
-            self._on_signals(session_id, parsing.signals)
+    async def _store(self, parsing: Parsing, batches: Iterable[tuple[str, Sequence[Command]]]) -> web.Response:
+        for session_id, signals in parsing.signals:
+            self._on_signals(session_id, signals)
         data: dict[str, Any] = {"results": []}
-        for commands in batches:
-            if not commands:
-                continue  # signals alone: the database is not asked
+        for session_id, commands in batches:
             stored = await self._ingest.store(session_id, commands)
             data["results"] += [
                 {"messageId": one.message_id, "seq": one.seq, "duplicate": one.duplicate} for one in stored.messages
@@ -88,16 +117,25 @@ class Webhook:
         return web.Response(body=orjson.dumps({"ok": True, "data": data}), content_type="application/json")
 
 
-def _batches(commands: Iterable[Command]) -> Iterator[list[Command]]:
-    """The commands in lists that fit a transaction. They are stored one after the other, so that a large body takes
-    neither the whole queue nor much memory."""
-    batch: list[Command] = []
-    size = 0
-    for command in commands:
-        if batch and (len(batch) >= BATCH_ITEMS or size + command.size > BATCH_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(command)
-        size += command.size
-    if batch:
-        yield batch
+def _batches(commands: Iterable[tuple[str, Command]]) -> Iterator[tuple[str, list[Command]]]:
+    """The commands of each session in lists that fit a transaction. They are stored one after the other, so that a
+    large body takes neither the whole queue nor much memory."""
+    for session_id, several in groupby(commands, key=itemgetter(0)):
+        batch: list[Command] = []
+        size = 0
+        for _, command in several:
+            if batch and (len(batch) >= BATCH_ITEMS or size + command.size > BATCH_BYTES):
+                yield session_id, batch
+                batch, size = [], 0
+            batch.append(command)
+            size += command.size
+        if batch:
+            yield session_id, batch
+
+
+def _by_session(commands: Iterable[tuple[str, Command]]) -> list[tuple[str, list[Command]]]:
+    """All commands of a body of our own form, which is stored whole. Signals alone are none."""
+    together: dict[str, list[Command]] = {}
+    for session_id, command in commands:
+        together.setdefault(session_id, []).append(command)
+    return list(together.items())

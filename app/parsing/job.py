@@ -14,7 +14,7 @@ from app.domain.intake import commands_of
 from app.domain.ledger import Command
 from app.parsing import wire
 from app.parsing.encodings import unpack
-from app.providers import PROVIDERS
+from app.providers import PROVIDERS, Numbers
 
 MAX_BODY: Final = 1024 * 1024
 """Bytes of a body in our own form, unpacked."""
@@ -33,6 +33,9 @@ class Job:
     body: bytes | bytearray
     encoding: str = ""
     source: str | None = None
+    numbers: Numbers | None = None
+    """Of the Cloud API: which session each number's part of the body goes to."""
+    mark_read: bool = True
 
     @property
     def limit(self) -> int:
@@ -41,15 +44,15 @@ class Job:
 
 @dataclass(slots=True)
 class Parsing:
-    """What a body comes to: commands for the session's writer, in order, and why parts of it were left out."""
+    """What a body comes to: commands for the sessions' writers, in order, and why parts of it were left out."""
 
-    parts: list[Command | bytes] = field(default_factory=list)
-    """Commands; as the worker process sent them, or as they are."""
+    parts: list[tuple[str, Command] | bytes] = field(default_factory=list)
+    """Commands with their sessionIds; as the worker process sent them, or as they are."""
     skipped: Counter[str] = field(default_factory=Counter)
-    signals: Sequence[Signal] = ()
-    """What passes by and is not stored."""
+    signals: Sequence[tuple[str, Sequence[Signal]]] = ()
+    """What passes by and is not stored, with its sessionId."""
 
-    def commands(self) -> Iterator[Command]:
+    def commands(self) -> Iterator[tuple[str, Command]]:
         """Each is made when it is asked for: those of a large body would take long, and much memory, all at once."""
         for part in self.parts:
             yield wire.read(part) if isinstance(part, bytes) else part
@@ -62,15 +65,25 @@ def run(job: Job) -> Parsing:
         value = json_input.loads(body, MAX_NODES)
         told = posted.load_body(value, job.session_id, job.received_at)
         commands = commands_of(job.received_at, messages=told.messages, updates=told.updates, contacts=told.contacts)
-        return Parsing([*commands], signals=told.signals)
+        return Parsing([(job.session_id, command) for command in commands], signals=_of(job.session_id, told.signals))
     value = json_input.loads_provider(body, MAX_PROVIDER_NODES)
-    parsed = PROVIDERS[job.source].parse(value, job.session_id, job.received_at)
-    commands = commands_of(
-        job.received_at,
-        messages=parsed.messages,
-        updates=parsed.updates,
-        contacts=parsed.contacts,
-        aliases=parsed.aliases,
-        reads=parsed.reads,
-    )
-    return Parsing([*commands], parsed.skipped, parsed.signals)
+    parsed = PROVIDERS[job.source].parse(value, job.session_id, job.received_at, job.numbers)
+    parsing = Parsing()
+    for session_id, part in ((job.session_id, parsed), *parsed.elsewhere.items()):
+        commands = commands_of(
+            job.received_at,
+            messages=part.messages,
+            updates=part.updates,
+            contacts=part.contacts,
+            aliases=part.aliases,
+            reads=part.reads if job.mark_read else (),
+            answers_read=job.mark_read,
+        )
+        parsing.parts += [(session_id, command) for command in commands]
+        parsing.skipped += part.skipped
+        parsing.signals = [*parsing.signals, *_of(session_id, part.signals)]
+    return parsing
+
+
+def _of(session_id: str, signals: Sequence[Signal]) -> list[tuple[str, Sequence[Signal]]]:
+    return [(session_id, signals)] if signals else []

@@ -12,7 +12,7 @@ from typing import Any, Final
 HEAD: Final = struct.Struct(">BI")
 JOB: Final = 1
 PART: Final = 2
-"""A command of the result."""
+"""A command of the result, with its sessionId."""
 DONE: Final = 3
 """The end of the result: what was left out, and the signals."""
 FAILED: Final = 4

@@ -39,8 +39,8 @@ def _answer(job: Job, sink: IO[bytes]) -> None:
     except (MemoryError, RecursionError):
         sink.write(wire.frame(wire.FAILED, ("too_large", "The body takes too much memory to read.", ())))
         return
-    for command in parsing.commands():
-        sink.write(wire.frame(wire.PART, command))
+    for part in parsing.commands():
+        sink.write(wire.frame(wire.PART, part))
     sink.write(wire.frame(wire.DONE, (parsing.skipped, parsing.signals)))
 
 

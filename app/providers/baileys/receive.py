@@ -13,7 +13,7 @@ The policy:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
@@ -22,12 +22,13 @@ from app.providers.baileys.messages import learn_names, read_message
 from app.providers.baileys.people import entries_of
 from app.providers.collector import Collector
 from app.providers.parsed import Parsed
+from app.providers.provider import Numbers
 from app.providers.values import as_dict, as_list
 
 Handler = Callable[[Collector, object], None]
 
 
-def parse(payload: object, session_id: str, now: datetime, numbers: Mapping[str, str] | None = None) -> Parsed:
+def parse(payload: object, session_id: str, now: datetime, numbers: Numbers | None = None) -> Parsed:
     """Reasons in `skipped`: `event` (of a kind that is not handled), `no_event` (nothing that we know as an event),
     `no_message` (something else in the place of a message), `no_id`, `bad_id`, `bad_address` (it could not be a
     person's), `status` (the status broadcast), `newsletter`, `revoke` and `edit` (without a target), `encrypted_edit`,

@@ -20,7 +20,7 @@ from app.providers.addresses import PERSON, as_phone, is_person
 from app.providers.cloud_api.content import read_content
 from app.providers.collector import Collector
 from app.providers.parsed import Parsed
-from app.providers.provider import SourceSettings
+from app.providers.provider import Numbers, SourceSettings
 from app.providers.signatures import header, hexadecimal, matches
 from app.providers.values import as_dict, as_id, as_known_time, as_list, as_name, as_number, as_text, as_time
 from app.providers.words import Node, lines
@@ -55,7 +55,7 @@ def challenge(query: Mapping[str, str], settings: SourceSettings) -> str | None:
     return query.get("hub.challenge", "")[:MAX_CHALLENGE]
 
 
-def parse(payload: object, session_id: str, now: datetime, numbers: Mapping[str, str] | None = None) -> Parsed:
+def parse(payload: object, session_id: str, now: datetime, numbers: Numbers | None = None) -> Parsed:
     """Reasons in `skipped`: `no_event`, `event` (a field that is not handled), `no_message`, `no_id`, `bad_id`,
     `other_number`, `errors` (told of the account, not of a message), `no_change`, `edit`, `protocol`."""
     out = {session_id: Collector(session_id, now)}
@@ -86,10 +86,13 @@ def parse(payload: object, session_id: str, now: datetime, numbers: Mapping[str,
     )
 
 
-def _session(metadata: Node, session_id: str, numbers: Mapping[str, str]) -> str | None:
-    number = metadata.get("phone_number_id")
-    target = numbers.get(str(number)) if isinstance(number, str | int) else None
-    return target or (None if session_id in numbers.values() else session_id)
+def _session(metadata: Node, session_id: str, numbers: Numbers) -> str | None:
+    value = metadata.get("phone_number_id")
+    number = str(value) if isinstance(value, str | int) else ""
+    if number in numbers:
+        return numbers[number]
+    # A session without a number of its own takes what no other session names.
+    return None if session_id in numbers.values() else session_id
 
 
 def _count(value: Node) -> int:

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
@@ -23,6 +23,7 @@ from app.providers.baileys.people import entries_of
 from app.providers.baileys.statuses import as_status
 from app.providers.collector import Collector, receipt_status
 from app.providers.parsed import Parsed
+from app.providers.provider import Numbers
 from app.providers.values import as_dict, as_flag, as_id, as_known_time, as_list
 from app.providers.words import Node
 
@@ -37,7 +38,7 @@ _MEDIA: Final = (
 )
 
 
-def parse(payload: object, session_id: str, now: datetime, numbers: Mapping[str, str] | None = None) -> Parsed:
+def parse(payload: object, session_id: str, now: datetime, numbers: Numbers | None = None) -> Parsed:
     """Reasons in `skipped`: those of Baileys."""
     out = Collector(session_id, now)
     for event in map(as_dict, payload if isinstance(payload, list) else [payload]):

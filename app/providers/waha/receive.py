@@ -19,6 +19,7 @@ from app.providers.baileys.kinds import NoMessage
 from app.providers.baileys.signals import SCAN, read_one
 from app.providers.collector import Collector, receipt_status
 from app.providers.parsed import Parsed
+from app.providers.provider import Numbers
 from app.providers.signatures import header, hexadecimal, matches
 from app.providers.values import as_dict, as_flag, as_known_time, as_list, as_name, as_number, as_text, as_time
 from app.providers.waha.content import read_content, reply_to
@@ -46,7 +47,7 @@ def sign(raw: bytes, secret: str) -> dict[str, str]:
     return {SIGNATURE: hexadecimal(raw, secret, ALGORITHM), f"{SIGNATURE}-Algorithm": ALGORITHM}
 
 
-def parse(payload: object, session_id: str, now: datetime, numbers: Mapping[str, str] | None = None) -> Parsed:
+def parse(payload: object, session_id: str, now: datetime, numbers: Numbers | None = None) -> Parsed:
     """Reasons in `skipped`: `event`, `no_event`, `no_message`, `no_id`, `bad_id`, `bad_address`, `status`,
     `newsletter`, `revoke`, `edit`, `protocol`, `not_ours`, `no_change`; see `app.providers.baileys.receive`."""
     out = Collector(session_id, now)
