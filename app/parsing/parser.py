@@ -1,7 +1,8 @@
 """Where a body is parsed: on the event loop when that is quick, else in the worker process.
 
 The worker is started when it is first needed, parses one body at a time, and ends when it has had nothing to do for a
-while. A body that takes too long ends it: the body is refused, and the next one gets a new worker.
+while. It refuses a body that takes too much of the processor. When a body is not answered in time, the worker is
+killed, and the next body gets a new one.
 """
 
 from __future__ import annotations
@@ -28,10 +29,12 @@ log = structlog.get_logger(__name__)
 QUICK_BYTES: Final = 64 * 1024
 QUICK_NODES: Final = 1_000
 """What is not above both takes the loop for some milliseconds at most."""
-PARSE_SECONDS: Final = 10.0
+PARSE_SECONDS: Final = 60.0
+"""By the clock: the worker's own limit is shorter, but of the processor's time."""
 IDLE_SECONDS: Final = 60.0
 MAX_WAITING: Final = 256
 """Bodies of one session that may wait for the worker."""
+STOPPING: Final = "The server is stopping. Try again."
 PIPE_BYTES: Final = 256 * 1024
 
 _ROOT: Final = Path(__file__).parent.parent.parent
@@ -43,6 +46,8 @@ class Parser:
         self._process: asyncio.subprocess.Process | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._jobs: set[asyncio.Task[Parsing]] = set()
+        self._ending: asyncio.Task[int] | None = None
+        """Of the last worker that had nothing to do."""
         self._closed = False
 
     async def parse(self, job: Job) -> Parsing:
@@ -55,6 +60,10 @@ class Parser:
         task.add_done_callback(self._done)
         try:
             return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise Unavailable(STOPPING) from None
+            raise
         finally:
             del task  # its exception leads to this frame, and with it to the body
 
@@ -66,6 +75,8 @@ class Parser:
         if self._jobs:
             await asyncio.wait(self._jobs)
         await self._end()
+        if self._ending is not None:
+            await self._ending
 
     def _done(self, task: asyncio.Task[Parsing]) -> None:
         self._jobs.discard(task)
@@ -75,7 +86,7 @@ class Parser:
     async def _parse(self, job: Job) -> Parsing:
         async with self._turns.take(job.session_id):
             if self._closed:
-                raise Unavailable("The server is stopping. Try again.")
+                raise Unavailable(STOPPING)
             try:
                 async with asyncio.timeout(PARSE_SECONDS):
                     process = await self._started()
@@ -83,19 +94,25 @@ class Parser:
             except TimeoutError:
                 log.warning("body_takes_too_long", session_id=job.session_id, source=job.source, bytes=len(job.body))
                 await self._end()
-                raise AppError("too_large", f"The body takes more than {PARSE_SECONDS:.0f} s to read.") from None
+                raise Unavailable("The body could not be read in time. Try again.") from None
             except (OSError, EOFError) as error:
                 log.error("parser_ended", error=type(error).__name__)
                 await self._end()
                 raise Unavailable("The body could not be read now. Try again.") from error
             except asyncio.CancelledError:
                 await self._end()
-                raise Unavailable("The server is stopping. Try again.") from None
+                raise
+            finally:
+                self._wait_idle()
+
+    def _wait_idle(self) -> None:
+        if self._process is not None:
+            self._idle = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._give_up)
 
     async def _started(self) -> asyncio.subprocess.Process:
         if self._idle is not None:
             self._idle.cancel()
-        self._idle = asyncio.get_running_loop().call_later(PARSE_SECONDS + IDLE_SECONDS, self._give_up)
+            self._idle = None
         if self._process is None or self._process.returncode is not None:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -114,6 +131,7 @@ class Parser:
         self._idle = None
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
+            self._ending = asyncio.create_task(self._process.wait())
             self._process = None
 
     async def _end(self) -> None:

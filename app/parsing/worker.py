@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import signal
 import sys
 from dataclasses import replace
 from typing import IO, Final
@@ -14,6 +15,8 @@ from app.parsing import wire
 from app.parsing.job import Job, run
 
 MEMORY_BYTES: Final = 1024 * 1024 * 1024
+CPU_SECONDS: Final = 10.0
+"""For one body, however busy the machine is."""
 NICENESS: Final = 5
 """The server and its database go first."""
 
@@ -22,6 +25,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
+    signal.signal(signal.SIGVTALRM, _too_long)
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     while head := source.read(wire.HEAD.size):
         _, length = wire.HEAD.unpack(head)
@@ -30,9 +34,24 @@ def main() -> None:
         sink.flush()
 
 
+class _TooLongError(BaseException):
+    """Not an Exception, so that no parser takes it for an odd value."""
+
+
+def _too_long(signum: int, frame: object) -> None:
+    raise _TooLongError
+
+
 def _answer(job: Job, sink: IO[bytes]) -> None:
     try:
-        parsing = run(job)
+        signal.setitimer(signal.ITIMER_VIRTUAL, CPU_SECONDS)
+        try:
+            parsing = run(job)
+        finally:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+    except _TooLongError:
+        sink.write(wire.frame(wire.FAILED, ("too_large", f"The body takes more than {CPU_SECONDS:.0f} s to read.", ())))
+        return
     except AppError as error:
         sink.write(wire.frame(wire.FAILED, (error.code, error.detail, error.faults)))
         return
