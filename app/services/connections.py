@@ -169,13 +169,17 @@ class Connections:
         position: Position | None,
         batch: bool | None = None,
     ) -> Wire:
-        """Add to the stream, or begin it anew after `position`. Answers where the session stands.
+        """Add to the stream, or begin it anew after `position`. Answers where the session stands. The same request
+        once more, right after itself, begins nothing anew.
 
         Raises AppError `forbidden`, `too_many_subscriptions`, `unavailable`. The events that it brings are sent no
         sooner than in the loop's next turn, so that the answer goes before them.
         """
         connection = self._connection(sid)
         self._check(connection, session_id, chat_id)
+        stream = connection.streams.get(session_id)
+        if stream and stream.request and position and stream.repeats(chat_id, position, batch):
+            return {"position": render_position(self._store.position(stream.edge.seq)), "recovered": stream.request[2]}
         edge = await self._edges.watch(session_id)
         try:
             recovered = position is not None and await self._can_recover(edge, position)
@@ -196,6 +200,7 @@ class Connections:
             if stream.edge is not edge:
                 self._sender.close(sid, EVENTS_MISSING)
                 raise Unavailable(GIVEN_UP)
+            stream.request = None
             self._leave_rooms(connection, stream)
         else:
             began = self._begin(connection, edge.seq)
@@ -211,6 +216,7 @@ class Connections:
         if position is not None:
             stream.begin_anew(self._begin(connection, position.seq if recovered else edge.seq))
             stream.asked = edge.seq - stream.cursor
+            stream.request = chat_id, position, recovered
         self._settle(connection)
         return {"position": render_position(self._store.position(edge.seq)), "recovered": recovered}
 
@@ -221,6 +227,7 @@ class Connections:
         if stream is None or not stream.holds(chat_id):
             return
         self._leave_rooms(connection, stream)
+        stream.request = None
         stream.drop(chat_id)
         if stream.whole is None and not stream.chats:
             self._end(connection, stream)

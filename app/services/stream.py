@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from app.domain import rooms
 from app.domain.events import CHAT_MERGED
+from app.domain.models import Position
 from app.domain.rooms import Room
 from app.services.edge import Edge
 from app.services.memory import Entry, Pin
@@ -44,6 +45,18 @@ class Stream:
     """While it catches up: keeps in memory what has come in since its last read of the log began."""
     asked: int = 0
     """Events that the client has asked for by a position and that were not charged to it yet."""
+
+    request: tuple[str | None, Position, bool] | None = None
+    """The request that began it last, and whether it was recovered; None where another has changed it since."""
+
+    def repeats(self, chat_id: str | None, position: Position, batch: bool | None) -> bool:
+        """Whether this is the request that began it last, once more: clients repeat what was not answered in time."""
+        return (
+            self.request is not None
+            and self.request[:2] == (chat_id, position)
+            and batch in (None, self.batch)
+            and not self.edge.closed
+        )
 
     def unpin(self) -> None:
         if self.pin:

@@ -194,19 +194,37 @@ async def test_a_slow_client_holds_nobody_up(server: Server) -> None:
 
 
 async def test_who_asks_again_and_again_waits(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that asks from 0 again and again is charged for it, and another is served meanwhile."""
+    """A client that asks from the beginning again and again is charged for it, and another is served meanwhile."""
     monkeypatch.setattr(connection_module, "FREE_EVENTS", 5000)
     monkeypatch.setattr(connection_module, "EVENTS_PER_SECOND", 1)
     server.log.add(4000)
-    for _ in range(2):
-        await server.come_back("greedy", 0)
+    for start in (0, 1):
+        await server.come_back("greedy", start)
         await server.all_live()
     had = len(server.seqs("greedy"))
     await server.come_back("greedy", 0)
     await server.come_back("other", 0)
     await until(lambda: len(server.seqs("other")) == 4000)
-    assert len(server.seqs("greedy")) == had == 8000
+    assert len(server.seqs("greedy")) == had == 7999
     assert server.catching_up == 1
+
+
+async def test_a_repeated_request_begins_nothing_anew(server: Server) -> None:
+    """A client whose answer is late asks four times: it gets each event once, and the same answer each time. After
+    another request the same one begins anew."""
+    server.log.add(300)
+    answers = [await server.come_back("c", 100) for _ in range(4)]
+    assert answers == [answers[0]] * 4
+    await server.all_live()
+    server.commit(5)
+    await until(lambda: 305 in server.seqs("c"))
+    assert await server.come_back("c", 100) == answers[0] | {"position": {"epoch": EPOCH, "seq": 305}}
+    assert server.seqs("c") == list(range(101, 306))
+    await server.come_back("c", 300)
+    await server.come_back("c", 100)
+    await until(lambda: server.seqs("c").count(305) >= 2)
+    await server.all_live()
+    assert server.seqs("c")[-205:] == list(range(101, 306))
 
 
 async def test_lists_are_bounded_by_bytes(server: Server) -> None:
