@@ -51,7 +51,7 @@ class Draining:
         return max(0.0, self._begun + STOP_SECONDS - time.monotonic() - keep)
 
     def middleware(self, engine_path: str) -> Middleware:
-        """To be outside of all that answers: counts requests, and ends connections while the server is stopping."""
+        """Must be outside of all that answers: counts requests, and closes connections while the server is stopping."""
 
         @web.middleware
         async def count(request: web.Request, handler: Handler) -> web.StreamResponse:

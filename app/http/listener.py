@@ -12,10 +12,13 @@ A connection that becomes a websocket leaves this protocol behind.
 
 from __future__ import annotations
 
+import array
 import asyncio
 import contextlib
+import fcntl
 import socket
 import struct
+import termios
 from typing import Final, cast
 
 import structlog
@@ -30,7 +33,6 @@ log = structlog.get_logger(__name__)
 
 KEEPALIVE_SECONDS: Final = 75
 """How long an idle connection stays: longer than reverse proxies keep theirs."""
-
 
 LINGER_SECONDS: Final = 1.0
 LINGER_BYTES: Final = 1024 * 1024
@@ -62,9 +64,8 @@ class GuardedHandler(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        cast(asyncio.Transport, transport).set_write_buffer_limits(
-            high=0
-        )  # so that we are told of whatever is not taken at once
+        # So that `pause_writing` tells of whatever the kernel does not take at once.
+        cast(asyncio.Transport, transport).set_write_buffer_limits(high=0)
         self._expect_head()
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -75,7 +76,7 @@ class GuardedHandler(web.RequestHandler):
     def pause_writing(self) -> None:
         super().pause_writing()
         if self.transport is not None:
-            self._look_for_stall(self.transport, self.transport.get_write_buffer_size())
+            self._look_for_stall(self.transport, _waiting(self.transport))
 
     def resume_writing(self) -> None:
         self._is_taken()
@@ -136,9 +137,9 @@ class GuardedHandler(web.RequestHandler):
         )
 
     def _reset_if_stalled(self, transport: asyncio.Transport, before: int) -> None:
-        """To be told the transport: aiohttp forgets one that it closes, while what waits there is still held."""
+        """The transport is handed over, since aiohttp forgets one that it closes while bytes still wait in it."""
         self._stall = None
-        waiting = transport.get_write_buffer_size()
+        waiting = _waiting(transport)
         if 0 < before <= waiting:
             self._log_stall("answer_reset", "not_taken", bytes=waiting)
             with contextlib.suppress(OSError):  # drop what the kernel holds as well
@@ -168,7 +169,7 @@ class GuardedHandler(web.RequestHandler):
 
 @web.middleware
 async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """To be the outermost one: tells the connection when a request begins and ends."""
+    """Must be the outermost one: tells the connection when a request begins and ends."""
     connection = request.protocol
     if not isinstance(connection, GuardedHandler):
         return await handler(request)
@@ -185,6 +186,14 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
 async def set_headers(request: web.Request, response: web.StreamResponse) -> None:
     """For `on_response_prepare`: what every answer says."""
     response.headers.update(HEADERS)
+
+
+def _waiting(transport: asyncio.Transport) -> int:
+    """Bytes that wait for the client, here and in the kernel: it takes from us only when much of it is free."""
+    size = array.array("i", [0])
+    with contextlib.suppress(OSError, ValueError):
+        fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, size, True)
+    return size[0] + transport.get_write_buffer_size()
 
 
 async def _linger(body: StreamReader, transport: asyncio.Transport) -> None:

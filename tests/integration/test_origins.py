@@ -238,3 +238,18 @@ async def test_metrics_only_for_this_machine(settings: Settings, store: Store, r
     assert await status(site, *twice) == 404
     for name in ("Forwarded", "X-Real-IP", "Via", "X-Forwarded-Host", "X-Forwarded-Proto"):
         assert await status(site, (name, "127.0.0.1")) == 404
+
+
+async def test_a_dual_stack_address_behind_a_proxy_of_ipv4(processes: Callable[..., Awaitable[Process]]) -> None:
+    """With HOST=:: a proxy's IPv4 address is what TRUSTED_PROXIES says, and each of its clients counts for itself."""
+    process = await processes(HOST="::", TRUSTED_PROXIES="127.0.0.1", MAX_CONNECTIONS_PER_ADDRESS="1")
+
+    async def status(client: str) -> int:
+        answer = await process.site.request("GET", HANDSHAKE, headers={"X-Forwarded-For": f"192.0.2.7, {client}"})
+        return answer.status
+
+    assert [await status(one) for one in ("198.51.100.1", "198.51.100.2:4711", "2001:db8:1::1")] == [200, 200, 200]
+    for again in ("198.51.100.1:9", "::ffff:198.51.100.2", "[2001:db8:1::2]:80"):
+        assert await status(again) == 429
+    assert await process.stop() == 0
+    assert not any("proxy_not_trusted" in line for line in process.log)
