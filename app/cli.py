@@ -1,15 +1,17 @@
-"""The command line: `python -m app serve | token | config | split | simulate`."""
+"""The command line: `python -m app serve | token | config | replay | split | simulate`."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import random
 import signal
 import socket
 import sys
 from collections.abc import Iterator
+from typing import BinaryIO
 
 import click
 import structlog
@@ -20,9 +22,12 @@ from app import __version__, logs, settings
 from app.application import DRAINING, REQUESTS_SECONDS, SESSIONS, auth_secret, create_app, open_store
 from app.auth import SCOPES, Tokens
 from app.devdb import DevDatabaseError
+from app.domain.events import now
 from app.domain.models import Chat
 from app.errors import Unavailable
 from app.http import listener
+from app.providers import PROVIDERS
+from app.replay import Figures, ReplayError, explain, replay
 from app.session_settings import Sessions, SessionsFileError
 from app.settings import Settings, SettingsError
 from app.simulate import simulate
@@ -130,6 +135,53 @@ def simulate_command(
     click.echo(figures.line())
     if figures.errors:
         sys.exit(1)
+
+
+@main.command("replay")
+@click.argument("file", type=click.File("rb"))
+@click.option("--session", "session_id", required=True, help="The session to store in.")
+@click.option("--source", required=True, type=click.Choice(list(PROVIDERS)), help="Whose payloads they are.")
+@click.option(
+    "--dry-run", is_flag=True, help="Send nothing: print what would come of each line, or why it is left out."
+)
+@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="The server.")
+@click.option("--token", "given", help="A token with the scope ingest. Minted with this server's secret unless given.")
+def replay_command(file: BinaryIO, session_id: str, source: str, dry_run: bool, url: str, given: str | None) -> None:
+    """Read provider payloads from FILE, one JSON a line, and store them through a running server.
+
+    A provider that signs is signed for with the session's webhook secret of SESSIONS_FILE. To repeat a file is safe.
+    """
+    figures = Figures()
+    if dry_run:
+        for words in explain(file, session_id, source, now(), figures):
+            click.echo(words)
+    else:
+        effective = _load()
+        provider, settings = PROVIDERS[source], Sessions(effective.sessions_file).of(session_id).source
+        if provider.sign is not None and provider.signs(settings):
+            headers = functools.partial(provider.sign, settings.webhook_secrets[0])
+        else:
+            tokens = given or Tokens(auth_secret(effective)).mint(
+                "replay", sessions=[session_id], scopes=["ingest"], lifetime=DAY
+            )
+            headers = functools.partial(_bearer, tokens)
+        length = os.fstat(file.fileno()).st_size if file.name != "<stdin>" else 0
+        try:
+            with click.progressbar(length=length, label="replay", file=sys.stderr) as bar:
+                asyncio.run(replay(file, url.rstrip("/"), session_id, source, headers, figures, bar.update))
+        except ReplayError as error:
+            click.echo(f"roomcast: {error}", err=True)
+            for words in figures.report():
+                click.echo(words)
+            sys.exit(1)
+    for words in figures.report():
+        click.echo(words, err=dry_run)
+    if figures.unreadable:
+        sys.exit(1)
+
+
+def _bearer(token: str, raw: bytes) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
 
 
 @contextlib.contextmanager

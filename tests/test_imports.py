@@ -13,7 +13,7 @@ APP = Path(__file__).parent.parent / "app"
 
 LAYERS = (
     ("app.cli", "app.__main__"),
-    ("app.application", "app.simulate", "app.split"),
+    ("app.application", "app.replay", "app.simulate", "app.split"),
     ("app.http", "app.sockets"),
     (
         "app.services",

@@ -45,8 +45,8 @@ class Provider:
     """The header that holds the signature. None: the provider does not sign."""
     verify: Callable[[bytes, Mapping[str, str], Sequence[str]], bool] = lambda raw, headers, secrets: False
     """Whether the headers hold the raw body's signature by one of the secrets."""
-    sign: Callable[[bytes, str], dict[str, str]] | None = None
-    """The headers with which the provider signs a body."""
+    sign: Callable[[str, bytes], dict[str, str]] | None = None
+    """The headers with which the provider signs a body: by secret and raw body."""
     challenge: Callable[[Mapping[str, str], SourceSettings], str | None] | None = None
     """The answer to a GET that asks whether the address is ours, or None where the query is not right."""
 

@@ -42,7 +42,7 @@ def verify(raw: bytes, headers: Mapping[str, str], secrets: Sequence[str]) -> bo
     return kind.strip().lower() == "sha256" and matches(raw, signature, secrets, "sha256")
 
 
-def sign(raw: bytes, secret: str) -> dict[str, str]:
+def sign(secret: str, raw: bytes) -> dict[str, str]:
     return {SIGNATURE: f"sha256={hexadecimal(raw, secret, 'sha256')}"}
 
 

@@ -43,7 +43,7 @@ def verify(raw: bytes, headers: Mapping[str, str], secrets: Sequence[str]) -> bo
     return told == ALGORITHM and matches(raw, header(headers, SIGNATURE), secrets, ALGORITHM)
 
 
-def sign(raw: bytes, secret: str) -> dict[str, str]:
+def sign(secret: str, raw: bytes) -> dict[str, str]:
     return {SIGNATURE: hexadecimal(raw, secret, ALGORITHM), f"{SIGNATURE}-Algorithm": ALGORITHM}
 
 
