@@ -29,6 +29,7 @@ from app.schemas import (
     Choice,
     Flag,
     Id,
+    Name,
     SenderSchema,
     Text,
     Timestamp,
@@ -118,7 +119,7 @@ class _ConnectionSchema(_Strict):
 
 class _ContactSchema(_Strict):
     id = Id(required=True)
-    name = Text(MAX_NAME, shortest=1, allow_none=True)
+    name = Name(shortest=1)
     aliases = fields.List(Id(), validate=lambda value: len(value) <= MAX_ALIASES)
 
 

@@ -183,7 +183,7 @@ class SenderSchema(_Strict):
 
 class _MediaSchema(_Strict):
     url = Url(required=True)
-    mimeType = Text(MAX_NAME, allow_none=True)  # noqa: N815  names of the wire, here and below
+    mimeType = Name()  # noqa: N815  names of the wire, here and below
     fileName = Name()  # noqa: N815
     size = Whole(allow_none=True)
     width = Whole(allow_none=True)

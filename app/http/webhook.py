@@ -6,14 +6,17 @@ never refused for what is in it. The steps are: who asks, read the body, parse i
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from aiohttp import web
 
+from app.auth import Principal
 from app.domain.events import now
 from app.domain.incoming import Signal
 from app.domain.intake import BATCH_BYTES, BATCH_ITEMS
@@ -23,7 +26,9 @@ from app.http.access import Access
 from app.http.bodies import Bodies, expect_later
 from app.metrics import Metrics
 from app.parsing import MAX_BODY, MAX_PROVIDER_BODY, Job, Parser, Parsing
-from app.providers import PROVIDERS, SourceSettings
+from app.parsing.parser import QUICK_BYTES
+from app.providers import PROVIDERS, Provider, SourceSettings
+from app.providers.provider import Numbers
 from app.services.ingest import Ingest
 from app.session_settings import Sessions
 
@@ -68,27 +73,42 @@ class Webhook:
             raise AppError("not_found", f"No such source; there are: {', '.join(PROVIDERS)}.")
         if signs and provider.signature not in request.headers:
             raise self._access.unauthorized(request, f"The body must be signed: {provider.signature}.")
-        received_at = now()
-        # The body itself is not kept while what it comes to is stored.
-        async with self._bodies.read(request, session_id, MAX_PROVIDER_BODY) as body:
-            raw = bytes(body.data) if signs else b""
-            if signs and not provider.authenticate(raw, request.headers, settings):
-                raise self._access.unauthorized(request, "The signature is not right.")
-
-            def allowed(other: str, other_settings: SourceSettings) -> bool:
-                """Whether the body may change another session: by its own secret, or by the token."""
-                if other == session_id:
-                    return True
-                if owner is not None:
-                    return owner.may("ingest", other)
-                return provider.authenticate(raw, request.headers, other_settings)
-
-            numbers = self._sessions.numbers(allowed) if provider.several_accounts else None
-            job = Job(session_id, received_at, body.data, body.encoding, source, numbers, settings.mark_read)
-            parsing = await self._parser.parse(job)
+        parsing = await self._receive(request, provider, owner)
         for kind, count in parsing.skipped.items():
             self._metrics.skipped.labels(source, kind).inc(count)
         return await self._store(parsing, _batches(parsing.commands()))
+
+    async def _receive(self, request: web.Request, provider: Provider, owner: Principal | None) -> Parsing:
+        """What a provider's body comes to. `owner` None: it must be signed.
+
+        The body is not kept while what it comes to is stored, so this is a function of its own.
+        """
+        source, session_id = request.match_info["source"], request.match_info["session_id"]
+        settings, received_at = self._sessions.of(session_id).source, now()
+        async with self._bodies.read(request, session_id, MAX_PROVIDER_BODY) as body:
+            raw = cast(bytes, body.data)  # hmac takes both kinds
+
+            @cache
+            def signed(secrets: tuple[str, ...]) -> bool:
+                return bool(secrets) and provider.verify(raw, request.headers, secrets)
+
+            def allowed(other: str, others: SourceSettings) -> bool:
+                """Whether the body may change another session: by its own secret, or by the token."""
+                if other == session_id:
+                    return True
+                return signed(others.webhook_secrets) if owner is None else owner.may("ingest", other)
+
+            def prove() -> tuple[bool, Numbers | None]:
+                if owner is None and not signed(settings.webhook_secrets):
+                    return False, None
+                return True, self._sessions.numbers(allowed) if provider.several_accounts else None
+
+            # Hashing a large body, perhaps with many secrets, takes long; a thread leaves the interpreter to others.
+            proven, numbers = await asyncio.to_thread(prove) if len(raw) > QUICK_BYTES else prove()
+            if not proven:
+                raise self._access.unauthorized(request, "The signature is not right.")
+            job = Job(session_id, received_at, body.data, body.encoding, source, numbers, settings.mark_read)
+            return await self._parser.parse(job)
 
     async def challenge(self, request: web.Request) -> web.Response:
         """A provider asks whether the address is ours, before it posts anything there."""
