@@ -72,6 +72,8 @@ class Aliases:
 
     def all_names(self, address: str) -> list[str]:
         """Every address under which the person's chat may have been stored, the one to be used first."""
+        if address not in self._addresses and address not in self._lids:
+            return [address]
         name = self.name(address)
         return list(dict.fromkeys([name, address, *sorted(self._lids.get(name, ()))]))
 

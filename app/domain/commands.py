@@ -96,9 +96,8 @@ class StoreMessages:
             content_seq=seq,
             came_as=incoming.chat_id if incoming.chat_id != chat_id else None,
         )
-        names = ledger.aliases.all_names(chat_id)
         for parked in [*ledger.parked(message.message_id)]:
-            if parked.update.chat_id is None or parked.update.chat_id in names:
+            if parked.update.chat_id is None or parked.update.chat_id in ledger.aliases.all_names(chat_id):
                 message = apply_update(message, parked, ledger.aliases.name, keep_deleted=ledger.keep_deleted)
                 ledger.unpark(parked)
         before = ledger.chat(chat_id)
@@ -250,7 +249,8 @@ class MarkRead:
 
 
 def _sender(ledger: Ledger, incoming: IncomingMessage) -> Sender:
-    return replace(incoming.sender, id=ledger.aliases.name(incoming.sender.id))
+    name = ledger.aliases.name(incoming.sender.id)
+    return incoming.sender if name == incoming.sender.id else replace(incoming.sender, id=name)
 
 
 def _reply_to(ledger: Ledger, incoming: IncomingMessage) -> ReplyTo | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from app.domain.models import (
@@ -61,6 +62,7 @@ class Event:
         return (self.chat_id, self.data["from"]) if self.event == CHAT_MERGED else (self.chat_id,)
 
 
+@lru_cache(maxsize=256)  # the same times are told again and again: of a batch, of a message and its chat
 def format_time(value: datetime) -> str:
     """ISO 8601 in UTC with milliseconds."""
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

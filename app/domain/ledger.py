@@ -131,7 +131,7 @@ class Ledger:
         return after
 
     def parked(self, message_id: str) -> list[Parked]:
-        return self._parked[message_id]
+        return self._parked.get(message_id, [])
 
     def unread_above(self, chat: Chat, mark: int) -> int:
         """How many messages of the chat count as unread above the mark. Marks do not fall within a batch."""

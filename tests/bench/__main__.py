@@ -18,7 +18,7 @@ import app
 from tests.bench import report, servers
 from tests.bench.connection_lines import arrivals, deflate, heartbeats, memory, moves
 from tests.bench.engine_lines import many_rooms, one_room
-from tests.bench.ingest_lines import large_bodies, latency, requests
+from tests.bench.ingest_lines import large_bodies, latency, requests, updates
 from tests.bench.lines import Bench, Measurement
 from tests.bench.polling_lines import polling
 
@@ -28,6 +28,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "webhook_burst": large_bodies,
     "latency": latency,
     "ingest": requests,
+    "updates": updates,
     "memory": memory,
     "connections": arrivals,
     "heartbeats": heartbeats,

@@ -15,6 +15,7 @@ SUBSCRIBERS = 1_000
 BODY_MESSAGES = 500
 SENDERS = 64
 RATE = 20.0
+MESSAGES = "its messages"
 
 
 async def subscribers(
@@ -160,6 +161,31 @@ async def requests(bench: Bench) -> None:
             line.rounds.append(round_)
         for name in peers:
             await bench.load.ask(do="close", group=name)
+
+
+async def updates(bench: Bench) -> None:
+    """Edits a second beside messages a second, of the same server in the same minutes."""
+    line = bench.add(
+        Line(
+            "updates",
+            f"webhook updates/s to committed and pushed, {SENDERS} senders",
+            "updates/s",
+            Target("0.7 × its messages/s", at_least=0.7, peer=MESSAGES),
+            note="One edit a request, of 20 messages again and again, beside one new message a request; one session.",
+        )
+    )
+    async with servers.application(bench.uri, bench.database()) as server:
+        for number in range(bench.rounds):
+            bench.say(f"{line.title}: round {number + 1} of {bench.rounds}")
+            round_: dict[str, Any] = {"busy": 0.0}
+            for name in alternating(number, [US, MESSAGES]):
+                found = await bench.load.ask(
+                    do="flood", port=server.port, secret=SECRET, session=SESSION, senders=SENDERS,
+                    seconds=bench.seconds(3.0, 0.7), warm_up=1.0 if number == 0 else 0.5, updates=name == US,
+                )  # fmt: skip
+                round_[name] = found["requests"] / found["seconds"]
+                round_["busy"] = max(round_["busy"], found["busy_in_window"])
+            line.rounds.append(round_)
 
 
 async def _both(bench: Bench, stack: AsyncExitStack, clients: int) -> dict[str, Process]:

@@ -438,10 +438,16 @@ class Sender:
         self.sock.close()
 
 
+EDITED = 20
+"""Messages that are edited again and again."""
+EDITED_FROM = 1_770_000_000_000
+
+
 class Posts:
     """Makes requests to the webhook, each with messages of their own."""
 
-    def __init__(self, port: int, secret: str, session: str, text_bytes: int) -> None:
+    def __init__(self, port: int, secret: str, session: str, text_bytes: int, *, updates: bool = False) -> None:
+        """`updates`: edits of the same EDITED messages again and again, instead of messages."""
         token = mint(secret, "bot", (session,), ("ingest",))
         self._head = (
             f"POST /webhook/{session} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n"
@@ -450,6 +456,18 @@ class Posts:
         self._numbers = itertools.count()
         self._run = os.urandom(5).hex()
         self._text = "x" * text_bytes
+        self._updates = updates
+        self._edited = [self.message() for _ in range(EDITED)]
+
+    def first(self) -> bytes:
+        """The messages that are edited."""
+        return self._request({"messages": self._edited})
+
+    def update(self) -> dict[str, Any]:
+        number = next(self._numbers)
+        message = self._edited[number % EDITED]
+        changed = {"text": f"{number:09d} {self._text}", "timestamp": EDITED_FROM + number}
+        return {"messageId": message["messageId"], "chatId": message["chatId"], **changed}
 
     def message(self) -> dict[str, Any]:
         number = next(self._numbers)
@@ -463,7 +481,13 @@ class Posts:
         }
 
     def request(self, messages: int = 1) -> bytes:
-        body = self.message() if messages == 1 else {"messages": [self.message() for _ in range(messages)]}
+        if self._updates:
+            return self._request({"updates": [self.update() for _ in range(messages)]})
+        return self._request(
+            self.message() if messages == 1 else {"messages": [self.message() for _ in range(messages)]}
+        )
+
+    def _request(self, body: dict[str, Any]) -> bytes:
         raw = json.dumps(body, separators=(",", ":"))
         return f"{self._head}{len(raw)}\r\n\r\n{raw}".encode()
 
@@ -593,11 +617,16 @@ class Load:
         warm_up: float = 0.5,
         group: str | None = None,
         nap: bool = False,
+        updates: bool = False,
     ) -> dict[str, Any]:
         """Senders post, each as soon as it is answered; what is answered within the time is counted."""
-        posts = Posts(port, secret, session, text_bytes)
+        posts = Posts(port, secret, session, text_bytes, updates=updates)
         lines = [Sender(self.loop, port) for _ in range(senders)]
         answered = 0
+        if updates:
+            stored: list[bytes] = []
+            lines[0].send(posts.first(), stored.append)
+            self.loop.run(lambda: bool(stored), what="the messages that are edited")
         running = True
         under_way = senders
         ready = [posts.request(messages) for _ in range(8)] if messages > 1 else []
