@@ -95,7 +95,7 @@ class Metrics:
         )
         self.messages_stored = Counter("roomcast_messages_stored", "Messages stored", registry=r)
         self.events_stored = Counter("roomcast_events_stored", "Durable events stored, by name", ["event"], registry=r)
-        self.duplicates = Counter("roomcast_duplicates", "Messages that were stored already", registry=r)
+        self.duplicates = Counter("roomcast_duplicates", "Messages that were already stored", registry=r)
         self.updates = Counter("roomcast_updates", "Updates of messages, by what became of them", ["state"], registry=r)
         self.signals = Counter("roomcast_signals", "Signals received, by type", ["type"], registry=r)
         self.events_published = Counter(
@@ -110,7 +110,7 @@ class Metrics:
         )
         self.skipped = Counter(
             "roomcast_source_skipped",
-            "Parts of providers' payloads that are no message",
+            "Parts of providers' payloads that were left out",
             ["source", "kind"],
             registry=r,
         )

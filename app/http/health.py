@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,7 @@ class Health:
     ) -> None:
         self._store, self._metrics, self._addresses = store, metrics, addresses
         self._draining, self._failing, self._metrics_public = draining, failing, metrics_public
+        self._asked: asyncio.Task[str] | None = None
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         for slash in ("", "/"):
@@ -42,11 +44,7 @@ class Health:
     async def ready(self, request: web.Request) -> web.Response:
         """Whether to send it traffic: 200, or 503 while the database is away, a background task fails or the server is
         stopping."""
-        database, draining, failing = "ok", self._draining(), self._failing()
-        try:
-            await self._store.ping()
-        except Unavailable:
-            database = "unavailable"
+        database, draining, failing = await self._database(), self._draining(), self._failing()
         good = database == "ok" and not draining and not failing
         state: dict[str, Any] = {"status": "ok" if good else "unavailable", "database": database, "draining": draining}
         if failing:
@@ -56,6 +54,19 @@ class Health:
             status=200 if good else 503,
             headers={"Cache-Control": "no-store"},
         )
+
+    async def _database(self) -> str:
+        """However many ask at the same time, the database is asked once: no token is needed for this."""
+        if self._asked is None or self._asked.done():
+            self._asked = asyncio.create_task(self._ask())
+        return await asyncio.shield(self._asked)
+
+    async def _ask(self) -> str:
+        try:
+            await self._store.ping()
+        except Unavailable:
+            return "unavailable"
+        return "ok"
 
     async def figures(self, request: web.Request) -> web.Response:
         """Prometheus text. Unless METRICS_PUBLIC, for this machine only: neither through a proxy, behind which

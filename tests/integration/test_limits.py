@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from app.application import assemble
+from app.application import STORE, assemble
 from app.errors import RateLimited
 from app.http.page import STATIC
 from app.http.rates import MAX_KEYS, Rates
@@ -175,6 +175,36 @@ def test_rates_forget() -> None:
         rates.take("often")
     rates.take("0")
     rates.take("0")  # forgotten meanwhile
+
+
+async def test_readiness_asks_the_database_once_for_all(
+    app: web.Application, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many ask for it at once, which needs no token, the database is asked once."""
+    asked, go_on = 0, asyncio.Event()
+    store = app[STORE]
+    ping = store.ping
+
+    async def counted() -> None:
+        nonlocal asked
+        asked += 1
+        await go_on.wait()
+        await ping()
+
+    monkeypatch.setattr(store, "ping", counted)
+    port = int(site.url.rpartition(":")[2])
+    asking = [await asyncio.open_connection("127.0.0.1", port) for _ in range(50)]
+    for _, writer in asking:
+        writer.write(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+    await until(lambda: asked)
+    await site.request("GET", "/healthz")  # what was sent before it has been read
+    go_on.set()
+    for reader, writer in asking:
+        assert b" 200 " in (await reader.readuntil(b"\r\n\r\n")).partition(b"\r\n")[0]
+        writer.close()
+    assert asked == 1
+    assert (await site.request("GET", "/readyz")).status == 200
+    assert asked == 2
 
 
 # What is said and logged
