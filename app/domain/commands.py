@@ -25,7 +25,7 @@ from app.domain.models import (
     Sender,
     UpdateResult,
 )
-from app.domain.people import unite
+from app.domain.people import learn, unite
 
 NOTHING: Final[Sequence[Alias]] = ()
 
@@ -62,8 +62,7 @@ class StoreMessages:
 
     def apply(self, ledger: Ledger) -> list[MessageResult]:
         for alias in self.aliases:
-            ledger.learn(alias)
-            unite(ledger, alias.lid)
+            learn(ledger, alias)
         return [self._store(ledger, incoming) for incoming in self.messages]
 
     def _store(self, ledger: Ledger, incoming: IncomingMessage) -> MessageResult:

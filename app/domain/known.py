@@ -38,6 +38,9 @@ class Source(Protocol):
 
     def messages(self, keys: Iterable[Key]) -> Mapping[Key, Message]: ...
 
+    def parked_in(self, chat_ids: Sequence[str]) -> Sequence[Parked]:
+        """Updates that wait for messages of these chats."""
+
     def oldest(self, chat_id: str, limit: int) -> Sequence[Message]:
         """The messages with the lowest seq that are stored under this chatId."""
 

@@ -21,7 +21,7 @@ from datetime import datetime
 from typing import Protocol
 
 from app.domain.aliases import Aliases
-from app.domain.changes import moved, preview
+from app.domain.changes import apply_update, is_receipt, moved, preview
 from app.domain.events import MESSAGE_UPDATED, NEW_MESSAGE, chat_event, message_event
 from app.domain.incoming import Parked
 from app.domain.known import Known, Outcome, Result, Touched
@@ -228,9 +228,36 @@ class Ledger:
             for one in self._quiet.pop(key):
                 one.seq = seq
 
-    def learn(self, alias: Alias) -> None:
-        if self.aliases.learn(alias):
+    def learn(self, alias: Alias) -> bool:
+        """Whether that was news."""
+        news = self.aliases.learn(alias)
+        if news:
             self.out.new_aliases.append(alias)
+        return news
+
+    def wake(self, address: str) -> None:
+        """Apply what waits under one address of a person for a message that is stored under another."""
+        names = self.aliases.all_names(address)
+        waiting = {parked.id: parked for parked in self.source.parked_in(names) if parked.id not in self.out.unparked}
+        waiting |= {one.id: one for one in self.out.parked.values() if one.update.chat_id in names}
+        chat = self._chats.get(names[0])
+        places = (*names, *(chat.also if chat else ()))
+        wanted = {(place, parked.update.message_id) for parked in waiting.values() for place in places}
+        if missing := [key for key in wanted if key not in self._messages and self.is_untouched(key)]:
+            for key, stored in self.source.messages(missing).items():
+                self._messages[key] = stored
+                self._by_id[key[1]].add(key)
+        for parked in waiting.values():
+            message = self.find(names[0], parked.update.message_id)
+            if message is None:
+                continue
+            if parked not in self._parked[parked.update.message_id]:
+                self._parked[parked.update.message_id].append(parked)
+            self.unpark(parked)
+            after = apply_update(message, parked, self.aliases.name, keep_deleted=self.keep_deleted)
+            if after != message:
+                result = UpdateResult(message.message_id, "applied")
+                self.change(message, after, result, quiet=is_receipt(parked.update))
 
     def tell_name(self, chat_id: str, name: str) -> None:
         """What a chat is to be called that does not exist yet."""

@@ -25,6 +25,14 @@ from app.domain.models import Alias, Chat, Message
 MOVE_AT_ONCE: Final = 500
 
 
+def learn(ledger: Ledger, alias: Alias) -> None:
+    """That two addresses are one person's: one chat from now on, and what waited under the other address is applied."""
+    news = ledger.learn(alias)
+    unite(ledger, alias.lid)
+    if news:
+        ledger.wake(alias.lid)
+
+
 def unite(ledger: Ledger, address: str, message_id: str | None = None) -> None:
     """See that the person has one chat, and the message one place, even while the others are still on their way."""
     name, *others = ledger.aliases.all_names(address)
@@ -130,8 +138,7 @@ class TellContacts:
     def apply(self, ledger: Ledger) -> None:
         for contact in self.contacts:
             for alias in aliases_of((contact.id, *contact.aliases)):
-                ledger.learn(alias)
-                unite(ledger, alias.lid)
+                learn(ledger, alias)
             if contact.name:
                 _name(ledger, ledger.aliases.name(contact.id), contact.name, given=not contact.calls_itself)
 

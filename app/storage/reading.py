@@ -98,6 +98,9 @@ class Reader:
         numbers = {d["messageId"]: d.get("lateSeq", d["seq"]) for d in counted}
         return {message_id: number for message_id, number in numbers.items() if number > above}
 
+    def parked_in(self, chat_ids: Sequence[str]) -> Sequence[Parked]:
+        return [load_parked(d) for d in self._find("parked", {"chatId": {"$in": list(chat_ids)}})]
+
     def oldest(self, chat_id: str, limit: int) -> Sequence[Message]:
         found = self._find("messages", {"chatId": chat_id}, hint=_BY_SEQ)
         return [load_message(d) for d in found.sort("seq", ASCENDING).limit(limit)]

@@ -50,6 +50,7 @@ _INDEXES: Final[dict[str, list[IndexModel]]] = {
     "contacts": [IndexModel([("sessionId", ASCENDING), ("chatId", ASCENDING)], unique=True)],
     "parked": [
         IndexModel([("sessionId", ASCENDING), ("messageId", ASCENDING)]),
+        IndexModel([("sessionId", ASCENDING), ("chatId", ASCENDING)]),
         IndexModel([("at", ASCENDING)], expireAfterSeconds=int(PARKED_FOR.total_seconds())),
     ],
 }

@@ -68,7 +68,7 @@ class Memory:
             dict(self.messages),
             list(self.parked.values()),
             {chat_id: name for chat_id, name in self.names.items() if chat_id not in self.chats},
-            _Source(dict(self.messages)),
+            _Source(dict(self.messages), list(self.parked.values())),
         )
         outcome = ledger.apply("shop", known, commands, NOW, keep_deleted=self.keep_deleted)
         self.seq = outcome.seq
@@ -125,8 +125,11 @@ class Memory:
 
 
 class _Source:
-    def __init__(self, messages: dict[Key, Message]) -> None:
-        self._messages = messages
+    def __init__(self, messages: dict[Key, Message], parked: list[Parked]) -> None:
+        self._messages, self._parked = messages, parked
+
+    def parked_in(self, chat_ids: Sequence[str]) -> Sequence[Parked]:
+        return [parked for parked in self._parked if parked.update.chat_id in chat_ids]
 
     def _of(self, chat_ids: Sequence[str]) -> list[Message]:
         return sorted((m for m in self._messages.values() if m.chat_id in chat_ids), key=lambda message: message.seq)

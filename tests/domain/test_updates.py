@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from app.domain.commands import MarkRead, UpdateMessages
 from app.domain.incoming import IncomingUpdate, ReactionChange, Receipt
-from app.domain.models import MessageError, MessageStatus, Sender, UpdateResult
+from app.domain.models import Alias, MessageError, MessageStatus, Sender, UpdateResult
 from tests.domain.memory import ANA, ANA_LID, GROUP, NOW, Memory, incoming, store, update
 
 
@@ -275,3 +275,17 @@ def test_all_orders_end_the_same(updates: list[IncomingUpdate], from_me: bool, s
         assert memory.parked == {}
         ends.append(memory.shown())
     assert all(end == ends[0] for end in ends)
+
+
+@pytest.mark.parametrize("hidden", ["update", "message"])
+def test_what_waits_under_another_address_is_applied_when_both_are_known(hidden: str) -> None:
+    """An update under one address of a person finds the message under the other as soon as they are one person's."""
+    memory = Memory()
+    chats = (ANA_LID, ANA) if hidden == "update" else (ANA, ANA_LID)
+    assert states(memory, update("m1", chats[0], text="edited", timestamp=NOW)) == ["parked"]
+    memory.apply(store(incoming("m1", chats[1], text="hi")))
+    assert memory.messages[chats[1], "m1"].text == "hi"
+    memory.apply(store(aliases=(Alias(ANA_LID, ANA),)))
+    assert memory.messages[ANA, "m1"].text == "edited"
+    assert memory.parked == {}
+    assert memory.events[-1].data["message"]["text"] == "edited"

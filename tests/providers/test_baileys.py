@@ -103,8 +103,10 @@ def check(result: Parsed) -> None:
     for update in result.updates:
         check_id(update.message_id)
         check_text(update.text or None, MAX_TEXT)
-        assert update.chat_id is not None
-        check_id(update.chat_id)
+        if update.chat_id is None:
+            assert update.status is not None, "only our own messages are known by their ids alone"
+        else:
+            check_id(update.chat_id)
         for person in (update.receipt and update.receipt.by, update.reaction and update.reaction.sender.id):
             if person:
                 check_id(person)

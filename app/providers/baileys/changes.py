@@ -12,7 +12,7 @@ from typing import Final
 
 from app.domain.incoming import ReactionChange, Receipt
 from app.domain.models import MAX_NAME, MessageError, ReceiptStatus
-from app.providers.addresses import GROUP, as_address, best_of, participant_alternatives
+from app.providers.addresses import GROUP, LID, as_address, best_of, participant_alternatives
 from app.providers.baileys.content import edited_text
 from app.providers.baileys.messages import Place, addressed, read_message
 from app.providers.baileys.statuses import as_status
@@ -58,7 +58,7 @@ def read_update(out: Collector, entry: Node) -> None:
     edited = as_dict(as_dict(message.get("editedMessage")).get("message"))
     changed = False
     if is_revoke(update.get("messageStubType")):
-        out.update(message_id, place.chat_id, at, deleted=True)
+        out.update(message_id, place.chat_id, deleted=True)
         return
     if edited:
         changed = _edit(out, message_id, place, edited, update)
@@ -74,7 +74,9 @@ def read_update(out: Collector, entry: Node) -> None:
         return
     if status is not None:
         error = error_of(update.get("messageStubParameters")) if status == "failed" else None
-        out.update(message_id, place.chat_id, at, status=status, error=error)
+        # Of a hidden address the chat may have another name: the id tells which message of ours it is.
+        chat_id = None if place.from_me and place.chat_id.endswith(LID) else place.chat_id
+        out.update(message_id, chat_id, at, status=status, error=error)
     elif not changed:
         out.skip("no_change")
 

@@ -138,7 +138,8 @@ def read_message(out: Collector, entry: Node) -> None:
     if isinstance(content, Edited):
         out.update(content.message_id, place.chat_id, content.at or at, text=content.text)
     elif isinstance(content, Revoked):
-        out.update(content.message_id, place.chat_id, at, deleted=True)
+        # Without a time, as messages.update tells it: both end the same, whichever comes first.
+        out.update(content.message_id, place.chat_id, deleted=True)
     elif isinstance(content, Reacted):
         change = ReactionChange(place.sender, place.from_me, content.emoji)
         out.update(content.message_id, place.chat_id, content.at or at, reaction=change)

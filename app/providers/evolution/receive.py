@@ -135,7 +135,7 @@ def _change(out: Collector, entry: Node) -> None:
     chat_id = address if is_from_me(key) else Place(out, key, entry, address).chat_id
     at = as_known_time(entry.get("timestampMs")) or as_known_time(entry.get("messageTimestamp"))
     if entry.get("type") in ("REVOKE", 0):
-        out.update(message_id, chat_id, at, deleted=True)
+        out.update(message_id, chat_id, deleted=True)
         return
     edited = as_dict(entry.get("editedMessage") or as_dict(entry.get("message")).get("editedMessage"))
     text = edited_text(as_dict(edited.get("message")) or edited, out.names)
@@ -157,7 +157,7 @@ def _delete(out: Collector, entry: Node) -> None:
             key = {**key, "id": node.get("keyId")}
         found = addressed(out, key)
         if found is not None:
-            out.update(found[1], found[0], as_known_time(node.get("messageTimestamp")), deleted=True)
+            out.update(found[1], found[0], deleted=True)
 
 
 _HANDLERS: Final[dict[str, Callable[[Collector, Node], None]]] = {
