@@ -60,8 +60,10 @@ class Webhook:
 
     async def own(self, request: web.Request) -> web.Response:
         session_id = self._access.session_of(request, "ingest")
+        mark_read = self._sessions.of(session_id).source.mark_read
         async with self._bodies.read(request, session_id, MAX_BODY) as body:
-            parsing = await self._parser.parse(Job(session_id, now(), body.data, body.encoding))
+            job = Job(session_id, now(), body.data, body.encoding, mark_read=mark_read)
+            parsing = await self._parser.parse(job)
         return await self._store(parsing, _by_session(parsing.commands()))
 
     async def provider(self, request: web.Request) -> web.Response:

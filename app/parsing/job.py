@@ -64,7 +64,13 @@ def run(job: Job) -> Parsing:
     if job.source is None:
         value = json_input.loads(body, MAX_NODES)
         told = posted.load_body(value, job.session_id, job.received_at)
-        commands = commands_of(job.received_at, messages=told.messages, updates=told.updates, contacts=told.contacts)
+        commands = commands_of(
+            job.received_at,
+            messages=told.messages,
+            updates=told.updates,
+            contacts=told.contacts,
+            answers_read=job.mark_read,
+        )
         return Parsing([(job.session_id, command) for command in commands], signals=_of(job.session_id, told.signals))
     value = json_input.loads_provider(body, MAX_PROVIDER_NODES)
     parsed = PROVIDERS[job.source].parse(value, job.session_id, job.received_at, job.numbers)
