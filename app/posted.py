@@ -24,20 +24,8 @@ from app.domain.incoming import (
 )
 from app.domain.models import MAX_NAME, MAX_TEXT, OWN_STATUSES, IncomingMessage, MessageError, Sender
 from app.errors import AppError, Fault
-from app.schemas import (
-    MAX_FAULTS,
-    Choice,
-    Flag,
-    Id,
-    Name,
-    SenderSchema,
-    Text,
-    Timestamp,
-    escape,
-    faults_of,
-    invalid,
-    load_message,
-)
+from app.fields import Choice, Flag, Id, Name, Text, Timestamp
+from app.schemas import MAX_FAULTS, SenderSchema, escape, faults_of, invalid, load_message
 
 MAX_ITEMS: Final = 500
 """Messages, updates, signals and contacts in one body."""

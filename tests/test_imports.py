@@ -20,6 +20,7 @@ LAYERS = (
         "app.parsing",
         "app.providers",
         "app.schemas",
+        "app.fields",
         "app.posted",
         "app.auth",
         "app.json_input",

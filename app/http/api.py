@@ -18,7 +18,7 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
-from app import schemas
+from app import fields, schemas
 from app.auth import ALL_SESSIONS
 from app.domain.events import render_chat, render_message, render_position
 from app.domain.models import Message
@@ -63,7 +63,7 @@ class Api:
         query = _query(request, "limit", "cursor")
         limit = _limit(query, MAX_SESSIONS)
         after = _read_cursor(query["cursor"], "s") if "cursor" in query else ""
-        named = {one for one in principal.sessions if schemas.SESSION_ID.match(one) and one > after}
+        named = {one for one in principal.sessions if fields.SESSION_ID.match(one) and one > after}
         seqs = dict.fromkeys(named, 0)
         every = ALL_SESSIONS in principal.sessions
         seqs |= await self._store.seqs(None if every else named, after=after, limit=limit + 1)
@@ -180,8 +180,8 @@ def _number(query: dict[str, str], name: str) -> int | None:
     value = query.get(name)
     if value is None:
         return None
-    if not (value.isascii() and value.isdigit() and len(value) <= 16 and int(value) <= schemas.MAX_INTEGER):
-        raise _invalid(name, f"Must be a whole number from 0 to {schemas.MAX_INTEGER}.")
+    if not (value.isascii() and value.isdigit() and len(value) <= 16 and int(value) <= fields.MAX_INTEGER):
+        raise _invalid(name, f"Must be a whole number from 0 to {fields.MAX_INTEGER}.")
     return int(value)
 
 
