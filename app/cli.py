@@ -26,6 +26,7 @@ from app.domain.events import now
 from app.domain.models import Chat
 from app.errors import Unavailable
 from app.http import listener
+from app.http.addresses import Addresses
 from app.providers import PROVIDERS
 from app.replay import Figures, ReplayError, explain, replay
 from app.session_settings import Sessions, SessionsFileError
@@ -217,7 +218,14 @@ async def _serve(effective: Settings) -> None:
         await runner.setup()
         loop.add_signal_handler(signal.SIGHUP, _reload, app[SESSIONS])
         try:
-            server = await listener.listen(runner, listening, effective.header_timeout, effective.stall_timeout)
+            limits = listener.Limits(
+                effective.header_timeout,
+                effective.stall_timeout,
+                # A polling client has two at times, and a page loads its files beside.
+                2 * effective.max_connections_per_address + 100,
+                Addresses(effective.trusted_proxies).is_proxy,
+            )
+            server = await listener.listen(runner, listening, limits)
             port = listening.getsockname()[1]
             log.info("listening", host=effective.host, port=port)
             if effective.mongodb_uri is None:

@@ -6,6 +6,7 @@ IPv4 addresses that are written as IPv6 (RFC 4291, 2.5.5.2) as IPv4.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from typing import Final, NamedTuple
@@ -104,6 +105,7 @@ def origin_on(scheme: str, host: str | None) -> Origin | None:
     return found and Origin(scheme, found.name, found.port or _DEFAULT_PORTS.get(scheme))
 
 
+@functools.lru_cache(maxsize=4_096)
 def network_of(address: str) -> str:
     """Whom an address is counted for: an IPv6 network of 64 bits is one."""
     ip = read_address(address)

@@ -131,7 +131,8 @@ SETTINGS: Final = (
         "MAX_CONNECTIONS_PER_ADDRESS",
         "int",
         1_000,
-        "Client connections of one address (an IPv6 network of 64 bits is one); more are answered 429.",
+        "Client connections of one address (an IPv6 network of 64 bits is one); more are answered 429. "
+        "HTTP connections: twice as many and 100.",
         least=1,
         most=1_000_000,
     ),

@@ -54,6 +54,11 @@ class Addresses:
                 break
         return str(address)
 
+    def is_proxy(self, address: str) -> bool:
+        """Whether it is the address of a trusted proxy."""
+        found = read_address(address)
+        return found is not None and self._trusts(found)
+
     def _trusts(self, address: Address) -> bool:
         return any(address in network for network in self._trusted)
 

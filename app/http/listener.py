@@ -6,6 +6,7 @@
 - The body of a request that was answered before it was read is not read to its end. The client is given a moment to
   notice the answer, and the connection is closed.
 - A connection whose client takes nothing of what was sent to it for `stall_timeout` is reset.
+- An address has a limited number of connections, those of trusted proxies excepted; more are reset.
 
 A connection that becomes a websocket leaves this protocol behind.
 """
@@ -19,6 +20,8 @@ import fcntl
 import socket
 import struct
 import termios
+from collections import Counter
+from collections.abc import Callable
 from typing import Final, cast
 
 import structlog
@@ -26,6 +29,7 @@ from aiohttp import StreamReader, web
 from aiohttp.typedefs import Handler
 
 from app.errors import AppError
+from app.hosts import network_of
 from app.http.problems import HEADERS, problem
 from app.logs import Limited
 
@@ -45,10 +49,42 @@ ON_TAKEN: Final = web.RequestKey("on_taken", contextlib.AsyncExitStack)
 """Set on a request: closed when its answer has been taken by the client, or the connection has ended."""
 
 
-class GuardedHandler(web.RequestHandler):
-    __slots__ = ("_head_timeout", "_head_timer", "_log_stall", "_requests", "_stall", "_stall_timeout")
+class Limits:
+    """What connections may cost, and how many each address has."""
 
-    def __init__(self, server: web.Server, head_timeout: float, stall_timeout: float, log_stall: Limited) -> None:
+    def __init__(
+        self,
+        head_timeout: float,
+        stall_timeout: float = 5.0,
+        per_address: int | None = None,
+        is_proxy: Callable[[str], bool] = lambda address: False,
+    ) -> None:
+        """`per_address`: None for no limit. `is_proxy`: whether an address is that of a trusted proxy."""
+        self.head_timeout, self.stall_timeout = head_timeout, stall_timeout
+        self._per_address, self._is_proxy = per_address, is_proxy
+        self._of: Counter[str] = Counter()
+        self.log = Limited(log.info)
+
+    def opened(self, transport: asyncio.BaseTransport) -> str | None:
+        """Whom the new connection is counted for, until `closed`; None where it is one too many."""
+        address = str((transport.get_extra_info("peername") or [""])[0])
+        who = network_of(address)
+        if self._per_address is not None and self._of[who] >= self._per_address and not self._is_proxy(address):
+            self.log("connection_reset", "connections_per_address", address=address)
+            return None
+        self._of[who] += 1
+        return who
+
+    def closed(self, who: str) -> None:
+        self._of[who] -= 1
+        if not self._of[who]:
+            del self._of[who]
+
+
+class GuardedHandler(web.RequestHandler):
+    __slots__ = ("_head_timer", "_limits", "_requests", "_stall", "_whose")
+
+    def __init__(self, server: web.Server, limits: Limits) -> None:
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
@@ -57,13 +93,18 @@ class GuardedHandler(web.RequestHandler):
             auto_decompress=False,
             lingering_time=0,
         )
-        self._head_timeout, self._stall_timeout, self._log_stall = head_timeout, stall_timeout, log_stall
+        self._limits = limits
+        self._whose: str | None = None
         self._head_timer: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
         self._requests = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self._whose = self._limits.opened(transport)
+        if self._whose is None:
+            cast(asyncio.Transport, transport).abort()
+            return
         # So that `pause_writing` tells of whatever the kernel does not take at once.
         cast(asyncio.Transport, transport).set_write_buffer_limits(high=0)
         self._expect_head()
@@ -71,6 +112,9 @@ class GuardedHandler(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         self._head_is_complete()
         self._is_taken()
+        if self._whose is not None:
+            self._limits.closed(self._whose)
+            self._whose = None
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -133,7 +177,7 @@ class GuardedHandler(web.RequestHandler):
 
     def _look_for_stall(self, transport: asyncio.Transport, waiting: int) -> None:
         self._stall = asyncio.get_running_loop().call_later(
-            self._stall_timeout, self._reset_if_stalled, transport, waiting
+            self._limits.stall_timeout, self._reset_if_stalled, transport, waiting
         )
 
     def _reset_if_stalled(self, transport: asyncio.Transport, before: int) -> None:
@@ -141,7 +185,7 @@ class GuardedHandler(web.RequestHandler):
         self._stall = None
         waiting = _waiting(transport)
         if 0 < before <= waiting:
-            self._log_stall("answer_reset", "not_taken", bytes=waiting)
+            self._limits.log("answer_reset", "not_taken", bytes=waiting)
             with contextlib.suppress(OSError):  # drop what the kernel holds as well
                 transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             transport.abort()
@@ -154,7 +198,7 @@ class GuardedHandler(web.RequestHandler):
             self._stall = None
 
     def _expect_head(self) -> None:
-        self._head_timer = asyncio.get_running_loop().call_later(self._head_timeout, self._give_up)
+        self._head_timer = asyncio.get_running_loop().call_later(self._limits.head_timeout, self._give_up)
 
     def _head_is_complete(self) -> None:
         if self._head_timer:
@@ -209,10 +253,8 @@ async def _linger(body: StreamReader, transport: asyncio.Transport) -> None:
 class Listening:
     """A bound socket on which connections are accepted."""
 
-    def __init__(self, http: web.Server, listening: socket.socket, head_timeout: float, stall_timeout: float) -> None:
-        self._http, self._listening = http, listening
-        self._head_timeout, self._stall_timeout = head_timeout, stall_timeout
-        self._log_stall = Limited(log.info)
+    def __init__(self, http: web.Server, listening: socket.socket, limits: Limits) -> None:
+        self._http, self._listening, self._limits = http, listening, limits
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -244,14 +286,13 @@ class Listening:
                 await loop.connect_accepted_socket(self._accept, connection)
 
     def _accept(self) -> GuardedHandler:
-        return GuardedHandler(self._http, self._head_timeout, self._stall_timeout, self._log_stall)
+        return GuardedHandler(self._http, self._limits)
 
 
-async def listen(
-    runner: web.AppRunner, listening: socket.socket, head_timeout: float, stall_timeout: float = 5.0
-) -> Listening:
-    """Serve the runner's application on a bound socket."""
+async def listen(runner: web.AppRunner, listening: socket.socket, limits: Limits | float) -> Listening:
+    """Serve the runner's application on a bound socket. A number as `limits` is the head's timeout."""
     assert runner.server is not None, "the runner is set up"
-    started = Listening(runner.server, listening, head_timeout, stall_timeout)
+    limits = limits if isinstance(limits, Limits) else Limits(limits)
+    started = Listening(runner.server, listening, limits)
     await started.start()
     return started

@@ -20,7 +20,7 @@ from app.http.page import STATIC
 from app.http.rates import MAX_KEYS, Rates
 from app.settings import Settings
 from app.storage.mongo import Store
-from tests.support import PATIENCE, TOKENS, Process, Site, message, mint, until
+from tests.support import PATIENCE, TOKENS, Client, Process, Site, message, mint, until
 
 Start = Callable[..., Awaitable[Process]]
 RunApp = Callable[[web.Application], Awaitable[Site]]
@@ -175,6 +175,41 @@ def test_rates_forget() -> None:
         rates.take("often")
     rates.take("0")
     rates.take("0")  # forgotten meanwhile
+
+
+@pytest.mark.parametrize("trusted", ["127.0.0.1", "10.0.0.0/8"])
+async def test_connections_of_one_address(processes: Start, trusted: str) -> None:
+    """One address has a limited number of HTTP connections, unless it is a trusted proxy; those that end make room."""
+    server = await processes(MAX_CONNECTIONS_PER_ADDRESS="1", TRUSTED_PROXIES=trusted)
+    port = int(server.site.url.rpartition(":")[2])
+    opened: list[asyncio.StreamWriter] = []
+
+    async def alive() -> bool:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        opened.append(writer)
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        try:
+            return b" 200 " in await reader.readuntil(b"\r\n\r\n")
+        except (ConnectionError, asyncio.IncompleteReadError):
+            return False
+
+    answers = [await alive() for _ in range(110)]
+    if trusted == "127.0.0.1":
+        assert all(answers)
+    else:
+        assert answers == [True] * 102 + [False] * 8
+        opened[0].close()
+        async with asyncio.timeout(PATIENCE):
+            while not await alive():
+                await asyncio.sleep(0.01)
+    for writer in opened:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+    client = await Client(server.site).connect()
+    await client.close()
+    assert await server.stop() == 0
+    assert sum("connection_reset" in line for line in server.log) <= 11
 
 
 async def test_readiness_asks_the_database_once_for_all(
