@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from app.domain.ledger import Command
+from app.domain.known import Command
 from app.domain.models import Chat
 from app.domain.people import SplitChat
 from app.errors import Unavailable

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 from app.domain.commands import MarkRead, StoreMessages, UpdateMessages
 from app.domain.incoming import Contact, IncomingUpdate, ReadElsewhere
-from app.domain.ledger import Command
+from app.domain.known import Command
 from app.domain.models import Alias, IncomingMessage
 from app.domain.people import TellContacts
 

@@ -1,4 +1,4 @@
-"""What is known of a session when a batch of commands is applied to it, and what comes of it."""
+"""What a command is, what is known of a session when a batch of them is applied, and what comes of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.domain.incoming import Parked
 from app.domain.models import Alias, Chat, Key, Message, MessageResult, UpdateResult
 
 if TYPE_CHECKING:
-    from app.domain.ledger import Command
+    from app.domain.ledger import Ledger
 
 Result = list[MessageResult] | list[UpdateResult] | Chat | None
 """A result for each message or update; for what changes a chat the chat, or None where nothing is stored of it."""
@@ -28,6 +28,26 @@ class Touched:
     ids: set[str] = field(default_factory=set)
     """Of messages whose chat is not named."""
     chats: set[str] = field(default_factory=set)
+
+
+class Command(Protocol):
+    """A change of a session. Adding one means writing one such class."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in a queue, about."""
+
+    @property
+    def aliases(self) -> Sequence[Alias]:
+        """What it tells of people: known to itself and to the commands after it."""
+
+    def addresses(self) -> Iterable[str]:
+        """Whose aliases it needs."""
+
+    def touch(self, aliases: Aliases, touched: Touched) -> None:
+        """Add what it needs to `touched`. `aliases` are as they will be when it is applied."""
+
+    def apply(self, ledger: Ledger) -> Result: ...
 
 
 class Source(Protocol):

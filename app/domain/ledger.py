@@ -7,24 +7,20 @@
 - A chat is named by the known address of its person, else by the hidden `…@lid` address.
 - The numbers start at `known.seq + 1` and have no hole. Whoever writes the outcome must make sure that nobody else has
   changed the session since `known` was read.
-
-What the commands are is in `app.domain.commands` and `app.domain.people`; the ledger, and whoever loads and writes for
-it, know no command by name.
+- The commands are in `app.domain.commands` and `app.domain.people`. The ledger knows none by name.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Protocol
 
-from app.domain.aliases import Aliases
 from app.domain.changes import apply_update, is_receipt, moved, preview
 from app.domain.events import MESSAGE_UPDATED, NEW_MESSAGE, chat_event, message_event
 from app.domain.incoming import Parked
-from app.domain.known import Known, Outcome, Result, Touched
+from app.domain.known import Command, Known, Outcome
 from app.domain.models import (
     Alias,
     Chat,
@@ -32,26 +28,6 @@ from app.domain.models import (
     Message,
     UpdateResult,
 )
-
-
-class Command(Protocol):
-    """A change of a session. Adding one means writing one such class."""
-
-    @property
-    def size(self) -> int:
-        """Bytes that it takes in a queue, about."""
-
-    @property
-    def aliases(self) -> Sequence[Alias]:
-        """What it tells of people: known to itself and to the commands after it."""
-
-    def addresses(self) -> Iterable[str]:
-        """Whose aliases it needs."""
-
-    def touch(self, aliases: Aliases, touched: Touched) -> None:
-        """Add what it needs to `touched`. `aliases` are as they will be when it is applied."""
-
-    def apply(self, ledger: Ledger) -> Result: ...
 
 
 def apply(

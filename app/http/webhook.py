@@ -20,7 +20,7 @@ from app.auth import Principal
 from app.domain.events import now
 from app.domain.incoming import Signal
 from app.domain.intake import BATCH_BYTES, BATCH_ITEMS
-from app.domain.ledger import Command
+from app.domain.known import Command
 from app.errors import AppError
 from app.http.access import Access
 from app.http.bodies import Bodies, expect_later

@@ -11,7 +11,7 @@ from typing import Final
 from app import json_input, posted
 from app.domain.incoming import Signal
 from app.domain.intake import commands_of
-from app.domain.ledger import Command
+from app.domain.known import Command
 from app.parsing import wire
 from app.parsing.encodings import unpack
 from app.providers import PROVIDERS, Numbers

@@ -23,8 +23,7 @@ import structlog
 from app.domain.commands import MarkRead
 from app.domain.incoming import Contact
 from app.domain.intake import BATCH_BYTES, BATCH_ITEMS
-from app.domain.known import Outcome, Result
-from app.domain.ledger import Command
+from app.domain.known import Command, Outcome, Result
 from app.domain.models import Chat, MessageResult, UpdateResult
 from app.domain.people import MoveMessages, TellContacts
 from app.errors import AppError, Unavailable

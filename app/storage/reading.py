@@ -10,7 +10,7 @@ from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
 from app.domain.incoming import Parked
-from app.domain.ledger import Command
+from app.domain.known import Command
 from app.domain.models import Alias, Chat, Key, Message
 from app.storage.documents import Document, load_chat, load_message, load_parked
 

@@ -27,8 +27,7 @@ from app.domain import ledger
 from app.domain.aliases import Aliases
 from app.domain.events import now
 from app.domain.incoming import PARKED_FOR, Parked
-from app.domain.known import Known, Outcome, Touched
-from app.domain.ledger import Command
+from app.domain.known import Command, Known, Outcome, Touched
 from app.domain.models import Chat
 from app.errors import Unavailable
 from app.storage import writing

@@ -12,8 +12,7 @@ from app.domain.aliases import Aliases
 from app.domain.commands import StoreMessages, UpdateMessages
 from app.domain.events import render_chat, render_message
 from app.domain.incoming import IncomingUpdate, Parked
-from app.domain.known import Known, Outcome
-from app.domain.ledger import Command
+from app.domain.known import Command, Known, Outcome
 from app.domain.models import Alias, Chat, IncomingMessage, Key, Message, Sender
 
 NOW = datetime(2026, 2, 6, 12, 4, tzinfo=UTC)

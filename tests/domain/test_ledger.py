@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from app.domain.commands import MarkRead
 from app.domain.events import render_chat
-from app.domain.known import Outcome, Result
-from app.domain.ledger import Command
+from app.domain.known import Command, Outcome, Result
 from app.domain.models import PREVIEW_LENGTH, Alias, Chat, IncomingMessage, MessageResult, Sender
 from tests.domain.memory import ANA, ANA_LID, NOW, Memory, incoming, store
 

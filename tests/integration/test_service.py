@@ -134,7 +134,9 @@ async def test_a_broken_stream_alone_tells_nobody(
     watching = app[FOLLOWER].watching
     await watching.wait()
     async with mongod.driver() as driver, asyncio.timeout(PATIENCE):
-        killed = (await _cursors(driver, database))[0]["cursor"]["cursorId"]
+        while not (found := await _cursors(driver, database)):
+            await asyncio.sleep(0.01)  # between two of its reads there may be none
+        killed = found[0]["cursor"]["cursorId"]
         await driver[database].command({"killCursors": "sessions", "cursors": [killed]})
         while not any(one["cursor"]["cursorId"] != killed for one in await _cursors(driver, database)):
             await asyncio.sleep(0.01)

@@ -12,8 +12,7 @@ import pytest
 
 from app.domain.commands import StoreMessages
 from app.domain.events import Event
-from app.domain.known import Outcome
-from app.domain.ledger import Command
+from app.domain.known import Command, Outcome
 from app.domain.models import Alias, IncomingMessage, MessageResult, Sender
 from app.errors import Unavailable
 from app.metrics import Metrics

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from app.domain.commands import MarkRead, StoreMessages
-from app.domain.known import Outcome, Result
-from app.domain.ledger import Command
+from app.domain.known import Command, Outcome, Result
 from app.domain.models import Alias, Chat, IncomingMessage, MessageResult, Sender
 from app.errors import Unavailable
 from app.storage.mongo import Store
