@@ -19,7 +19,7 @@ from typing import Any
 import aiohttp
 import socketio
 
-DURABLE = ("new_message", "message_updated", "chat_updated")
+DURABLE = ("new_message", "message_updated", "chat_updated", "chat_merged")
 
 
 class Follower:

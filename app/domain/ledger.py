@@ -2,10 +2,10 @@
 
 - A message is known by (chatId, messageId). Each change takes the next number: one event, and the message and the chat
   as they are after it.
-- What tells only how far a message has come (statuses, receipts) makes one event for each message and batch, at the
-  end of the batch, or none where the message has another event in the batch.
+- What tells only how far a message has come (statuses, receipts) makes one event for each message, at the end of the
+  batch, or none where the message has another event in it.
 - A chat is named by the known address of its person, else by the hidden `…@lid` address.
-- The numbers start at `known.seq + 1` and have no hole. Whoever writes the outcome must make sure that nobody else has
+- The numbers start at `known.seq + 1`, without a hole. Whoever writes the outcome makes sure that nobody else has
   changed the session since `known` was read.
 - The commands are in `app.domain.commands` and `app.domain.people`. The ledger knows none by name.
 """
@@ -21,13 +21,7 @@ from app.domain.changes import apply_update, is_receipt, moved, preview
 from app.domain.events import MESSAGE_UPDATED, NEW_MESSAGE, chat_event, message_event
 from app.domain.incoming import Parked
 from app.domain.known import Command, Known, Outcome
-from app.domain.models import (
-    Alias,
-    Chat,
-    Key,
-    Message,
-    UpdateResult,
-)
+from app.domain.models import Alias, Chat, Key, Message, UpdateResult
 
 
 def apply(
@@ -100,7 +94,9 @@ class Ledger:
         """A chat may have become another's while its messages are still stored as they were."""
         if message.chat_id in self._chats:
             return message
-        owner = next(chat for chat in self._chats.values() if message.chat_id in chat.also)
+        owner = next((chat for chat in self._chats.values() if message.chat_id in chat.also), None)
+        if owner is None:
+            return message
         after = moved(message, owner.chat_id)
         self._stored_as[after.key] = self._stored_as.pop(message.key, message.key)
         self._replace(message, after)

@@ -45,7 +45,11 @@ function putMessage(message) {
 // 2. What comes. The client hands on each event once and in order, over however many connections.
 client.on("event", (event) => {
   putChat(event.chat);
-  if (event.event !== "chat_updated" && event.chatId === opened) putMessage(event.message);
+  if (event.event === "chat_merged") {
+    chats.delete(event.from); // it has become a part of the event's chat
+    if ([event.from, event.chatId].includes(opened)) void open(event.chatId);
+  }
+  if (event.message && event.chatId === opened) putMessage(event.message);
   if (event.event === "new_message" && event.chatId === opened) read(event.chat);
   draw();
 });
