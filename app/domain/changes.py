@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+from app.domain.graphemes import cut
 from app.domain.incoming import IncomingUpdate, Parked, ReactionChange, Receipt
 from app.domain.models import (
     PREVIEW_LENGTH,
@@ -186,7 +187,7 @@ def preview(message: Message) -> LastMessage:
     return LastMessage(
         message_id=message.message_id,
         type=message.type,
-        text=text if text is None else text[:PREVIEW_LENGTH],
+        text=text if text is None else cut(text, PREVIEW_LENGTH),
         from_me=message.from_me,
         sender_name=message.sender.name,
         timestamp=message.timestamp,
