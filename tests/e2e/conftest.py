@@ -266,6 +266,15 @@ def desk(browser: Browser, server: Server, request: pytest.FixtureRequest) -> It
     assert desk.complaints == []
 
 
+def to_the_end(page: Page) -> None:
+    """Scroll the open chat to its newest message, and so read all of it."""
+    page.locator("[data-message-id]").first.wait_for()
+    end = page.locator(".to-newest")
+    if end.count():
+        end.click()
+    expect(end).to_have_count(0)
+
+
 def eventually(condition: Callable[[], Any], what: str) -> Any:
     """Wait until the condition holds, for what no locator can wait for."""
     end = time.monotonic() + PATIENCE

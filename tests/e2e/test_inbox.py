@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.e2e import conversations
-from tests.e2e.conftest import Desk, Server, eventually
+from tests.e2e.conftest import Desk, Server, eventually, to_the_end
 from tests.support import ROOT, message, mint
 
 ALICE = "85291234567@s.whatsapp.net"
@@ -52,6 +52,7 @@ def test_a_quote_leads_to_its_original(desk: Desk, server: Server) -> None:
     server.post("quotes", {"messages": [answer, lost]})
     page = desk.open("quotes")
     chats(page).click()
+    to_the_end(page)
     bubble(page, "what about this?").get_by_role("button").click()
     original = page.locator("[data-message-id=n12]")
     expect(original).to_be_in_viewport()
@@ -149,7 +150,9 @@ def test_search_and_filter(desk: Desk, kiln: str) -> None:
     desk.shoot(page, "search")
     field.press("Escape")
     expect(field).to_have_value("")
+    to_the_end(page)
     open_chat(page, conversations.GROUP)
+    to_the_end(page)
     for name in (conversations.KINDS, conversations.GROUP):
         expect(chats(page).filter(has_text=name).get_by_test_id("unread")).to_have_count(0)
     page.get_by_role("button", name="Unread").click()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.e2e.conftest import Desk, Server, eventually, is_complaint
+from tests.e2e.conftest import Desk, Server, eventually, is_complaint, to_the_end
 from tests.support import message, mint
 
 ALICE = "85291234567@s.whatsapp.net"
@@ -138,7 +138,7 @@ def test_right_when_the_network_returns(desk: Desk, server: Server) -> None:
     server.post("tunnel", {"messages": [message(f"number {n}", ALICE) for n in range(200)]})
     page = desk.open("tunnel")
     chat(page).click()
-    expect(page.locator("[data-message-id]").last).to_be_visible()
+    to_the_end(page)
     page.locator("#messages").evaluate("one => one.scrollTop = one.scrollHeight / 2")
     page.wait_for_timeout(300)
     place = "one => { const { top } = one.getBoundingClientRect(); return [one.dataset.messageId, top]; }"
@@ -274,6 +274,7 @@ def kept(desk: Desk, server: Server, session: str) -> tuple[BrowserContext, Page
     context = desk.context()
     page = desk.open(session, context=context)
     chat(page).click()
+    to_the_end(page)
     expect(page.locator("[data-message-id]").last).to_contain_text("number 79")
     page.evaluate("navigator.serviceWorker.ready.then(() => true)")
     eventually(lambda: page.evaluate(KEPT), "the state to be kept")

@@ -7,7 +7,7 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
-from tests.e2e.conftest import Desk, Server, eventually
+from tests.e2e.conftest import Desk, Server, eventually, to_the_end
 from tests.support import message, mint
 
 ALICE = "85291234567@s.whatsapp.net"
@@ -101,6 +101,7 @@ def test_older_pages_on_scrolling_up(desk: Desk, server: Server) -> None:
         server.post("long", {"messages": [message(f"number {n}", ALICE) for n in range(first, first + 200)]})
     page = desk.open("long")
     chat(page).click()
+    to_the_end(page)
     expect(page.locator("[data-message-id]").last).to_contain_text("number 399")
 
     def at_the_beginning() -> bool:

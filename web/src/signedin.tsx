@@ -14,7 +14,7 @@ import { Search } from "./store/search";
 import type { SavedSession } from "./store/sessionstore";
 import type { Settings } from "./store/settings";
 import { Sound } from "./store/sound";
-import { now, visible } from "./store/surroundings";
+import { attended, now } from "./store/surroundings";
 import { Tabs } from "./store/tabs";
 import { forgetToken, keepToken, readClaims } from "./store/token";
 import type { Formats } from "./text/formats";
@@ -53,7 +53,7 @@ export function signedIn(root: Element, token: string, { settings, t, formats, .
   const [notify, sounds] = [preference("notify"), preference("sound")];
   const sound = new Sound();
   const tabs = new Tabs(claims.sub, {
-    reading: () => (visible.peek() && inbox.opened.peek() ? routeOf(inbox.opened.peek()!) : null),
+    reading: () => (attended.peek() && inbox.opened.peek() ? routeOf(inbox.opened.peek()!) : null),
     audible: () => sound.audible,
     ring: () => sound.play(),
     signedOut: () => options.onSignedOut(false),
@@ -108,7 +108,7 @@ export function signedIn(root: Element, token: string, { settings, t, formats, .
     () => inbox.stop(),
     () => search.stop(),
     () => tabs.stop(),
-    readWhatIsSeen(inbox, visible),
+    readWhatIsSeen(inbox, attended),
     keep(inbox, cache),
     showUnread(inbox.unread, t("appName")),
     tellOfNews({
@@ -174,7 +174,7 @@ function measure(inbox: Inbox): () => void {
   };
   return effect(() => {
     if (inbox.ready.value && inbox.chats.value.length > 0) mark("roomcast:list");
-    if (inbox.log.value?.loaded.value) mark("roomcast:chat");
+    if (inbox.log.value?.ready.value) mark("roomcast:chat");
   });
 }
 

@@ -27,6 +27,8 @@ const PAGE_OF_MESSAGES = 60;
 const LARGE_PAGE_OF_MESSAGES = 200;
 /** So many chats of a session are loaded without being asked for; the rest when the list is scrolled to them. */
 const CHATS_AT_ONCE = 5_000;
+/** A chat with more unread messages opens at its end: nobody reads them all. */
+const MOST_TO_BEGIN = 1_000;
 /** How often to look for sessions that did not exist before: often while there is nothing else to look at. */
 const LOOK_FOR_FIRST_MS = 1_000;
 const LOOK_FOR_MORE_MS = 20_000;
@@ -145,7 +147,21 @@ export class Inbox {
       this.opened.value = address;
       this.log.value = log;
     });
-    if (log && address && !log.loaded.peek()) this.attempt(this.loadPage(log, address));
+    if (log && address && !log.ready.peek()) this.attempt(this.prepare(log, address));
+  }
+
+  /** Loads what somebody wants to begin with: from the first unread message on, or from where they were reading. */
+  private async prepare(log: MessageLog, address: Address): Promise<void> {
+    const known = this.stores.get(address.sessionId)?.chats.get(address.chatId);
+    const readSeq = known && known.unreadCount > 0 && known.unreadCount <= MOST_TO_BEGIN ? known.readSeq : Infinity;
+    if (!log.loaded.peek()) await this.loadPage(log, address);
+    const lacks = (): boolean => {
+      const messages = log.messages.peek();
+      const early = (messages[0]?.seq ?? 0) > readSeq || (log.place !== null && !log.has(log.place.key));
+      return early && log.hasMore.peek() && messages.length < MOST_TO_BEGIN * 2;
+    };
+    while (lacks()) await this.loadPage(log, address, LARGE_PAGE_OF_MESSAGES);
+    log.ready.value = true;
   }
 
   loadOlder(): void {
@@ -176,8 +192,8 @@ export class Inbox {
     for (const store of this.shown.peek()) this.attempt(this.nextChats(store));
   }
 
-  async markRead({ sessionId, chatId, lastSeq }: Chat): Promise<void> {
-    const chat = await this.client.markRead(sessionId, chatId, lastSeq);
+  async markRead({ sessionId, chatId }: Chat, seq: number): Promise<void> {
+    const chat = await this.client.markRead(sessionId, chatId, seq);
     this.stores.get(sessionId)?.chats.put(chat);
   }
 
@@ -250,7 +266,9 @@ export class Inbox {
     const address = this.opened.peek();
     if (address?.sessionId === sessionId) {
       const seen = this.log.peek()?.messages.peek().length ?? 0;
-      await this.loadPage(store.log(address.chatId), address, Math.min(200, Math.max(PAGE_OF_MESSAGES, seen)));
+      const log = store.log(address.chatId);
+      await this.loadPage(log, address, Math.min(200, Math.max(PAGE_OF_MESSAGES, seen)));
+      log.ready.value = true;
     }
     this.show(store);
   }
@@ -286,6 +304,7 @@ export class Inbox {
     while (log.hasMore.peek() && first() > firstSeen());
     if (this.opened.peek() !== address || this.log.peek() !== shown) return;
     log.following = shown.following;
+    log.ready.value = true;
     this.log.value = log;
   }
 

@@ -7,6 +7,12 @@ import { isNothing } from "./news";
 const MOST = 1_000;
 const KEPT = 400;
 
+/** A message, and how much of it lies above the upper edge, in pixels. */
+export interface ReadingPlace {
+  key: string;
+  delta: number;
+}
+
 /** What is loaded of one chat: its newest messages, ascending by `seq`, without a hole from the first to the last. */
 export class MessageLog {
   readonly messages = signal<readonly Message[]>([]);
@@ -19,14 +25,21 @@ export class MessageLog {
   readonly hasMore = signal(true);
   readonly loaded = signal(false);
   readonly loading = signal(false);
+  /** Loaded as far back as somebody who opens it wants to begin. */
+  readonly ready = signal(false);
+  /** The last message that is in view now, and whether it is the last of all; `null` while nobody looks. */
+  readonly inView = signal<{ seq: number; end: boolean } | null>(null);
+  /** Where somebody was reading who was not at the end. */
+  place: ReadingPlace | null = null;
   /** The end of the chat is what is looked at (or nothing of it): messages from above may be let go of. */
   following = true;
   /** While a page is on its way: news of messages that are not loaded. The page may have been read before them. */
   private early: Message[] = [];
 
   /** As it was kept from an earlier time. */
-  static restored(messages: readonly Message[], hasMore: boolean): MessageLog {
+  static restored(messages: readonly Message[], hasMore: boolean, place: ReadingPlace | null): MessageLog {
     const log = new MessageLog();
+    log.place = place;
     log.messages.value = messages;
     log.hasMore.value = hasMore;
     log.loaded.value = true;

@@ -2,7 +2,7 @@ import { signal } from "@preact/signals";
 
 import type { Chat, DurableEvent, Message, Position } from "../client";
 import { ChatList } from "./chatlist";
-import { MessageLog } from "./messagelog";
+import { MessageLog, type ReadingPlace } from "./messagelog";
 
 /** As many chats keep their messages when others are opened. */
 const LOGS_KEPT = 20;
@@ -19,7 +19,7 @@ export interface SavedSession {
   /** Whether these are all chats. */
   whole: boolean;
   /** The chat opened last comes last. */
-  logs: readonly { chatId: string; messages: readonly Message[]; hasMore: boolean }[];
+  logs: readonly { chatId: string; messages: readonly Message[]; hasMore: boolean; place: ReadingPlace | null }[];
 }
 
 /** What this page knows of one session. After a reset it is thrown away as a whole: its numbers may mean nothing any more. */
@@ -36,7 +36,9 @@ export class SessionStore {
     const store = new SessionStore(saved.sessionId);
     store.chats.put(...saved.chats);
     store.cursor.value = saved.whole ? null : "";
-    for (const { chatId, messages, hasMore } of saved.logs) store.logs.set(chatId, MessageLog.restored(messages, hasMore));
+    for (const { chatId, messages, hasMore, place } of saved.logs) {
+      store.logs.set(chatId, MessageLog.restored(messages, hasMore, place));
+    }
     return store;
   }
 
@@ -53,7 +55,7 @@ export class SessionStore {
       logs: logs.map(([chatId, log]) => {
         const messages = log.messages.peek();
         const hasMore = log.hasMore.peek() || messages.length > MESSAGES_SAVED;
-        return { chatId, messages: messages.slice(-MESSAGES_SAVED), hasMore };
+        return { chatId, messages: messages.slice(-MESSAGES_SAVED), hasMore, place: log.place };
       }),
     };
   }

@@ -8,6 +8,13 @@ document.addEventListener("visibilitychange", () => (visibleNow.value = !documen
 /** Whether somebody can see this tab. */
 export const visible: ReadonlySignal<boolean> = visibleNow;
 
+const focused = signal(document.hasFocus());
+addEventListener("focus", () => (focused.value = true));
+addEventListener("blur", () => (focused.value = false));
+
+/** Whether somebody works with it: a window on a second monitor is seen, and nobody reads in it. */
+export const attended: ReadonlySignal<boolean> = computed(() => visibleNow.value && focused.value);
+
 const clock = signal(Date.now());
 setInterval(() => (clock.value = Date.now()), 10_000);
 // The timers of a hidden tab sleep: what is looked at again is true at once.

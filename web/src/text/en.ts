@@ -51,6 +51,9 @@ export const en = {
   helpHelp: "This list",
   helpPages: "First chat, last chat, a page further",
   helpNewest: "To the newest message, when the messages have the focus",
+  helpUnread: "Next unread chat, previous unread chat",
+  helpOldest: "The unread chat that has waited longest",
+  helpFirstUnread: "First unread message of the chat",
 
   stateConnecting: "Connecting…",
   stateConnected: "Connected",

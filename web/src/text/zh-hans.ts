@@ -53,6 +53,9 @@ export const zhHans: Texts = {
   helpHelp: "显示此列表",
   helpPages: "第一个、最后一个聊天，翻页",
   helpNewest: "焦点在消息上时，跳到最新消息",
+  helpUnread: "下一个、上一个未读聊天",
+  helpOldest: "等待最久的未读聊天",
+  helpFirstUnread: "聊天中的第一条未读消息",
 
   stateConnecting: "正在连接…",
   stateConnected: "已连接",

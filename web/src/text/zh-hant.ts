@@ -53,6 +53,9 @@ export const zhHant: Texts = {
   helpHelp: "顯示此清單",
   helpPages: "第一個、最後一個聊天，翻頁",
   helpNewest: "焦點在訊息上時，跳到最新訊息",
+  helpUnread: "下一個、上一個未讀聊天",
+  helpOldest: "等待最久的未讀聊天",
+  helpFirstUnread: "聊天中的第一則未讀訊息",
 
   stateConnecting: "正在連線…",
   stateConnected: "已連線",

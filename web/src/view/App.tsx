@@ -1,6 +1,7 @@
 import type { JSX } from "preact";
 import { useEffect, useLayoutEffect } from "preact/hooks";
 
+import type { Address } from "../store/inbox";
 import { goTo } from "../store/route";
 import { Announcer } from "./Announcer";
 import { ChatList } from "./ChatList";
@@ -71,12 +72,30 @@ function BarButton({ icon, name, onClick }: { icon: "bell" | "help" | "exit"; na
 const HIDDEN_MS = 100;
 
 /** The keys that hold everywhere. */
-function useKeys({ inbox, overlay }: Page): void {
+function useKeys({ inbox, overlay, search }: Page): void {
+  /** The next unread chat of the list in this direction; at the list's end it begins anew. `from` the end: the oldest. */
+  const toUnread = (step: 1 | -1, fromEnd: boolean): void => {
+    const chats = search.found.peek();
+    const opened = inbox.opened.peek();
+    const isOpen = ({ sessionId, chatId }: Address): boolean => sessionId === opened?.sessionId && chatId === opened.chatId;
+    const at = fromEnd ? chats.length : chats.findIndex(isOpen);
+    for (let n = 1; n <= chats.length; n += 1) {
+      const chat = chats.at((Math.max(at, step === 1 ? -1 : 0) + step * n) % chats.length);
+      if (chat && chat.unreadCount > 0 && !isOpen(chat)) return goTo(chat);
+    }
+  };
+
   useEffect(() => {
     const pressed = (event: KeyboardEvent): void => {
       // What lies over the page has the keys, and so has who writes, and a method of writing other scripts.
       if (event.defaultPrevented || overlay.peek() || event.isComposing) return;
-      if (event.ctrlKey || event.metaKey || event.altKey) return;
+      if (event.ctrlKey || event.metaKey) return;
+      if (event.altKey) {
+        if (event.key === "ArrowDown") toUnread(event.shiftKey ? -1 : 1, event.shiftKey);
+        else if (event.key === "ArrowUp") toUnread(-1, false);
+        else return;
+        return event.preventDefault();
+      }
       const writing = event.target instanceof HTMLInputElement;
       if (event.key === "Escape" && inbox.opened.peek()) goTo(null);
       else if (event.key === "/" && !writing) {
@@ -93,5 +112,5 @@ function useKeys({ inbox, overlay }: Page): void {
     };
     document.addEventListener("keydown", pressed);
     return () => document.removeEventListener("keydown", pressed);
-  }, [inbox, overlay]);
+  }, [inbox, overlay, search]);
 }

@@ -27,8 +27,8 @@ export function Conversation({ address }: { address: Address }): JSX.Element {
           <p>{facts.filter(Boolean).join(" · ")}</p>
         </div>
       </header>
-      {log?.loaded.value ? (
-        <Messages log={log} readSeq={chat?.readSeq ?? null} group={isGroup(address.chatId)} name={name} />
+      {log?.ready.value ? (
+        <Messages log={log} chat={chat} group={isGroup(address.chatId)} name={name} />
       ) : (
         <div class="empty" role="status">
           <p>{t("messagesLoading")}</p>

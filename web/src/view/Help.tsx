@@ -11,6 +11,9 @@ const KEYS: readonly [keys: readonly string[], text: TextKey][] = [
   [["Esc"], "helpLeave"],
   [["/"], "helpSearch"],
   [["End"], "helpNewest"],
+  [["Alt ↓", "Alt ↑"], "helpUnread"],
+  [["Alt Shift ↓"], "helpOldest"],
+  [["Alt Home"], "helpFirstUnread"],
   [["?"], "helpHelp"],
 ];
 

@@ -1,7 +1,8 @@
+import { useComputed, useSignal } from "@preact/signals";
 import type { JSX } from "preact";
-import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 
-import type { Message } from "../client";
+import type { Chat, Message } from "../client";
 import type { MessageLog } from "../store/messagelog";
 import { isUnread } from "../store/news";
 import { today } from "../store/surroundings";
@@ -15,34 +16,75 @@ import { Icon } from "./icons";
 import type { Quoted } from "./Quote";
 import { useSeek } from "./seek";
 import { Still } from "./Still";
-import { VirtualList } from "./VirtualList";
+import { VirtualList, type View } from "./VirtualList";
+
+/** Above the first unread message there is room for the line that says so, and for the end of what was read. */
+const MARKER_FROM_TOP = 40;
 
 interface Props {
   log: MessageLog;
-  readSeq: number | null;
+  /** `null` while it is not known yet. */
+  chat: Chat | null;
   group: boolean;
   name: string;
 }
 
 /** The messages of the open chat. */
-export function Messages({ log, readSeq, group, name }: Props): JSX.Element {
+export function Messages({ log, chat, group, name }: Props): JSX.Element {
   const { inbox, t, formats } = usePage();
   const list = useRef<VirtualList<Message>>(null);
   const messages = log.shown.value;
   // The line above what was unread when the chat was opened. It stays while the chat is open.
-  const [marker] = useState(() =>
-    readSeq === null ? null : (messages.find((message) => isUnread(message, readSeq))?.seq ?? null),
-  );
-  // The last message that was there when the end was left; null while it is in view.
-  const [leftAt, setLeftAt] = useState<number | null>(null);
-  const newBelow = leftAt === null ? 0 : messages.filter((message) => message.seq > leftAt && isUnread(message, 0)).length;
+  const [marker] = useState(() => {
+    const first = chat && chat.unreadCount > 0 && messages.find((message) => isUnread(message, chat.readSeq));
+    return first && (first !== messages[0] || !log.hasMore.peek()) ? { ...first, count: chat.unreadCount } : null;
+  });
+  const [start] = useState(() => {
+    const place = log.place && log.has(log.place.key) ? log.place : null;
+    const begin = place ?? (marker && { key: marker.messageId, delta: -MARKER_FROM_TOP });
+    log.following = begin === null;
+    return begin;
+  });
+  const [atEnd, setAtEnd] = useState(!start);
+  // The last message that has been in view since the chat was opened.
+  const seenUpTo = useSignal(0);
+  const newBelow = useComputed(() => {
+    const from = Math.max(seenUpTo.value, inbox.openedChat.value?.readSeq ?? 0);
+    return log.shown.value.filter((message) => message.seq > from && isUnread(message, 0)).length;
+  }).value;
   const seek = useSeek(list);
   const known = useMemo(() => new Known(messages), [messages]);
 
   const onFollow = (following: boolean): void => {
     log.following = following;
-    setLeftAt(following ? null : (log.messages.peek().at(-1)?.seq ?? 0));
+    setAtEnd(following);
   };
+
+  const onView = ({ last, atEnd: end, place }: View): void => {
+    const seq = known.message(last)?.seq;
+    if (seq === undefined) return;
+    const before = log.inView.peek();
+    if (before?.seq !== seq || before.end !== end) log.inView.value = { seq, end };
+    if (seq > seenUpTo.peek()) seenUpTo.value = seq;
+    log.place = end ? null : place;
+  };
+
+  useLayoutEffect(
+    () => () => {
+      log.inView.value = null;
+    },
+    [log],
+  );
+
+  useEffect(() => {
+    const pressed = (event: KeyboardEvent): void => {
+      if (!marker || event.key !== "Home" || !event.altKey) return;
+      event.preventDefault();
+      list.current?.showRow(marker.messageId);
+    };
+    document.addEventListener("keydown", pressed);
+    return () => document.removeEventListener("keydown", pressed);
+  }, [marker]);
 
   // A chat that is opened is read by the keyboard from there.
   useLayoutEffect(() => document.getElementById("messages")?.focus({ preventScroll: true }), []);
@@ -65,6 +107,8 @@ export function Messages({ log, readSeq, group, name }: Props): JSX.Element {
         anchor="end"
         onNearMore={() => inbox.loadOlder()}
         onFollow={onFollow}
+        onView={onView}
+        start={start}
         before={<p class="older">{t(log.hasMore.value ? "olderLoading" : "beginning")}</p>}
         scroller={{
           id: "messages",
@@ -76,7 +120,7 @@ export function Messages({ log, readSeq, group, name }: Props): JSX.Element {
         row={(message, index) => {
           const previous = messages[index - 1];
           const newDay = !previous || dayOf(previous) !== dayOf(message);
-          const unreadFrom = message.seq === marker;
+          const unreadFrom = message.seq === marker?.seq;
           const leads = newDay || unreadFrom || previous.fromMe !== message.fromMe || previous.sender.id !== message.sender.id;
           const found = seek.found === message.messageId;
           const original = message.replyTo && known.message(message.replyTo.messageId);
@@ -87,7 +131,7 @@ export function Messages({ log, readSeq, group, name }: Props): JSX.Element {
                   <time dateTime={message.timestamp.slice(0, 10)}>{formats.day(message.timestamp, today.value)}</time>
                 </p>
               )}
-              {unreadFrom && <p class="unread-line">{t("newBelow", { count: countFrom(messages, index) })}</p>}
+              {unreadFrom && <p class="unread-line">{t("newBelow", { count: marker.count })}</p>}
               <Still of={[message, leads, found, original]}>
                 {() => (
                   <Bubble
@@ -107,7 +151,7 @@ export function Messages({ log, readSeq, group, name }: Props): JSX.Element {
       <p class="seek-note" role="status">
         {seek.note && <span>{t(seek.note)}</span>}
       </p>
-      {leftAt !== null && (
+      {!atEnd && (
         <button
           type="button"
           class={`to-newest ${newBelow > 0 ? "has-news" : ""}`}
@@ -167,8 +211,4 @@ function quotedOf({ replyTo }: Message, known: Known, t: Translate): Quoted | nu
 
 function dayOf(message: Message): number {
   return startOfDay(Date.parse(message.timestamp));
-}
-
-function countFrom(messages: readonly Message[], index: number): number {
-  return messages.slice(index).filter((message) => isUnread(message, 0)).length;
 }

@@ -18,11 +18,29 @@ interface Props<Item> {
   /** Close to where more would have to be: the end of a list, the beginning of a chat. */
   onNearMore?: () => void;
   onFollow?: (following: boolean) => void;
+  /** The row that a chat begins at, instead of at its end, and how much of it lies above the upper edge. */
+  start?: Place | null;
+  /** Told of what is in view, whenever that may be something else. */
+  onView?: (view: View) => void;
   /** What scrolls along above the rows. */
   before?: ComponentChildren;
   scroller?: HTMLAttributes<HTMLDivElement>;
   /** Is given the list itself. (`ref` of a component is a property like others in this version of Preact.) */
   self?: RefObject<VirtualList<Item> | null>;
+}
+
+/** A row, and how much of it lies above the upper edge. */
+export interface Place {
+  key: string;
+  delta: number;
+}
+
+export interface View {
+  /** The last row that is in view as a whole, or fills it. */
+  last: string;
+  atEnd: boolean;
+  /** The row at the upper edge. */
+  place: Place;
 }
 
 /** So much above and below what is seen is drawn, in pixels. */
@@ -33,6 +51,9 @@ const NEAR = 1_200;
 const HELD = 4;
 /** So close to the end counts as the end: nobody aims at pixels. */
 const AT_END = 32;
+
+/** A row of which no more than this is hidden counts as in view. */
+const NEARLY = 4;
 
 /** A long list of which only the rows in view are in the document. */
 export class VirtualList<Item> extends Component<Props<Item>> {
@@ -48,9 +69,9 @@ export class VirtualList<Item> extends Component<Props<Item>> {
   private last = 0;
   private top = 0;
   private width = 0;
-  private following = this.props.anchor === "end";
+  private following = this.props.anchor === "end" && !this.props.start;
   /** The row at the upper edge and how much of it lies above; then those below it, for when it goes. */
-  private held: readonly { key: string; delta: number }[] = [];
+  private held: readonly Place[] = this.props.start ? [this.props.start] : [];
   private observer: ResizeObserver | null = null;
 
   override componentDidMount(): void {
@@ -58,6 +79,10 @@ export class VirtualList<Item> extends Component<Props<Item>> {
     this.observer = new ResizeObserver(() => this.place());
     if (this.props.self) this.props.self.current = this;
     this.componentDidUpdate({});
+    // What was to be at the upper edge may be so close to the end that all of it is in view.
+    const scroller = this.scroller.current;
+    if (this.props.start && scroller) this.follow(this.atEnd(scroller));
+    this.tell();
   }
 
   override componentDidUpdate(previous: { revealed?: string | null }): void {
@@ -173,6 +198,7 @@ export class VirtualList<Item> extends Component<Props<Item>> {
     this.hold();
     this.renderOthers();
     this.askForMore();
+    this.tell();
   };
 
   private scrolled = (): void => {
@@ -185,7 +211,19 @@ export class VirtualList<Item> extends Component<Props<Item>> {
     this.hold();
     this.renderOthers();
     this.askForMore();
+    this.tell();
   };
+
+  private tell(): void {
+    const [scroller, place] = [this.scroller.current, this.held[0]];
+    if (!this.props.onView || !scroller || !place) return;
+    const lower = this.top - this.headHeight() + scroller.clientHeight;
+    const first = this.heights.indexOf(place.key);
+    let index = this.heights.indexAt(lower - 1);
+    if (index > first && this.heights.offset(index + 1) > lower + NEARLY) index -= 1;
+    const last = this.heights.keyAt(index);
+    if (last !== undefined) this.props.onView({ last, atEnd: this.atEnd(scroller), place });
+  }
 
   /** Keeps hold of the row at the upper edge. As long as it is there, it stays the one. */
   private hold(): void {

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
-import { signal } from "@preact/signals";
+import { effect, signal } from "@preact/signals";
 
 import { RoomcastApi, RoomcastClient } from "../../src/client";
 import { Inbox } from "../../src/store/inbox";
@@ -40,6 +40,15 @@ const connected = (inbox: Inbox): Promise<void> =>
 
 const lines = (inbox: Inbox): string[] =>
   inbox.chats.value.map(({ chatId, unreadCount, lastMessage }) => `${chatId} ${unreadCount} ${lastMessage?.text}`);
+
+/** As a page does that shows the end of the open chat, or the message with this seq as the last in view. */
+function lookAt(inbox: Inbox, seq?: number): () => void {
+  return effect(() => {
+    const log = inbox.log.value;
+    const last = log?.messages.value.at(-1)?.seq;
+    if (log?.ready.value && last !== undefined) log.inView.value = { seq: seq ?? last, end: seq === undefined };
+  });
+}
 
 const texts = (inbox: Inbox) => inbox.log.value?.messages.value.map(({ text }) => text);
 
@@ -86,6 +95,7 @@ test("loses nothing that comes while the messages of a chat are read", async () 
 
 test("reads older pages until the beginning", async () => {
   for (let n = 1; n <= 150; n += 1) server.post("a", "x", `${n}`);
+  server.markRead("a", "x", 150);
   const inbox = start();
   await connected(inbox);
   inbox.open({ sessionId: "a", chatId: "x" });
@@ -202,6 +212,7 @@ describe("what was kept from an earlier time", () => {
   test("holds the newest of it only", async () => {
     for (let n = 0; n < 260; n += 1) server.post("a", `chat-${n % 230}`, `${n}`);
     for (let n = 0; n < 80; n += 1) server.post("a", "x", `${n}`);
+    server.markRead("a", "x", Infinity);
     const inbox = start();
     await until("all chats", () => inbox.chats.value.length === 231);
     inbox.open({ sessionId: "a", chatId: "x" });
@@ -217,6 +228,7 @@ describe("what was kept from an earlier time", () => {
 
 test("a message far back is found, and one that is not there is not", async () => {
   for (let n = 1; n <= 700; n += 1) server.post("a", "x", `${n}`);
+  server.markRead("a", "x", 700);
   const inbox = start();
   await connected(inbox);
   inbox.open({ sessionId: "a", chatId: "x" });
@@ -249,6 +261,7 @@ describe("reading", () => {
     const stop = readWhatIsSeen(inbox, visible);
     await Promise.all([connected(inbox), connected(other)]);
     inbox.open({ sessionId: "a", chatId: "x" });
+    lookAt(inbox);
     await pause(100);
     expect(other.unread.value).toBe(1);
     visible.value = true;
@@ -264,6 +277,7 @@ describe("reading", () => {
     const stop = readWhatIsSeen(inbox, signal(true));
     await connected(inbox);
     inbox.open({ sessionId: "a", chatId: "x" });
+    lookAt(inbox);
     for (let n = 0; n < 30; n += 1) {
       server.post("a", "x", "more");
       await pause(10);
@@ -273,6 +287,31 @@ describe("reading", () => {
     stop();
   });
 
+  test("up to the last message that is in view, and no further", async () => {
+    for (let n = 0; n < 5; n += 1) server.post("a", "x", `${n}`);
+    const inbox = start();
+    const stop = readWhatIsSeen(inbox, signal(true));
+    await connected(inbox);
+    inbox.open({ sessionId: "a", chatId: "x" });
+    lookAt(inbox, 3);
+    await until("some read", () => inbox.openedChat.value?.unreadCount === 2);
+    await pause(50);
+    expect(inbox.openedChat.value?.readSeq).toBe(3);
+    stop();
+  });
+
+  test("a chat opens with all that is unread, and one message before it", async () => {
+    for (let n = 0; n < 500; n += 1) server.post("a", "x", `${n}`);
+    server.markRead("a", "x", 150);
+    const inbox = start();
+    await connected(inbox);
+    inbox.open({ sessionId: "a", chatId: "x" });
+    await until("ready", () => inbox.log.value?.ready.value === true);
+    const first = inbox.log.value!.messages.value[0]!.seq;
+    expect(first).toBeLessThanOrEqual(150);
+    expect(texts(inbox)?.length).toBe(501 - first);
+  });
+
   test("without the right to it, it is tried once", async () => {
     server.post("a", "x", "one");
     server.refusals.push({ event: "mark_read", code: "forbidden" });
@@ -280,6 +319,7 @@ describe("reading", () => {
     const stop = readWhatIsSeen(inbox, signal(true));
     await connected(inbox);
     inbox.open({ sessionId: "a", chatId: "x" });
+    lookAt(inbox);
     await until("tried", () => server.received.some(({ event }) => event === "mark_read"));
     server.post("a", "x", "two");
     await until("the second", () => inbox.unread.value === 2);
