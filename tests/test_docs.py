@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from app.providers.reasons import REASONS
 from app.settings import SETTINGS, Setting
 from tests.support import ROOT
 
@@ -50,3 +51,11 @@ def test_links_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#\s]+)\)", document.read_text()):
             if "://" not in target:
                 assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_every_reason_is_explained() -> None:
+    """Operators find each reason for which a provider's payload is left out."""
+    table = (ROOT / "docs" / "providers.md").read_text()
+    assert [f"| `{reason}` | {words} |" for reason, words in REASONS.items()] == [
+        line for line in table.partition("| reason |")[2].splitlines() if line.startswith("| `")
+    ]
