@@ -213,6 +213,23 @@ def messages(pictures: str, now: datetime.datetime) -> list[dict[str, Any]]:
     return day.all
 
 
+def updates(all_messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What people thought of some of them."""
+    reactions = [
+        ("The stall is ours again", "🎉", None),
+        ("The stall is ours again", "🎉", "Tom Okafor"),
+        ("我可以下午來幫忙包裝", "❤️", "Priya Sharma"),
+        ("They came out of the kiln", "😍", OPEN),
+    ]
+    found = []
+    for words, emoji, who in reactions:
+        message = next(one for one in all_messages if words in (one.get("text") or ""))
+        sender = {"id": _id(who), "name": who} if who else {"id": "shop"}
+        reaction = {"sender": sender, "fromMe": who is None, "emoji": emoji}
+        found.append({"messageId": message["messageId"], "chatId": message["chatId"], "reaction": reaction})
+    return found
+
+
 def news(now: datetime.datetime) -> list[dict[str, Any]]:
     """What comes while the page is looked at."""
     return [

@@ -132,7 +132,9 @@ def main() -> None:
     options = parser.parse_args()
     with conversations.pictures() as address, server(address) as running, sync_playwright() as playwright:
         now = datetime.datetime.now(datetime.UTC)
-        running.post(SESSION, {"messages": conversations.messages(address, now)})
+        messages = conversations.messages(address, now)
+        running.post(SESSION, {"messages": messages})
+        running.post(SESSION, {"updates": conversations.updates(messages)})
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = opened(browser, running)
         for name in conversations.READ:

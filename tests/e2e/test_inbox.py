@@ -21,7 +21,9 @@ NOW = datetime.datetime.now(datetime.UTC)
 @pytest.fixture(scope="module")
 def kiln(server: Server, studio: str) -> str:
     """A session with the conversations of a small shop, and its pictures."""
-    server.post("kiln", {"messages": conversations.messages(studio, NOW)})
+    messages = conversations.messages(studio, NOW)
+    server.post("kiln", {"messages": messages})
+    server.post("kiln", {"updates": conversations.updates(messages)})
     return "kiln"
 
 
