@@ -41,9 +41,14 @@ def unite(ledger: Ledger, address: str, message_id: str | None = None) -> None:
             _merge(ledger, old, name)
     chat = ledger.chat(name)
     if message_id is not None and chat is not None:
-        for other in chat.also:
-            if (message := ledger.message((other, message_id))) is not None:
-                _move(ledger, message, name, ledger.message((name, message_id)))
+        _fetch(ledger, chat, message_id)
+
+
+def _fetch(ledger: Ledger, chat: Chat, message_id: str) -> None:
+    """Move the message to its chat, if it is still on its way there."""
+    for other in chat.also:
+        if (message := ledger.message((other, message_id))) is not None:
+            _move(ledger, message, chat.chat_id, ledger.message((chat.chat_id, message_id)))
 
 
 def _merge(ledger: Ledger, old: Chat, chat_id: str) -> None:
@@ -74,6 +79,7 @@ def _merge(ledger: Ledger, old: Chat, chat_id: str) -> None:
         if (twin := ledger.message((old.chat_id, message.message_id))) is not None:
             _move(ledger, twin, chat_id, message)
     for message in ledger.written_in(old.chat_id):
+        _fetch(ledger, into, message.message_id)
         _move(ledger, message, chat_id, ledger.message((chat_id, message.message_id)))
     chat = replace(chat, unread_count=ledger.unread_above(chat, chat.read_seq))
     ledger.put_chat(chat)

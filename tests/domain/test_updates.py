@@ -289,3 +289,14 @@ def test_what_waits_under_another_address_is_applied_when_both_are_known(hidden:
     assert memory.messages[ANA, "m1"].text == "edited"
     assert memory.parked == {}
     assert memory.events[-1].data["message"]["text"] == "edited"
+
+
+def test_a_message_under_three_addresses_is_kept_once() -> None:
+    """Also where the last address is learned while the message is on its way to the chat of the first merge."""
+    memory = Memory()
+    memory.apply(store(incoming("m1", ANA_LID)))
+    other = "10101@lid"
+    learned = store(incoming("m1", other), aliases=(Alias(ANA_LID, ANA),))
+    memory.apply(learned, store(aliases=(Alias(other, ANA),)), MarkRead(ANA, 1))
+    assert [(message.chat_id, message.seq) for message in memory.messages.values()] == [(ANA, 1)]
+    assert memory.chats[ANA].unread_count == 0
