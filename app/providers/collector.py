@@ -8,7 +8,7 @@ from typing import Any
 
 from app.domain.incoming import Contact, IncomingUpdate, ReadElsewhere, Signal
 from app.domain.models import Alias, IncomingMessage, MessageStatus, ReceiptStatus
-from app.providers.addresses import alias_of, faults_of, is_person
+from app.providers.addresses import LID, alias_of, faults_of, is_person
 from app.providers.parsed import Parsed
 from app.providers.values import as_name
 
@@ -53,6 +53,11 @@ class Collector:
 
     def update(self, message_id: str, chat_id: str | None, at: datetime | None = None, **change: Any) -> None:
         self.updates.append(IncomingUpdate(message_id, chat_id, at, **change))
+
+    def status(self, message_id: str, chat_id: str, at: datetime | None, **change: Any) -> None:
+        """How far a message of ours has come. Of a hidden address the chat may have another name: there the id alone
+        tells which message it is."""
+        self.update(message_id, None if chat_id.endswith(LID) else chat_id, at, **change)
 
     def parsed(self) -> Parsed:
         return Parsed(

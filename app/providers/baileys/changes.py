@@ -12,7 +12,7 @@ from typing import Final
 
 from app.domain.incoming import ReactionChange, Receipt
 from app.domain.models import MAX_NAME, MessageError, ReceiptStatus
-from app.providers.addresses import GROUP, LID, as_address, best_of, participant_alternatives
+from app.providers.addresses import GROUP, as_address, best_of, participant_alternatives
 from app.providers.baileys.content import edited_text
 from app.providers.baileys.messages import Place, addressed, read_message
 from app.providers.baileys.statuses import as_status
@@ -74,9 +74,7 @@ def read_update(out: Collector, entry: Node) -> None:
         return
     if status is not None:
         error = error_of(update.get("messageStubParameters")) if status == "failed" else None
-        # Of a hidden address the chat may have another name: the id tells which message of ours it is.
-        chat_id = None if place.from_me and place.chat_id.endswith(LID) else place.chat_id
-        out.update(message_id, chat_id, at, status=status, error=error)
+        out.status(message_id, place.chat_id, at, status=status, error=error)
     elif not changed:
         out.skip("no_change")
 
@@ -120,7 +118,7 @@ def read_receipt(out: Collector, entry: Node) -> None:
     elif address.endswith(GROUP):
         out.update(message_id, address, at, receipt=Receipt(person, status))
     else:
-        out.update(message_id, address, at, status=status)
+        out.status(message_id, address, at, status=status)
 
 
 def read_reaction(out: Collector, entry: Node) -> None:

@@ -122,7 +122,7 @@ def _update(out: Collector, entry: Node, own: str | None) -> None:
             out.update(message_id, address, at, receipt=Receipt(person, reached))
         else:
             error = error_of(entry.get("messageStubParameters")) if status == "failed" else None
-            out.update(message_id, address, at, status=status, error=error)
+            out.status(message_id, address, at, status=status, error=error)
 
 
 def _change(out: Collector, entry: Node) -> None:

@@ -167,7 +167,7 @@ def _acknowledged(event: _Event, node: Node) -> None:
             out.update(known.message_id, chat, event.at, receipt=Receipt(person, reached))
         else:
             error = MessageError("ERROR", "The message was not sent.") if status == "failed" else None
-            out.update(known.message_id, chat, event.at, status=status, error=error)
+            out.status(known.message_id, chat, event.at, status=status, error=error)
 
 
 def _reaction(event: _Event, node: Node) -> None:
