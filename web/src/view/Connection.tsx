@@ -59,12 +59,11 @@ function words(state: ClientState, seconds: number, t: Translate): string {
 }
 
 function useSecondsUntil(time: number | null): number {
-  const [now, setNow] = useState(Date.now);
+  const [, draw] = useState(0);
   useEffect(() => {
-    setNow(Date.now());
     if (time === null) return;
-    const timer = setInterval(() => setNow(Date.now()), 250);
+    const timer = setInterval(() => draw((drawn) => drawn + 1), 250);
     return () => clearInterval(timer);
   }, [time]);
-  return time === null ? 0 : Math.max(0, Math.ceil((time - now) / 1000));
+  return time === null ? 0 : Math.max(0, Math.ceil((time - Date.now()) / 1000));
 }
