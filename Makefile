@@ -72,6 +72,11 @@ bench-page: $(VENV) $(PAGE) ## Measure the page in a real Chromium
 faults: $(VENV) $(PAGE) $(NODE_CLIENTS) ## All faults, all rounds (hours); ONLY='NAME …' for some
 	$(BIN)/python -m tests.faults $(if $(ONLY),--only $(ONLY))
 
+.PHONY: conformance
+conformance: $(VENV) ## The protocol's and the clients' own test suites; SOCKETIO=DIR, a clone of socketio/socket.io
+	@test -n "$(SOCKETIO)" || { echo 'git clone --depth 1 https://github.com/socketio/socket.io somewhere else, then: make conformance SOCKETIO=that' >&2; exit 2; }
+	$(BIN)/python tests/conformance/run.py $(SOCKETIO)
+
 .PHONY: format
 format: $(VENV) ## Put the Python code into its form
 	$(BIN)/ruff check --fix .

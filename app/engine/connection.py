@@ -12,7 +12,7 @@ from .inbox import Inbox
 from .limits import Limits
 from .messages import NOOP, PING, PONG_PROBE, Message
 from .outbox import Outbox
-from .packets import ProtocolError
+from .packets import ProtocolError, from_base64
 from .polling import Polling
 from .reasons import PARSE_ERROR, RATE_LIMITED, TRANSPORT_CLOSE, TRANSPORT_ERROR, Reason
 from .stats import Stats
@@ -125,6 +125,8 @@ class Connection:
             self._message(data)
         elif data[:1] == "4":
             self._message(data[1:])
+        elif data[:1] == "b":
+            self._base64(data[1:])
         elif data == "3":
             if not self._host.ponged(self):
                 self.malformed("pong without a ping")
@@ -134,6 +136,15 @@ class Connection:
             self.close(TRANSPORT_CLOSE)
         else:
             self.malformed("bad Engine.IO packet")
+
+    def _base64(self, text: str) -> None:
+        """Binary data of a client that was told to send text alone (`forceBase64`), on a websocket."""
+        try:
+            data = from_base64(text)
+        except ProtocolError as error:
+            self.malformed(str(error))
+        else:
+            self._message(data)
 
     def _message(self, data: str | bytes) -> None:
         if not self.admitted:

@@ -20,6 +20,8 @@ from .websocket import WebSockets
 
 log = logging.getLogger(__name__)
 
+SID_LENGTH = 20
+
 
 class Connections:
     """`handlers` are those of `Engine.on`."""
@@ -59,9 +61,9 @@ class Connections:
         """Everything that a deadline is kept for."""
         return len(self.heartbeat) + len(self._unconnected) + len(self.websockets) + len(self.polls)
 
-    def is_own(self, sid: str) -> bool:
-        """Whether an id was given by this server, and not by another one or before a restart."""
-        return sid.startswith(self._own)
+    def is_foreign(self, sid: str) -> bool:
+        """Whether an id was given by another server, or by this one before a restart."""
+        return len(sid) == SID_LENGTH and not sid.startswith(self._own)
 
     def open(self, handshake: Handshake, transport: str) -> Connection:
         """A new connection, not let in yet."""

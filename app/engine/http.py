@@ -106,7 +106,7 @@ class Requests:
             return await self._handshake(request, transport, headers)
         connection = self._connections.by_sid.get(sid)
         if connection is None or self._connections.is_lost(connection):
-            raise Refused(refusals.SESSION_UNKNOWN if self._connections.is_own(sid) else refusals.SESSION_ELSEWHERE)
+            raise Refused(refusals.SESSION_ELSEWHERE if self._connections.is_foreign(sid) else refusals.SESSION_UNKNOWN)
         if transport == "websocket":
             return self._upgrade(request, connection)
         polling = connection.polling

@@ -4,6 +4,8 @@ A packet is `<type>[<attachments>-][<namespace>,][<id>][JSON]`, binary data foll
 the protocol and no connection.
 """
 
+import base64
+import binascii
 import json
 import re
 from typing import Any, NamedTuple
@@ -19,6 +21,7 @@ CONNECT, DISCONNECT, EVENT, ACK, CONNECT_ERROR, BINARY_EVENT, BINARY_ACK = "0123
 RESERVED = frozenset(("connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"))
 """Event names that the protocol keeps for itself: a packet with one is malformed."""
 
+_LINE_ENDS = {10: None, 13: None}
 _PACKET = re.compile(r"([0-6])(?:([0-9]{1,2})-)?(?:(/[^,]{0,255})(?:,|\Z))?([0-9]{1,15})?(.*)", re.S)
 
 
@@ -125,6 +128,14 @@ def _take_out(data: Any, attachments: list[bytes]) -> Any:
 
 
 # reading
+
+
+def from_base64(text: str) -> bytes:
+    """Binary data where only text can be sent. Raises ProtocolError. The Java client's has line ends."""
+    try:
+        return base64.b64decode(text.translate(_LINE_ENDS), validate=True)
+    except (binascii.Error, ValueError):
+        raise ProtocolError("bad base64") from None
 
 
 def decode(text: str, limits: Limits) -> Packet:

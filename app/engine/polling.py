@@ -5,8 +5,6 @@ answer takes on a slow link, and that of an upgrade. One that does not read an a
 """
 
 import asyncio
-import base64
-import binascii
 from collections.abc import Sequence
 from typing import Protocol, cast
 
@@ -14,13 +12,12 @@ from .backlog import Backlog
 from .deadlines import Deadlines
 from .limits import Limits
 from .messages import NOOP, Message
-from .packets import ProtocolError
+from .packets import ProtocolError, from_base64
 from .reasons import SLOW_READER, TRANSPORT_CLOSE, Reason
 from .stats import Stats
 from .transport import reset, taken, unsent
 
 SEPARATOR = "\x1e"
-_LINE_ENDS = {10: None, 13: None}
 _LARGE_ANSWER = 16_384
 _ANSWER_PACKETS = 16
 """Packets that answer one poll. python-engineio's client drops the whole of an answer that has more."""
@@ -261,11 +258,7 @@ class Polling:
         packets: list[str | bytes] = []
         for part in parts:
             if part[:1] == "b":
-                try:
-                    # The Java client's base64 has line ends.
-                    packets.append(base64.b64decode(part[1:].translate(_LINE_ENDS), validate=True))
-                except (binascii.Error, ValueError) as error:
-                    raise ProtocolError("bad base64") from error
+                packets.append(from_base64(part[1:]))
             elif part[:1] == "4" or part in ("1", "3"):
                 packets.append(part)
             else:

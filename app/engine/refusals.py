@@ -4,6 +4,7 @@ The answer is JSON, `{"code", "message", "reason"}`, with the codes of Engine.IO
 unknown, 2 bad handshake method, 3 bad request, 4 forbidden, 5 unsupported protocol version.
 """
 
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,10 +32,12 @@ class Refusal:
     closes: bool = False
     """Whether the HTTP connection ends with it: the request has not been read."""
     header: tuple[str, str] | None = None
+    body: str | None = None
+    """Instead of the JSON: as Socket.IO's own server answers to the letter, which its clients' tests look at."""
 
 
 TRANSPORT_UNKNOWN = Refusal("transport_unknown", 0, "Transport unknown")
-SESSION_UNKNOWN = Refusal("session_unknown", 1, "Session ID unknown")
+SESSION_UNKNOWN = Refusal("session_unknown", 1, "Session ID unknown", body='{"code":1,"message":"Session ID unknown"}')
 SESSION_ELSEWHERE = Refusal(
     "session_elsewhere",
     1,
@@ -44,7 +47,7 @@ SESSION_ELSEWHERE = Refusal(
 BAD_METHOD = Refusal("bad_method", 2, "Bad handshake method")
 BAD_REQUEST = Refusal("bad_request", 3, "Bad request")
 ENCODED = Refusal("encoded", 3, "Unsupported content encoding: send the body as it is", 415, closes=True)
-TOO_LARGE = Refusal("too_large", 3, "Payload too large", 413, closes=True)
+TOO_LARGE = Refusal("too_large", 3, "Payload too large", 413, closes=True, body="")
 TIMEOUT = Refusal("timeout", 3, "Request timeout", 408, closes=True)
 NO_UPGRADE = Refusal(
     "upgrade_headers_missing",
@@ -108,8 +111,10 @@ class Refusals:
         self._stats.refuse(refusal.reason)
         if refusal.hint is not None and self._may_log(refusal.reason):
             log.warning("client_refused", extra={"reason": refusal.reason, "address": address, "hint": refusal.hint})
-        body = {"code": refusal.code, "message": refusal.message, "reason": refusal.reason}
-        response = web.json_response(body, status=refusal.status, headers=headers)
+        body = refusal.body
+        if body is None:
+            body = json.dumps({"code": refusal.code, "message": refusal.message, "reason": refusal.reason})
+        response = web.Response(text=body, status=refusal.status, headers=headers, content_type="application/json")
         if refusal.header is not None:
             name, value = refusal.header
             response.headers[name] = value

@@ -1,8 +1,7 @@
 """A server for the official protocol test suites, on port 3000.
 
 `python tests/conformance/server.py engine` is for docs/engine.io-protocol/v4-test-suite of socketio/socket.io,
-`python tests/conformance/server.py socket` for docs/socket.io-protocol/v5-test-suite. Run the suites from their own
-repository, unmodified: `npm install && npm test`.
+`python tests/conformance/server.py socket` for docs/socket.io-protocol/v5-test-suite. `make conformance` runs both.
 """
 
 import argparse

@@ -225,6 +225,16 @@ async def test_a_body_in_many_segments_arrives_whole(site: Site) -> None:
         assert await polling.poll() == (200, '431["' + "x" * 5_000 + '"]\x1e432[2]')
 
 
+async def test_binary_may_come_as_base64_on_a_websocket(site: Site) -> None:
+    """From clients that were told to send text alone."""
+    socket = await site.socket()
+    await socket.text('451-9["echo",{"_placeholder":true,"num":0}]', "b" + base64.b64encode(b"\x00\xff").decode())
+    assert await socket.packet() == '461-9[{"_placeholder":true,"num":0}]'
+    assert await socket.packet() == b"\x00\xff"
+    await socket.text("b!")
+    assert (await socket.closed()).code == 1002
+
+
 async def test_any_number_of_packets_may_come_in_one_post(site: Site) -> None:
     """All thirty are handled, in order."""
     async with await site.polling() as polling:
@@ -626,7 +636,7 @@ async def test_a_session_that_has_ended_is_no_other_servers(site: Site, caplog: 
     async with await site.polling() as polling:
         site.server.close(site.sids[0], "enough")
         status, text = await polling.poll()
-        assert (status, json.loads(text)["reason"]) == (400, "session_unknown")
+        assert (status, text) == (400, '{"code":1,"message":"Session ID unknown"}')
     assert caplog.records == []
 
 
