@@ -72,6 +72,8 @@ export class RoomcastClient extends Emitter<ClientEvents> {
   /** What the server has said last of its database, or shown. */
   private available = true;
   private current: ClientState = { name: "connecting" };
+  /** In the order in which they are tried. Behind proxies that accept a WebSocket and pass nothing on, the next comes first. */
+  private transports: readonly Transport[];
 
   /** Raises RoomcastError `unsupported` where this runtime has nothing to connect with. */
   constructor(options: ClientOptions) {
@@ -88,7 +90,8 @@ export class RoomcastClient extends Emitter<ClientEvents> {
       log: () => undefined,
       ...options,
     };
-    checkTransports(this.options.transports);
+    this.transports = this.options.transports;
+    checkTransports(this.transports);
     this.backoff = new Backoff(this.options.backoff, this.options.random);
     this.subscriptions = new Subscriptions(
       {
@@ -180,7 +183,8 @@ export class RoomcastClient extends Emitter<ClientEvents> {
 
   private open(): void {
     this.clearRetry();
-    const { url, path, token, transports, connectTimeoutMs, ackTimeoutMs } = this.options;
+    const { url, path, token, connectTimeoutMs, ackTimeoutMs } = this.options;
+    const transports = this.transports;
     this.probing = false;
     this.available = true;
     this.log("connecting", { url, path, transports });
@@ -204,6 +208,7 @@ export class RoomcastClient extends Emitter<ClientEvents> {
 
   private down(error: RoomcastError): void {
     const upAt = this.link?.upAt ?? null;
+    const silentMs = this.link && upAt === null ? Date.now() - this.link.openedAt : 0;
     this.link = null;
     this.subscriptions.disconnected();
     if (this.ended === "closed") return;
@@ -214,6 +219,9 @@ export class RoomcastClient extends Emitter<ClientEvents> {
       this.log("refused: the token is not good");
     } else {
       if (upAt !== null && Date.now() - upAt >= STABLE_MS) this.backoff.reset();
+      if (silentMs >= this.options.connectTimeoutMs / 2) {
+        this.transports = [...this.transports.slice(1), ...this.transports.slice(0, 1)];
+      }
       const delay = this.backoff.next();
       this.retryAt = Date.now() + delay;
       this.log("not connected", { code: error.code, reason: error.message, nextTryMs: delay });

@@ -10,7 +10,7 @@ export interface LinkOptions {
   url: string;
   path: string;
   token: string;
-  transports: Transport[];
+  transports: readonly Transport[];
   connectTimeoutMs: number;
   ackTimeoutMs: number;
 }
@@ -41,7 +41,7 @@ export class Link {
   ) {
     const manager = new Manager(options.url, {
       path: options.path,
-      transports: options.transports,
+      transports: [...options.transports],
       // With both named, the second is tried at once where the first is refused.
       tryAllTransports: true,
       reconnection: false,
