@@ -108,7 +108,7 @@ def test_page(deployment: Deployment, where: str) -> None:
             connected(page)
 
 
-@pytest.mark.parametrize("direction", ["down", "both"])
+@pytest.mark.parametrize("direction", ["up", "down", "both"])
 def test_page_where_upgrades_are_dead(server: Server, loop: Loop, browser: Browser, direction: str) -> None:
     """Behind a proxy that answers 101 and then passes nothing on, the page becomes live by polling, once its first try
     has had the time that a slow network needs."""

@@ -219,7 +219,7 @@ export class RoomcastClient extends Emitter<ClientEvents> {
       this.log("refused: the token is not good");
     } else {
       if (upAt !== null && Date.now() - upAt >= STABLE_MS) this.backoff.reset();
-      if (silentMs >= this.options.connectTimeoutMs / 2) {
+      if (silentMs >= FRESH_TRY_MS) {
         this.transports = [...this.transports.slice(1), ...this.transports.slice(0, 1)];
       }
       const delay = this.backoff.next();
