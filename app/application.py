@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import secrets
+import re
 import time
 from collections.abc import AsyncIterator
 from typing import Any, Final
@@ -37,8 +36,9 @@ from app.services.memory import Memory
 from app.services.publications import Publications
 from app.services.recovery import Recovery
 from app.session_settings import Sessions
-from app.settings import SECRET_BYTES, Settings
+from app.settings import Settings
 from app.sockets.namespace import InboxNamespace
+from app.startup import auth_secret, fit_open_files
 from app.storage.mongo import TRANSACTION_LIFETIME_SECONDS, Store, connect
 
 log = structlog.get_logger(__name__)
@@ -75,8 +75,9 @@ class InboxServer(engine.Server):
 async def create_app(settings: Settings) -> AsyncIterator[web.Application]:
     """The application, with its database ready; the database is let go at the end.
 
-    Raises DevDatabaseError, SetupError, Unavailable: the database cannot be had. Their messages say what to do.
+    Raises SettingsError, DevDatabaseError, SetupError, Unavailable. Their messages say what to do.
     """
+    settings = fit_open_files(settings)
     tokens = Tokens(auth_secret(settings))
     async with open_store(settings) as store:
         yield assemble(settings, tokens, store)
@@ -218,15 +219,31 @@ def page_config(settings: Settings) -> dict[str, Any]:
     }
 
 
+def database_name(settings: Settings) -> str:
+    """Which database it is, without user and password."""
+    if settings.mongodb_uri is None:
+        return f"private, in {settings.data_dir.absolute()}"
+    scheme, _, rest = settings.mongodb_uri.partition("://")
+    hosts = re.split(r"[/?]", rest, maxsplit=1)[0].rpartition("@")[2]
+    return f"{scheme}://{hosts}/{settings.mongodb_database}"
+
+
 @contextlib.asynccontextmanager
-async def open_store(settings: Settings) -> AsyncIterator[Store]:
-    """The database: the one of MONGODB_URI, else a private one that ends with us."""
+async def connected(settings: Settings) -> AsyncIterator[Store]:
+    """The database, unprepared: the one of MONGODB_URI, else a private one that ends with us."""
     async with contextlib.AsyncExitStack() as stack:
         uri = settings.mongodb_uri
         if uri is None:
             uri = await stack.enter_async_context(devdb.run(settings.data_dir, settings.mongod_binary))
         store = connect(uri, settings.mongodb_database, settings.mongodb_timeout, keep_deleted=settings.keep_deleted)
         stack.callback(store.close)
+        yield store
+
+
+@contextlib.asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[Store]:
+    """The database, ready to be read and written."""
+    async with connected(settings) as store:
         await _prepare(store, settings.event_retention_days)
         yield store
 
@@ -237,10 +254,10 @@ async def _prepare(store: Store, retention_days: int) -> None:
         try:
             await store.prepare(retention_days)
             break
-        except Unavailable:
+        except Unavailable as error:
             if time.monotonic() > deadline:
                 raise
-            log.warning("database_not_there_yet", hint="Is MONGODB_URI right, and the database running?")
+            log.warning("database_not_there_yet", reason=error.detail)
             await asyncio.sleep(1)
     lifetime = await store.transaction_lifetime()
     if lifetime is not None and lifetime > TRANSACTION_LIFETIME_SECONDS:
@@ -250,18 +267,3 @@ async def _prepare(store: Store, retention_days: int) -> None:
             hint=f"Start mongod with --setParameter transactionLifetimeLimitSeconds={TRANSACTION_LIFETIME_SECONDS}: "
             "a server that is killed while it writes can block its session for that long.",
         )
-
-
-def auth_secret(settings: Settings) -> str:
-    """AUTH_SECRET, else the one that is kept in DATA_DIR, made when it is first needed."""
-    if settings.auth_secret:
-        if len(settings.auth_secret.encode()) < SECRET_BYTES:
-            log.warning("auth_secret_is_short", hint=f"Use {SECRET_BYTES} characters or more (RFC 7518, 3.2).")
-        return settings.auth_secret
-    path = settings.data_dir / "auth_secret"
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(file, "w") as out:
-            out.write(secrets.token_urlsafe(48))
-    return path.read_text().strip()

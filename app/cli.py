@@ -1,50 +1,57 @@
-"""The command line: `python -m app serve | token | config | replay | split | simulate`."""
+"""The command line: `python -m app --help` lists the commands."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import os
 import random
-import signal
-import socket
 import sys
-from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import click
-import structlog
 import uvloop
-from aiohttp import web
 
-from app import __version__, logs, settings
-from app.application import DRAINING, REQUESTS_SECONDS, SESSIONS, auth_secret, create_app, open_store
+from app import __version__, logs, serving, settings
+from app.application import connected, database_name, open_store
 from app.auth import SCOPES, Tokens
 from app.devdb import DevDatabaseError
 from app.domain.events import now
 from app.domain.models import Chat
 from app.errors import Unavailable
-from app.http import listener
-from app.http.addresses import Addresses
 from app.providers import PROVIDERS
 from app.replay import Figures, ReplayError, explain, replay
+from app.serving import DAY, WELCOME_SESSION
 from app.session_settings import Sessions, SessionsFileError
 from app.settings import Settings, SettingsError
 from app.simulate import simulate
 from app.split import split
-from app.storage.schema import SetupError
+from app.startup import known_secret
+from app.storage import schema
+from app.storage.causes import SetupError
 
-log = structlog.get_logger(__name__)
-
-DAY = 86_400
-WELCOME_SESSION = "shop"
 SWITCH_SECONDS = 0.0005
-SEND_BUFFER_BYTES = 256 * 1024
-"""What the kernel takes for a client that does not read."""
+INTERRUPTED = 130
+"""What a shell answers for a command that Ctrl-C has ended."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Quiet(click.Group):
+    """Ends at Ctrl-C without a word, and with one line for whatever a setting or the database is to blame for."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+        except (SettingsError, SessionsFileError, DevDatabaseError, SetupError, Unavailable) as error:
+            words = error.detail if isinstance(error, Unavailable) else str(error)
+            name = "SESSIONS_FILE: " if isinstance(error, SessionsFileError) else ""
+            for line in words.splitlines():
+                click.echo(f"roomcast: {name}{line}", err=True)
+            sys.exit(2)
+
+
+@click.group(cls=_Quiet, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="roomcast")
 def main() -> None:
     """Pushes chat messages to the people who answer them."""
@@ -57,8 +64,7 @@ def serve() -> None:
     logs.configure(effective.log_level, effective.log_format)
     # The database's driver works in threads, and each of its answers would wait for 5 ms behind a busy loop.
     sys.setswitchinterval(SWITCH_SECONDS)
-    with _errors_told():
-        uvloop.run(_serve(effective))
+    uvloop.run(serving.serve(effective))
     # At exit the interpreter waits for threads, and a driver's thread may wait for a database that does not answer.
     sys.stdout.flush()
     sys.stderr.flush()
@@ -75,17 +81,42 @@ def serve() -> None:
 )
 def token(sub: str, name: str | None, sessions: tuple[str, ...], scopes: tuple[str, ...], days: float) -> None:
     """Mint a token and print it, alone."""
-    tokens = Tokens(auth_secret(_load()))
+    tokens = Tokens(known_secret(_load()))
     click.echo(
         tokens.mint(sub, name=name, sessions=sessions or ["*"], scopes=scopes or SCOPES, lifetime=days * DAY),
     )
 
 
 @main.command()
-def config() -> None:
-    """Print the effective settings, secrets hidden."""
-    for name, value in _load().render().items():
+@click.option("--check", is_flag=True, help="Also do what the server does at start, without serving.")
+def config(check: bool) -> None:
+    """Print the effective settings, secrets hidden.
+
+    With --check: whether the address, DATA_DIR, the secret and the database can be used. Nothing is written to a
+    database. Exit status 2 and one line for what cannot be used.
+    """
+    effective = _load()
+    for name, value in effective.render().items():
         click.echo(f"{name}={value}")
+    if check:
+        logs.configure("warning", effective.log_format)
+        click.echo(f"roomcast: the settings can be used; database: {asyncio.run(serving.check(effective))}", err=True)
+
+
+@main.command("new-epoch")
+def new_epoch() -> None:
+    """After a restore of the database: let no client take old numbers for new ones.
+
+    To be called while no server runs. Clients that come back load their lists anew.
+    """
+    effective = _load()
+    asyncio.run(_new_epoch(effective))
+    click.echo(f"The numbering of {database_name(effective)} has a new name. The servers may be started.")
+
+
+async def _new_epoch(effective: Settings) -> None:
+    async with connected(effective) as store:
+        await store.administer(schema.new_epoch)
 
 
 @main.command("split")
@@ -98,8 +129,7 @@ def split_command(session_id: str, chat_id: str, old: str) -> None:
     What came under the hidden address gets a chat of its own again, and the two addresses are not taken for one
     person's any more. Open pages show it once they have loaded the chats anew.
     """
-    with _errors_told():
-        chat = asyncio.run(_split(_load(), session_id, chat_id, old))
+    chat = asyncio.run(_split(_load(), session_id, chat_id, old))
     if chat is None:
         click.echo(f"roomcast: nothing in {chat_id} came under {old}. They will not be merged from now on.", err=True)
         sys.exit(1)
@@ -123,7 +153,7 @@ def simulate_command(
     url: str, session_id: str, given: str | None, rate: float, seconds: float, chats: int, seed: int | None
 ) -> None:
     """Post lively conversations to a running server, for a demo or for load."""
-    bearer = given or Tokens(auth_secret(_load())).mint(
+    bearer = given or Tokens(known_secret(_load())).mint(
         "simulation", sessions=[session_id], scopes=["ingest"], lifetime=seconds + DAY
     )
     seed = random.randrange(2**24) if seed is None else seed  # noqa: S311
@@ -134,6 +164,10 @@ def simulate_command(
         )
         figures = asyncio.run(work)
     click.echo(figures.line())
+    for kind in figures.kinds():
+        click.echo(f"  {kind}", err=True)
+    if figures.gave_up:
+        click.echo("roomcast: stopped, since nothing succeeds.", err=True)
     if figures.errors:
         sys.exit(1)
 
@@ -162,7 +196,7 @@ def replay_command(file: BinaryIO, session_id: str, source: str, dry_run: bool, 
         if provider.sign is not None and provider.signs(settings):
             headers = functools.partial(provider.sign, settings.webhook_secrets[0])
         else:
-            tokens = given or Tokens(auth_secret(effective)).mint(
+            tokens = given or Tokens(known_secret(effective)).mint(
                 "replay", sessions=[session_id], scopes=["ingest"], lifetime=DAY
             )
             headers = functools.partial(_bearer, tokens)
@@ -185,109 +219,8 @@ def _bearer(token: str, raw: bytes) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-@contextlib.contextmanager
-def _errors_told() -> Iterator[None]:
-    """End with status 1, and say why, where the database cannot be used or the port not be had."""
-    try:
-        yield
-    except (DevDatabaseError, SetupError, Unavailable, OSError) as error:
-        words = error.detail if isinstance(error, Unavailable) else str(error)
-        click.echo(f"roomcast: {words}", err=True)
-        sys.exit(1)
-
-
 def _load() -> Settings:
-    try:
-        effective = settings.load()
-        Sessions(effective.sessions_file)
-        return effective
-    except (SettingsError, SessionsFileError) as error:
-        click.echo(f"roomcast: these settings cannot be accepted:\n{error}", err=True)
-        sys.exit(2)
-
-
-async def _serve(effective: Settings) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    listening = _listen(effective.host, effective.port)
-    async with create_app(effective) as app:
-        # An aborted poll must show at once, so handlers end with their clients.
-        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=REQUESTS_SECONDS)
-        await runner.setup()
-        loop.add_signal_handler(signal.SIGHUP, _reload, app[SESSIONS])
-        try:
-            limits = listener.Limits(
-                effective.header_timeout,
-                effective.stall_timeout,
-                # A polling client has two at times, and a page loads its files beside.
-                2 * effective.max_connections_per_address + 100,
-                Addresses(effective.trusted_proxies).is_proxy,
-            )
-            server = await listener.listen(runner, listening, limits)
-            port = listening.getsockname()[1]
-            log.info("listening", host=effective.host, port=port)
-            if effective.mongodb_uri is None:
-                _welcome(effective, port)
-            await stop.wait()
-            log.info("stopping")
-            await app[DRAINING].serve_open_connections(server)
-        finally:
-            await runner.cleanup()
-    log.info("stopped")
-
-
-def _reload(sessions: Sessions) -> None:
-    """Read SESSIONS_FILE again. With a fault in it, what was read before stays in force."""
-    try:
-        sessions.reload()
-    except SessionsFileError as error:
-        log.error("sessions_file_not_accepted", faults=str(error).splitlines())
-    else:
-        log.info("sessions_file_read", sessions=len(sessions))
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """The listening socket, bound before anything else is started. Raises OSError with what to do."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if family == socket.AF_INET6:
-        listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # HOST=:: is every address, IPv4 too
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-    try:
-        listening.bind((host, port))
-    except OSError as error:
-        listening.close()
-        words = f"cannot listen on {host}:{port}: {error.strerror}. Set PORT to another port."
-        raise OSError(words) from error
-    return listening
-
-
-def _welcome(effective: Settings, port: int) -> None:
-    """What a person needs next, on standard output."""
-    tokens = Tokens(auth_secret(effective))
-    agent = tokens.mint("agent", sessions=["*", WELCOME_SESSION], scopes=["read", "write"], lifetime=DAY)
-    bot = tokens.mint("bot", sessions=[WELCOME_SESSION], scopes=["ingest"], lifetime=DAY)
-    host = "127.0.0.1" if effective.host in ("0.0.0.0", "127.0.0.1") else effective.host  # noqa: S104
-    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    person = '{"id": "85291234567@s.whatsapp.net", "name": "Alice"}'
-    message = f'{{"chatId": "85291234567@s.whatsapp.net", "sender": {person}, "text": "Is the blue one still there?"}}'
-    curl = (
-        f"curl -X POST {address}/webhook/{WELCOME_SESSION} -H 'Authorization: Bearer {bot}' "
-        f"-H 'Content-Type: application/json' -d '{message}'"
-    )
-    click.echo(f"""
-Roomcast {__version__} is running. Open the page (the link signs you in for a day):
-
-  {address}/#token={agent}
-
-In another terminal, make a message appear:
-
-  {curl}
-
-Data and database: {effective.data_dir.absolute()} (a private MongoDB). Stop with Ctrl-C.
-""")
-    with contextlib.suppress(OSError):
-        sys.stdout.flush()
+    """Raises SettingsError, SessionsFileError."""
+    effective = settings.load()
+    Sessions(effective.sessions_file)
+    return effective

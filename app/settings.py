@@ -15,7 +15,7 @@ from typing import Any, Final
 import marshmallow
 from environs import Env, EnvValidationError
 
-from app.hosts import Origin, read_origin
+from app.hosts import Origin, read_host, read_origin
 
 SECRET_BYTES: Final = 32
 """A shorter AUTH_SECRET is weaker than HS256 itself (RFC 7518, 3.2)."""
@@ -23,6 +23,10 @@ SECRET_BYTES: Final = 32
 _MEDIA_ORIGIN: Final = re.compile(r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]{0,4})?")
 """What a Content-Security-Policy can name as a host: it has no form for IPv6 addresses (CSP Level 3, 2.3.1)."""
 
+
+_DATABASE_NAME: Final = re.compile(r'[^/\\. "$*<>:|?\0]{1,63}')
+_OWN_DATABASES: Final = ("admin", "config", "local")
+"""MongoDB's own."""
 
 _NOT_OF_PAGES: Final = ("ws", "wss", "ftp", "ftps", "mongodb", "data", "blob", "about", "javascript", "mailto")
 
@@ -338,11 +342,25 @@ def _check(values: dict[str, Any], faults: dict[str, list[str]]) -> None:
         fault("LOG_FORMAT", "Must be json, console or auto.")
     if values["mongodb_uri"] and not values["mongodb_uri"].startswith(("mongodb://", "mongodb+srv://")):
         fault("MONGODB_URI", "Must begin with mongodb:// or mongodb+srv://.")
+    if not _DATABASE_NAME.fullmatch(values["mongodb_database"]) or values["mongodb_database"] in _OWN_DATABASES:
+        fault("MONGODB_DATABASE", 'Must be a name without any of /\\. "$*<>:|? and not admin, config or local.')
+    if values["host"] and not _is_host(values["host"]):
+        fault("HOST", "Must be an IP address or a host name, without a port.")
     if values["mongodb_uri"] and not values["auth_secret"]:
         fault("AUTH_SECRET", "Must be set where MONGODB_URI is, to be the same for all servers and restarts.")
     least, most = values["reconnect_delay_ms"], values["reconnect_delay_max_ms"]
     if least is not None and most is not None and "RECONNECT_DELAY_MAX_MS" not in faults and most < least:
         fault("RECONNECT_DELAY_MAX_MS", "Must not be below RECONNECT_DELAY_MS.")
+
+
+def _is_host(text: str) -> bool:
+    """An address without brackets, or a name; no port."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        host = read_host(text)
+        return host is not None and host.port is None and ":" not in text
+    return True
 
 
 def _without_slash(url: str) -> str:

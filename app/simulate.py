@@ -11,6 +11,7 @@ import itertools
 import random
 import statistics
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -21,6 +22,10 @@ from aiohttp import web
 PARALLEL: Final = 64
 """Requests under way at once; a server that is slower than the rate is not buried."""
 TIMEOUT_SECONDS: Final = 15
+GIVE_UP_ERRORS: Final = 5
+GIVE_UP_SECONDS: Final = 10.0
+"""After so many errors one after another nothing is sent any more: at once where nothing has ever succeeded, else when
+they last for so long."""
 
 _PEOPLE: Final = (
     ("85291234567", "Alice Wong"),
@@ -76,8 +81,10 @@ class Figures:
     sent: int = 0
     stored: int = 0
     duplicates: int = 0
-    errors: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    """By kind: what was answered, or why there was no answer."""
     seconds: float = 0
+    gave_up: bool = False
     latencies: list[float] = field(default_factory=list)
 
     def line(self) -> str:
@@ -85,9 +92,30 @@ class Figures:
         median, late = statistics.median(ordered), ordered[int(len(ordered) * 0.99)]
         rate = self.stored / self.seconds if self.seconds else 0
         return (
-            f"sent {self.sent}, stored {self.stored}, duplicates {self.duplicates}, errors {self.errors}, "
+            f"sent {self.sent}, stored {self.stored}, duplicates {self.duplicates}, errors {self.errors.total()}, "
             f"{rate:.1f}/s, answered in {median * 1000:.1f} ms (median), {late * 1000:.1f} ms (99th percentile)"
         )
+
+    def kinds(self) -> Iterator[str]:
+        """A line for each kind of error, the most frequent first."""
+        return (f"{count} × {kind}" for kind, count in self.errors.most_common())
+
+
+class _Streak:
+    """Errors since the last success."""
+
+    def __init__(self) -> None:
+        self._ever, self._errors, self._since = False, 0, 0.0
+
+    def note(self, *, good: bool) -> None:
+        self._ever, self._errors = self._ever or good, 0 if good else self._errors + 1
+        if self._errors <= 1:
+            self._since = time.monotonic()
+
+    @property
+    def hopeless(self) -> bool:
+        lasted = time.monotonic() - self._since >= GIVE_UP_SECONDS
+        return self._errors >= GIVE_UP_ERRORS and (lasted or not self._ever)
 
 
 def conversations(seed: int, chats: int, pictures: str) -> Iterator[dict[str, Any]]:
@@ -157,8 +185,9 @@ async def simulate(
     seed: int,
     progress: Callable[[int], None],
 ) -> Figures:
-    """Post `rate` messages a second for so many seconds. `progress` is called with each answer's count, 1."""
-    figures = Figures()
+    """Post `rate` messages a second for so many seconds; give up where nothing succeeds. `progress` is called with each
+    answer's count, 1."""
+    figures, streak = Figures(), _Streak()
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
     connector = aiohttp.TCPConnector(limit=PARALLEL)
     headers = {"Authorization": f"Bearer {token}"}
@@ -175,13 +204,17 @@ async def simulate(
                 async with http.post(f"{url}/webhook/{session_id}", json=message) as answer:
                     body = await answer.json(content_type=None)
                     result = body["data"]["results"][0] if answer.status == 200 else None
-            except (aiohttp.ClientError, TimeoutError, ValueError):
-                result = None
+                    error = f"{answer.status} {body.get('code', '')}: {body.get('detail', '')}"
+            except (TimeoutError, aiohttp.ServerTimeoutError):
+                result, error = None, f"no answer within {TIMEOUT_SECONDS} s"
+            except (aiohttp.ClientError, ValueError, KeyError, TypeError, AttributeError) as reason:
+                result, error = None, " ".join(f"{type(reason).__name__}: {reason}".split())
             finally:
                 room.release()
+            streak.note(good=result is not None)
             figures.latencies.append(time.monotonic() - sent)
             if result is None:
-                figures.errors += 1
+                figures.errors[error] += 1
             elif result["duplicate"]:
                 figures.duplicates += 1
             else:
@@ -193,6 +226,9 @@ async def simulate(
                 due = began + figures.sent / rate
                 await asyncio.sleep(max(0, due - time.monotonic()))
                 await room.acquire()
+                figures.gave_up = streak.hopeless
+                if figures.gave_up:
+                    break
                 figures.sent += 1
                 group.create_task(post(message))
         figures.seconds = time.monotonic() - began

@@ -13,6 +13,7 @@ APP = Path(__file__).parent.parent / "app"
 
 LAYERS = (
     ("app.cli", "app.__main__"),
+    ("app.serving",),
     ("app.application", "app.replay", "app.simulate", "app.split"),
     ("app.http", "app.sockets"),
     (
@@ -29,6 +30,7 @@ LAYERS = (
         "app.logs",
         "app.settings",
         "app.session_settings",
+        "app.startup",
         "app.turns",
     ),
     ("app.storage", "app.devdb"),

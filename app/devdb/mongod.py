@@ -38,6 +38,7 @@ PORT_LOOKS: Final = 30
 LONGEST_PAUSE: Final = 5.0
 
 _ADDRESS_IN_USE: Final = 48  # mongod's own exit status
+_DISK_FULL: Final = "No space left on device"
 
 # Runs between fork and mongod, in a process of its own: code of ours in a forked child (`preexec_fn`) may deadlock
 # when other threads were running, and uvloop starts processes in its own way. If the server died before prctl took
@@ -285,6 +286,8 @@ class Mongod:
                 lines = file.read().decode(errors="replace").splitlines()
         except OSError:
             return words
+        if any(_DISK_FULL in line for line in lines):
+            return f"the disk that DATA_DIR is on is full ({self._data})"
         for line in reversed(lines):
             try:
                 entry = json.loads(line)

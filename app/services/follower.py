@@ -44,6 +44,7 @@ class Follower:
         self._bell, self._edges, self._sender = bell, edges, sender
         self._available = True
         """What everybody has been told of the database."""
+        self._away_since = 0.0
         self.watching = asyncio.Event()
         """Set while the change stream is open."""
 
@@ -92,7 +93,14 @@ class Follower:
 
     def _tell(self, *, available: bool) -> None:
         """That it is available is told when that is new; that it is not at each look: some came since the last one."""
-        if available and self._available:
+        if available != self._available:
+            now = asyncio.get_running_loop().time()
+            if available:
+                log.warning("database_available_again", seconds=round(now - self._away_since, 1))
+            else:
+                log.warning("database_unavailable")
+            self._away_since = now
+        elif available:
             return
         self._available = available
         # Not as the engine's ephemeral events, which are left out where bytes wait: nothing else says that it is back.

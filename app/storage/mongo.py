@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import warnings
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, ParamSpec, TypeVar
@@ -18,7 +19,8 @@ import pymongo
 from bson.codec_options import CodecOptions
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
 from pymongo import ASCENDING, DESCENDING, MongoClient
-from pymongo.errors import InvalidURI, PyMongoError
+from pymongo.database import Database
+from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 
@@ -27,11 +29,10 @@ from app.domain.changes import moved
 from app.domain.events import Event
 from app.domain.models import Alias, Chat, Message, Position, kind_of
 from app.errors import Unavailable
-from app.storage import abandoned, migration, schema
+from app.storage import abandoned, causes, migration, schema
 from app.storage.abandoned import APP_NAME
 from app.storage.bounds import bounded
 from app.storage.documents import MAJORITY, Document, load_chat, load_event, load_message
-from app.storage.schema import SetupError
 from app.storage.writer import Writer
 
 TRANSACTION_LIFETIME_SECONDS: Final = 5
@@ -39,13 +40,11 @@ TRANSACTION_LIFETIME_SECONDS: Final = 5
 
 PARALLEL_WRITES: Final = 8
 """Transactions under way at once, each of another session."""
-
 CLOSE_SECONDS: Final = 0.5
 
 _STREAM_AWAIT_MS = 1000
 _STREAM_SECONDS = 2.5
 """A change stream answers every second, if only that there is nothing new. One that is silent for longer is dead."""
-
 
 Result = TypeVar("Result")
 Parameters = ParamSpec("Parameters")
@@ -88,9 +87,9 @@ class Store:
     async def prepare(self, retention_days: int) -> None:
         """Make collections, indexes and the epoch where they are missing, and bring over what an earlier version wrote.
 
-        Raises SetupError, Unavailable.
+        Raises SetupError for what waiting does not mend, and Unavailable, with the driver's words.
         """
-        version = await self._run(math.inf, schema.prepare, self._database, retention_days)
+        version = await self.administer(lambda database: schema.prepare(database, retention_days))
         if version < schema.SCHEMA_VERSION:
             loop = asyncio.get_running_loop()
             # However long it takes: it is in small steps, each with a limit of its own.
@@ -99,6 +98,11 @@ class Store:
             except PyMongoError as error:
                 raise Unavailable(f"The migration was interrupted ({type(error).__name__}).") from error
         self.epoch = await self._run(math.inf, schema.epoch, self._database)
+
+    async def administer(self, function: Callable[[Database[Document]], Result]) -> Result:
+        """Call a function of `schema` or `inspection`. Raises as `prepare` does."""
+        with causes.told():
+            return await self._run(math.inf, function, self._database)
 
     async def transaction_lifetime(self) -> int | None:
         """The server's transactionLifetimeLimitSeconds, or None where we may not ask."""
@@ -290,8 +294,7 @@ def connect(uri: str, database: str, timeout: float, *, keep_deleted: bool = Fal
         "maxPoolSize": 32,
         "tz_aware": True,
     }
-    try:
+    with causes.told(), warnings.catch_warnings():
+        warnings.simplefilter("error")  # the driver passes over options that it does not know
         clients = AsyncIOMotorClient(uri, **options), MongoClient[Document](uri, **options)
         return Store(*clients, database, timeout, keep_deleted=keep_deleted)
-    except (InvalidURI, ValueError, TypeError, PyMongoError) as error:
-        raise SetupError(f"MONGODB_URI cannot be used: {error}") from error

@@ -14,6 +14,7 @@ from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from app.domain.incoming import PARKED_FOR
 from app.storage import migration
+from app.storage.causes import SetupError
 from app.storage.documents import Document
 
 SCHEMA_VERSION: Final = migration.VERSION
@@ -56,23 +57,24 @@ _INDEXES: Final[dict[str, list[IndexModel]]] = {
 }
 
 
-class SetupError(Exception):
-    """The database cannot be used as it is set up. The message says what to do."""
-
-
-def prepare(database: Database[Document], retention_days: int) -> int:
-    """Make what is missing, and answer the version that is found. Raises SetupError."""
+def check(database: Database[Document]) -> None:
+    """Whether it can be used; nothing is written. Raises SetupError."""
     if "setName" not in database.client.admin.command("hello"):
         raise SetupError(
-            "MONGODB_URI names a server that is not part of a replica set, and transactions need one. "
+            "MONGODB_URI: it names a server that is not part of a replica set, and transactions need one. "
             "Start mongod with --replSet rs0 and run rs.initiate() once; one member is enough."
         )
     found = database["meta"].find_one({"_id": "schema"})
     if found is not None and found["value"] > SCHEMA_VERSION:
         raise SetupError(
-            f"The database {database.name!r} was written by a newer version of Roomcast: it has version "
+            f"MONGODB_DATABASE: {database.name!r} was written by a newer version of Roomcast: it has version "
             f"{found['value']}, and this Roomcast knows {SCHEMA_VERSION}. Start the newer one, or use another database."
         )
+
+
+def prepare(database: Database[Document], retention_days: int) -> int:
+    """Make what is missing, and answer the version that is found. Raises SetupError."""
+    check(database)
     for name, indexes in _INDEXES.items():
         _make_collection(database, name)
         if indexes:
@@ -85,6 +87,13 @@ def prepare(database: Database[Document], retention_days: int) -> int:
 def epoch(database: Database[Document]) -> str:
     """The name of the database's numbering, made where there is none."""
     name: str = _put_once(database, "epoch", secrets.token_urlsafe(9))
+    return name
+
+
+def new_epoch(database: Database[Document]) -> str:
+    """Give the numbering a new name, so that no client takes old numbers for new ones. For when no server runs."""
+    name = secrets.token_urlsafe(9)
+    database["meta"].update_one({"_id": "epoch"}, {"$set": {"value": name}}, upsert=True)
     return name
 
 

@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
@@ -23,13 +24,14 @@ import pytest
 from aiohttp import web
 from pymongo import AsyncMongoClient
 
-from app import devdb
+from app import __version__, devdb
 from app.application import assemble
 from app.auth import Tokens
 from app.http.page import STATIC
 from app.settings import SETTINGS, Settings
+from app.startup import auth_secret
 from app.storage.mongo import Store
-from tests.support import PATIENCE, ROOT, SECRET, TOKENS, Client, Process, Site, message, mint, serve
+from tests.support import PATIENCE, ROOT, SECRET, TOKENS, Client, Process, Site, message, mint, serve, until
 
 RunApp = Callable[[web.Application], Awaitable[Site]]
 BUILT = pytest.mark.skipif(not (STATIC / "index.html").is_file(), reason="the page is not built")
@@ -130,7 +132,17 @@ async def test_database_stopped(http: aiohttp.ClientSession, tmp_path: Path) -> 
                 await asyncio.sleep(0.05)
         assert await process.site.seq("shop") == 2
         assert (await process.site.request("GET", "/readyz")).status == 200
+        await until(lambda: any('"database_available_again"' in line for line in process.log))
         assert await process.stop() == 0
+        entries = [json.loads(line) for line in process.log]
+        outage = [one for one in entries if one["event"] in ("database_unavailable", "database_available_again")]
+        assert [one["event"] for one in outage] == ["database_unavailable", "database_available_again"]
+        assert outage[0]["level"] == outage[1]["level"] == "warning"
+        assert outage[1]["seconds"] > 0
+        (listening,) = (one for one in entries if one["event"] == "listening")
+        assert listening["version"] == __version__
+        assert listening["database"].startswith("mongodb://127.0.0.1:")
+        assert listening["database"].endswith("/roomcast")
 
 
 # Figures
@@ -342,16 +354,39 @@ async def test_token(site: Site, tmp_path: Path) -> None:
     assert TOKENS.verify(narrow.strip()).sub == "ann"
 
 
-async def test_made_secret_is_kept(tmp_path: Path) -> None:
-    """A secret that is made is kept, is the owner's alone, and signs for the next command too."""
-    where = {"DATA_DIR": str(tmp_path / "new" / "place")}
-    _, first, _ = await run("token", **where)
-    _, second, _ = await run("token", **where)
-    kept = tmp_path / "new" / "place" / "auth_secret"
+async def test_made_secret_is_kept(settings: Settings, tmp_path: Path) -> None:
+    """A secret that is made is kept, is the owner's alone, the same for all who make it at once, and signs tokens."""
+    settings = replace(settings, auth_secret=None, data_dir=tmp_path / "new" / "place")
+    with ThreadPoolExecutor(8) as threads:
+        made = set(threads.map(auth_secret, [settings] * 8))
+    kept = settings.data_dir / "auth_secret"
+    assert made == {kept.read_text()}
+    assert [path.name for path in kept.parent.iterdir()] == [kept.name]
     assert kept.stat().st_mode & 0o077 == 0
-    tokens = Tokens(kept.read_text().strip())
-    assert tokens.verify(first.strip()).sub == tokens.verify(second.strip()).sub == "agent"
     assert len(kept.read_text()) >= 43
+    _, token, _ = await run("token", DATA_DIR=str(settings.data_dir))
+    assert Tokens(kept.read_text()).verify(token.strip()).sub == "agent"
+
+
+@pytest.mark.parametrize("command", [["token"], ["simulate", "--seconds", "1"]], ids=lambda command: command[0])
+async def test_no_command_makes_a_secret(command: list[str], tmp_path: Path) -> None:
+    """`token` and `simulate` say where they looked for a secret, and make neither a secret nor a directory."""
+    code, out, err = await run(*command, DATA_DIR=str(tmp_path / "typo"))
+    assert (code, out) == (2, "")
+    assert err.startswith("roomcast: AUTH_SECRET: ")
+    assert str(tmp_path / "typo" / "auth_secret") in err
+    assert not (tmp_path / "typo").exists()
+
+
+@pytest.mark.parametrize("where", ["AUTH_SECRET", "file"])
+async def test_short_secret(where: str, tmp_path: Path) -> None:
+    """A secret that is shorter than 32 bytes is refused wherever it comes from, and never shown."""
+    (tmp_path / "auth_secret").write_text("" if where == "AUTH_SECRET" else "short-one")
+    given = {"AUTH_SECRET": "short-one"} if where == "AUTH_SECRET" else {}
+    code, out, err = await run("token", DATA_DIR=str(tmp_path), **given)
+    assert (code, out) == (2, "")
+    assert err.startswith("roomcast: AUTH_SECRET: ")
+    assert "short-one" not in err
 
 
 async def test_config(tmp_path: Path) -> None:
@@ -372,20 +407,22 @@ async def test_bad_settings(tmp_path: Path) -> None:
     commands = [run(command, DATA_DIR=str(tmp_path / "data"), **bad) for command in ("serve", "token", "config")]
     for code, out, err in await asyncio.gather(*commands):
         assert (code, out) == (2, "")
-        named = [line.partition(":")[0] for line in err.splitlines()[1:]]
+        named = [line.split(": ")[1] for line in err.splitlines()]
         assert named == ["AUTH_SECRET", "LOG_LEVEL", "PING_INTERVAL", "PORT"]
         assert "pa55word" not in err
     assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize(
-    ("uri", "expected"), [("nonsense", 2), ("http://localhost", 2), ("mongodb://", 1), ("mongodb://localhost:x/", 1)]
+    "uri", ["nonsense", "http://localhost", "mongodb://", "mongodb://localhost:x/", "mongodb://a:pa55@b@localhost/"]
 )
-async def test_database_that_cannot_be_used(uri: str, expected: int) -> None:
+async def test_database_that_cannot_be_used(uri: str) -> None:
     """An address that cannot be a database's is told in words and ends the server at once."""
     code, out, err = await run("serve", MONGODB_URI=uri, AUTH_SECRET=SECRET, PORT="0")
-    assert (code, out) == (expected, "")
-    assert "MONGODB_URI" in err
+    assert (code, out) == (2, "")
+    assert err.startswith("roomcast: MONGODB_URI: ")
+    assert len(err.splitlines()) == 1
+    assert "pa55" not in err
 
 
 async def test_first_minute_and_second_server(http: aiohttp.ClientSession, tmp_path: Path) -> None:
@@ -413,9 +450,9 @@ async def test_first_minute_and_second_server(http: aiohttp.ClientSession, tmp_p
             run("serve", DATA_DIR=str(tmp_path), PORT="0", HOST="127.0.0.1"),
             run("serve", DATA_DIR=str(tmp_path / "other"), PORT=port, HOST="127.0.0.1"),
         )
-        assert second[0] == 1
+        assert second[0] == 2
         assert str(tmp_path) in second[2]
-        assert taken[0] == 1
+        assert taken[0] == 2
         assert f"127.0.0.1:{port}" in taken[2]
         assert "PORT" in taken[2]
         assert not (tmp_path / "other").exists(), "nothing is started where the port is taken"

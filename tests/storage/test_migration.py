@@ -14,8 +14,8 @@ from pymongo import AsyncMongoClient
 from app.domain.events import render_chat, render_message
 from app.domain.models import Message
 from app.services.ingest import Ingest
+from app.storage.causes import SetupError
 from app.storage.mongo import Store, connect
-from app.storage.schema import SetupError
 from tests.services.test_ingest import ingest_over
 
 VERSION_1 = Path(__file__).parent / "version_1.json"

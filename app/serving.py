@@ -1,0 +1,137 @@
+"""Running the server: from its address, bound before anything else is started, to the end of its last request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from typing import Final
+
+import click
+import structlog
+from aiohttp import web
+
+from app import __version__
+from app.application import DRAINING, REQUESTS_SECONDS, SESSIONS, connected, create_app, database_name
+from app.auth import Tokens
+from app.http import listener
+from app.http.addresses import Addresses
+from app.session_settings import Sessions, SessionsFileError
+from app.settings import Settings
+from app.startup import auth_secret, check_data_dir, fit_open_files, known_secret, listen, secret_file
+from app.storage import schema
+
+log = structlog.get_logger(__name__)
+
+DAY: Final = 86_400
+WELCOME_SESSION: Final = "shop"
+
+
+async def serve(effective: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, which while it starts ends that.
+
+    Raises SettingsError, DevDatabaseError, SetupError, Unavailable.
+    """
+    loop, stop, task = asyncio.get_running_loop(), asyncio.Event(), asyncio.current_task()
+    assert task is not None
+    started = False
+
+    def end() -> None:
+        if not started and not stop.is_set():
+            task.cancel()
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end)
+    check_data_dir(effective.data_dir)
+    with listen(effective.host, effective.port) as listening:
+        try:
+            async with create_app(effective) as app:
+                started = True
+                if not stop.is_set():
+                    await _serve(app, effective, listening, stop)
+        except asyncio.CancelledError:
+            if not stop.is_set():
+                raise
+    log.info("stopped")
+
+
+async def _serve(app: web.Application, effective: Settings, listening: socket.socket, stop: asyncio.Event) -> None:
+    # An aborted poll must show at once, so handlers end with their clients.
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=REQUESTS_SECONDS)
+    await runner.setup()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, app[SESSIONS])
+    try:
+        limits = listener.Limits(
+            effective.header_timeout,
+            effective.stall_timeout,
+            # A polling client has two at times, and a page loads its files beside.
+            2 * effective.max_connections_per_address + 100,
+            Addresses(effective.trusted_proxies).is_proxy,
+        )
+        server = await listener.listen(runner, listening, limits)
+        port = listening.getsockname()[1]
+        database = database_name(effective)
+        log.info("listening", host=effective.host, port=port, version=__version__, database=database)
+        if effective.mongodb_uri is None:
+            _welcome(effective, port)
+        await stop.wait()
+        log.info("stopping")
+        await app[DRAINING].serve_open_connections(server)
+    finally:
+        await runner.cleanup()
+
+
+async def check(effective: Settings) -> str:
+    """Do what the start does, short of serving, and write nothing to a database. Answers which database it is.
+
+    A private database is started for it and stopped. Raises what `serve` raises.
+    """
+    check_data_dir(effective.data_dir)
+    listen(effective.host, effective.port).close()
+    fit_open_files(effective)
+    if effective.auth_secret or secret_file(effective).exists():
+        known_secret(effective)
+    async with connected(effective) as store:
+        await store.administer(schema.check)
+    return database_name(effective)
+
+
+def _reload(sessions: Sessions) -> None:
+    """Read SESSIONS_FILE again. With a fault in it, what was read before stays in force."""
+    try:
+        sessions.reload()
+    except SessionsFileError as error:
+        log.error("sessions_file_not_accepted", faults=str(error).splitlines())
+    else:
+        log.info("sessions_file_read", sessions=len(sessions))
+
+
+def _welcome(effective: Settings, port: int) -> None:
+    """What a person needs next, on standard output."""
+    tokens = Tokens(auth_secret(effective))
+    agent = tokens.mint("agent", sessions=["*", WELCOME_SESSION], scopes=["read", "write"], lifetime=DAY)
+    bot = tokens.mint("bot", sessions=[WELCOME_SESSION], scopes=["ingest"], lifetime=DAY)
+    host = "127.0.0.1" if effective.host in ("0.0.0.0", "127.0.0.1") else effective.host  # noqa: S104
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    person = '{"id": "85291234567@s.whatsapp.net", "name": "Alice"}'
+    message = f'{{"chatId": "85291234567@s.whatsapp.net", "sender": {person}, "text": "Is the blue one still there?"}}'
+    curl = (
+        f"curl -X POST {address}/webhook/{WELCOME_SESSION} -H 'Authorization: Bearer {bot}' "
+        f"-H 'Content-Type: application/json' -d '{message}'"
+    )
+    click.echo(f"""
+Roomcast {__version__} is running. Open the page (the link signs you in for a day):
+
+  {address}/#token={agent}
+
+In another terminal, make a message appear:
+
+  {curl}
+
+Data and database: {effective.data_dir.absolute()} (a private MongoDB). Stop with Ctrl-C.
+""")
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()

@@ -1,0 +1,133 @@
+"""What must hold before the server runs: its address, its directory, its secret, its files.
+
+Each error is one line that begins with the name of the setting to change.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+import secrets
+import socket
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from app.settings import SECRET_BYTES, Settings, SettingsError
+
+log = structlog.get_logger(__name__)
+
+SEND_BUFFER_BYTES: Final = 256 * 1024
+"""What the kernel takes for a client that does not read."""
+OTHER_FILES: Final = 256
+"""Open files that are not client connections: the database's, the listening socket, logs, requests over HTTP."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The listening socket, bound before anything else is started. Raises SettingsError."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except (socket.gaierror, UnicodeError) as error:
+        words = error.strerror if isinstance(error, OSError) else "it is no host name"
+        raise SettingsError(f"HOST: {host!r} does not resolve: {words}.") from error
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6:
+        listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # HOST=:: is every address, IPv4 too
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    try:
+        listening.bind(address)
+    except OSError as error:
+        listening.close()
+        name, advice = {
+            errno.EADDRNOTAVAIL: ("HOST", "Set HOST to an address of this machine."),
+            errno.EACCES: ("PORT", "Ports below 1024 need a privilege: set PORT to another port."),
+        }.get(error.errno or 0, ("PORT", "Set PORT to another port."))
+        raise SettingsError(f"{name}: cannot listen on {host}:{port}: {error.strerror}. {advice}") from error
+    return listening
+
+
+def check_data_dir(path: Path) -> None:
+    """Whether the directory can be used, or made. Makes nothing. Raises SettingsError."""
+    place = path.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise SettingsError(f"DATA_DIR: {place} is not a directory.")
+    if place == path.absolute() and place.stat().st_uid != os.geteuid():
+        raise SettingsError(f"DATA_DIR: {place} belongs to another user. Change its owner, or set another directory.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise SettingsError(f"DATA_DIR: {place} cannot be written by this user.")
+
+
+def fit_open_files(settings: Settings) -> Settings:
+    """Raise the limit of open files to the hard one; where MAX_CONNECTIONS does not fit, lower it and log that."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):  # macOS allows less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or settings.max_connections + OTHER_FILES <= soft:
+        return settings
+    fitting = max(1, soft - OTHER_FILES)
+    log.warning(
+        "max_connections_lowered",
+        asked=settings.max_connections,
+        connections=fitting,
+        open_files=soft,
+        hint=f"Raise the hard limit of open files (ulimit -Hn, LimitNOFILE) to {settings.max_connections + OTHER_FILES}"
+        ", or lower MAX_CONNECTIONS.",
+    )
+    return replace(settings, max_connections=fitting)
+
+
+def auth_secret(settings: Settings) -> str:
+    """AUTH_SECRET, else the one that is kept in DATA_DIR, made when there is none. Raises SettingsError."""
+    if settings.auth_secret:
+        return _long_enough(settings.auth_secret, "it", "set it to")
+    path = secret_file(settings)
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not path.exists():
+        # Written beside and then linked, so that a file of this name is complete, and the first of several makers wins.
+        beside = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+        with open(beside, "x", encoding="ascii", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(secrets.token_urlsafe(48))
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.link(beside, path)
+        finally:
+            beside.unlink()
+    return _kept(path)
+
+
+def known_secret(settings: Settings) -> str:
+    """The same for commands that never make one. Raises SettingsError, which says where they looked."""
+    if settings.auth_secret:
+        return auth_secret(settings)
+    path = secret_file(settings)
+    if not path.exists():
+        raise SettingsError(
+            f"AUTH_SECRET: not set, and there is no {path}. Start the server once, or set DATA_DIR or AUTH_SECRET "
+            "as the server has it."
+        )
+    return _kept(path)
+
+
+def secret_file(settings: Settings) -> Path:
+    return settings.data_dir.absolute() / "auth_secret"
+
+
+def _kept(path: Path) -> str:
+    return _long_enough(path.read_text(encoding="ascii", errors="replace").strip(), str(path), "delete it, or write")
+
+
+def _long_enough(secret: str, where: str, advice: str) -> str:
+    if len(secret.encode()) < SECRET_BYTES:
+        raise SettingsError(f"AUTH_SECRET: {where} is too short: {advice} {SECRET_BYTES} bytes or more.")
+    return secret

@@ -1,0 +1,94 @@
+"""Why the database cannot be used, in the driver's own words and on one line, and which setting that is about.
+
+Words of the driver may name hosts, users and files, but never a password: it takes the URI apart before it complains.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from pymongo.errors import ConfigurationError, InvalidName, OperationFailure, PyMongoError
+
+from app.errors import Unavailable
+
+_CONFIGURED: Final = re.compile(r" \(configured timeouts: [^)]*\)|, Timeout: [0-9.]+s, Topology Description:.*", re.S)
+_COMMAND: Final = re.compile(r"(to execute command) \{\s*(\w+).*", re.S)
+_FULL_ERROR: Final = re.compile(r", full error: \{.*", re.S)
+_NO_MEMBER: Final = re.compile(r"No .*available for replica set")
+
+_AUTHENTICATION_FAILED: Final = 18
+_UNAUTHORIZED: Final = 13
+_ATLAS_ERROR: Final = 8000
+
+_FOR_GOOD: Final = ("SSL handshake failed: ", "CERTIFICATE_VERIFY_FAILED")
+
+
+class SetupError(Exception):
+    """The database cannot be used as it is set up. The message names the setting and says what to do."""
+
+
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """Raise for the driver's errors in the block SetupError, where waiting does not help, or else Unavailable."""
+    try:
+        yield
+    except Unavailable as error:
+        cause = error.__cause__ or error
+        if is_permanent(cause):
+            raise SetupError(f"MONGODB_URI: {explain(cause)}") from error
+        raise Unavailable(f"MONGODB_URI: {explain(cause)}") from error
+    except InvalidName as error:
+        raise SetupError(f"MONGODB_DATABASE: {explain(error)}") from error
+    except FileNotFoundError as error:  # the driver opens only what its TLS options name
+        raise SetupError(f"MONGODB_URI: tlsCAFile or tlsCertificateKeyFile: {explain(error)}") from error
+    except (PyMongoError, OSError, ValueError, TypeError, UserWarning) as error:
+        raise SetupError(f"MONGODB_URI: {explain(error)}") from error
+
+
+def explain(error: BaseException) -> str:
+    """What the driver says, without its state, and what to do about it where that is known."""
+    words = _FULL_ERROR.sub("", _CONFIGURED.sub("", _COMMAND.sub(r"\1 \2", str(error))))
+    words = " ".join(words.split()) or type(error).__name__
+    advice = _advice(error, words)
+    return f"{words.rstrip('.')}. {advice}".rstrip()
+
+
+def is_permanent(error: BaseException) -> bool:
+    """Whether it will not pass by waiting: what is wrong is the URI, a certificate, the password or the user's rights.
+
+    Refused connections, unknown host names and unknown sets may be of a database that is just starting.
+    """
+    if isinstance(error, OperationFailure):
+        return not error.timeout
+    if isinstance(error, ConfigurationError | OSError | ValueError):
+        return True
+    return isinstance(error, PyMongoError) and any(words in str(error) for words in _FOR_GOOD)
+
+
+def _advice(error: BaseException, words: str) -> str:
+    if isinstance(error, OperationFailure) and error.code in (_AUTHENTICATION_FAILED, _ATLAS_ERROR):
+        return "Check the user, the password and authSource."
+    if isinstance(error, OperationFailure) and error.code == _UNAUTHORIZED:
+        return "The user needs the role readWrite on the database."
+    if _NO_MEMBER.search(words):
+        return "Check that replicaSet is the name of the set."
+    for part, advice in (
+        (
+            "CERTIFICATE_VERIFY_FAILED",
+            "Name the certificate authority in tlsCAFile, and the host as its certificate does.",
+        ),
+        ("SSL handshake failed", "Check that the database speaks TLS on this port."),
+        ("Connection refused", "Check the host and the port, and that the database is running."),
+        ("Name or service not known", "Check the name of the host."),
+        ("nodename nor servname", "Check the name of the host."),
+        ("No address associated", "Check the name of the host."),
+        ("DNS query name does not exist", "mongodb+srv:// needs a name with SRV records; else use mongodb://."),
+        ("connection closed", "The database ended the connection: it may want TLS (tls=true)."),
+        ("timed out", "Check the host, the port and the firewall."),
+    ):
+        if part in words:
+            return advice
+    return ""
