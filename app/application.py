@@ -35,10 +35,11 @@ from app.services.ingest import Ingest
 from app.services.memory import Memory
 from app.services.publications import Publications
 from app.services.recovery import Recovery
+from app.services.revoker import Revoker
 from app.session_settings import Sessions
 from app.settings import Settings
 from app.sockets.namespace import InboxNamespace
-from app.startup import auth_secret, fit_open_files
+from app.startup import auth_secrets, fit_open_files
 from app.storage.mongo import TRANSACTION_LIFETIME_SECONDS, Store, connect
 
 log = structlog.get_logger(__name__)
@@ -78,7 +79,7 @@ async def create_app(settings: Settings) -> AsyncIterator[web.Application]:
     Raises SettingsError, DevDatabaseError, SetupError, Unavailable. Their messages say what to do.
     """
     settings = fit_open_files(settings)
-    tokens = Tokens(auth_secret(settings))
+    tokens = Tokens(auth_secrets(settings))
     async with open_store(settings) as store:
         yield assemble(settings, tokens, store)
 
@@ -131,7 +132,17 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
         remember_seconds=settings.recovery_seconds + settings.ping_interval + 2 * settings.ping_timeout,
     )
     catch_up = CatchUp(store, sio, memory, metrics, batch_events=settings.batch_max_events)
-    connections = Connections(store, edges, publications, recovery, catch_up, sio, metrics)
+    connections = Connections(
+        store,
+        edges,
+        publications,
+        recovery,
+        catch_up,
+        sio,
+        metrics,
+        max_per_sub=settings.max_connections_per_sub,
+    )
+    revoker = Revoker(store, tokens, connections)
     follower = Follower(store, edges, sio)
     background = Background(metrics)
     ingest = Ingest(
@@ -166,7 +177,9 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
     app[SESSIONS] = sessions
 
     async def services(app: web.Application) -> AsyncIterator[None]:
+        await revoker.learn()
         background.start("follower", follower.run)
+        background.start("revoker", revoker.run)
         background.start("housekeeping", connections.keep_house)
         background.start("positions", connections.tell_positions)
         with contextlib.suppress(Unavailable):  # the next start does it

@@ -1,13 +1,16 @@
 """Tokens: JSON Web Tokens (RFC 7519), HS256, audience `roomcast`, and what their owner may do.
 
-`sub` and `exp` are required, `nbf` is obeyed, there is no leeway. `iat` is not looked at: a clock that was put back
-must not lock out those who signed in before.
+`sub` and `exp` are required, and so is a scope; `nbf` is obeyed, there is no leeway. `iat` is compared with revocations
+alone: a clock that was put back must not lock out those who signed in before.
+A token is revoked by its `jti`, or with all tokens of its `sub` that were issued until then; one that does not say when
+it was issued counts as old.
 """
 
 from __future__ import annotations
 
+import secrets
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,19 +37,54 @@ class Principal:
     name: str | None
     sessions: frozenset[str]
     scopes: frozenset[str]
+    jti: str | None = None
+    issued: float = 0.0
+    """Epoch seconds (`iat`)."""
 
     def may(self, scope: str, session_id: str) -> bool:
-        return scope in self.scopes and (ALL_SESSIONS in self.sessions or session_id in self.sessions)
+        """Whether the token allows this now: an expired one allows nothing."""
+        allowed = ALL_SESSIONS in self.sessions or session_id in self.sessions
+        return allowed and scope in self.scopes and not self.expired
 
     @property
     def expired(self) -> bool:
         return self.exp <= time.time()
 
 
+class Revocations:
+    """Which tokens were ended before their time."""
+
+    def __init__(self, subs: Mapping[str, float] | None = None, jtis: Collection[str] = ()) -> None:
+        """`subs`: the time (epoch seconds) until which each one's tokens were issued that are ended."""
+        self._subs, self._jtis = dict(subs or {}), frozenset(jtis)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Revocations) and (self._subs, self._jtis) == (other._subs, other._jtis)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def hold(self, principal: Principal) -> bool:
+        """Whether the principal's token is revoked."""
+        return principal.jti in self._jtis or principal.issued <= self._subs.get(principal.sub, -1.0)
+
+
 class Tokens:
-    def __init__(self, secret: str) -> None:
-        self._secret = secret
+    def __init__(self, secrets: str | Sequence[str]) -> None:
+        """The first secret signs; all of them verify."""
+        self._secrets = [secrets] if isinstance(secrets, str) else list(secrets)
         self._known: dict[str, Principal] = {}
+        self._revocations = Revocations()
+
+    def revoke(self, revocations: Revocations) -> bool:
+        """Take these for all the revocations there are. Answers whether that is news."""
+        if revocations == self._revocations:
+            return False
+        self._revocations = revocations
+        self._known.clear()
+        return True
+
+    def is_revoked(self, principal: Principal) -> bool:
+        return self._revocations.hold(principal)
 
     def mint(
         self,
@@ -59,11 +97,12 @@ class Tokens:
     ) -> str:
         """A new token that is good for `lifetime` seconds from now."""
         now = int(time.time())
-        claims = {"sub": sub, "aud": AUDIENCE, "iat": now, "exp": now + int(lifetime)}
+        claims: dict[str, object] = {"sub": sub, "aud": AUDIENCE, "iat": now, "exp": now + int(lifetime)}
+        claims["jti"] = secrets.token_urlsafe(12)
         claims |= {"sessions": list(sessions), "scopes": list(scopes)}
         if name is not None:
             claims["name"] = name
-        return jwt.encode(claims, self._secret, ALGORITHM)
+        return jwt.encode(claims, self._secrets[0], ALGORITHM)
 
     def verify(self, token: object) -> Principal:
         """Who the token belongs to. Raises AppError `unauthorized`, without the reason, which would help to guess."""
@@ -73,6 +112,8 @@ class Tokens:
             principal = self._read(token)
         except (jwt.PyJWTError, _BadClaimError, ValueError, RecursionError, OverflowError) as error:
             raise AppError("unauthorized", "A valid token is needed.") from error
+        if self.is_revoked(principal):
+            raise AppError("unauthorized", "A valid token is needed.")
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
         self._known[str(token)] = principal
@@ -81,13 +122,7 @@ class Tokens:
     def _read(self, token: object) -> Principal:
         if not isinstance(token, str) or len(token) > MAX_TOKEN:
             raise _BadClaimError("token")
-        claims = jwt.decode(
-            token,
-            self._secret,
-            algorithms=[ALGORITHM],
-            audience=AUDIENCE,
-            options={"require": ["sub", "exp", "aud"], "verify_iat": False},
-        )
+        claims = self._decode(token)
         sub, exp, name = claims["sub"], claims["exp"], claims.get("name")
         if not isinstance(sub, str) or not 1 <= len(sub) <= 256:
             raise _BadClaimError("sub")
@@ -95,7 +130,32 @@ class Tokens:
             raise _BadClaimError("exp")
         if name is not None and (not isinstance(name, str) or len(name) > 256):
             raise _BadClaimError("name")
-        return Principal(sub, exp, name, _strings(claims, "sessions"), _strings(claims, "scopes"))
+        jti, issued = claims.get("jti"), claims.get("iat", 0)
+        if jti is not None and not isinstance(jti, str):
+            raise _BadClaimError("jti")
+        if isinstance(issued, bool) or not isinstance(issued, int | float):
+            raise _BadClaimError("iat")
+        scopes = _strings(claims, "scopes")
+        if not scopes:
+            raise _BadClaimError("scopes")
+        return Principal(sub, exp, name, _strings(claims, "sessions"), scopes, jti, issued)
+
+    def _decode(self, token: str) -> dict[str, object]:
+        for number, secret in enumerate(self._secrets, 1):
+            try:
+                claims: dict[str, object] = jwt.decode(
+                    token,
+                    secret,
+                    algorithms=[ALGORITHM],
+                    audience=AUDIENCE,
+                    options={"require": ["sub", "exp", "aud"], "verify_iat": False},
+                )
+            except jwt.InvalidSignatureError:
+                if number == len(self._secrets):
+                    raise
+            else:
+                return claims
+        raise AssertionError("there is a secret")
 
 
 class _BadClaimError(Exception):

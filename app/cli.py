@@ -7,6 +7,7 @@ import functools
 import os
 import random
 import sys
+import time
 from typing import Any, BinaryIO
 
 import click
@@ -26,7 +27,7 @@ from app.session_settings import Sessions, SessionsFileError
 from app.settings import Settings, SettingsError
 from app.simulate import simulate
 from app.split import split
-from app.startup import known_secret
+from app.startup import known_secrets
 from app.storage import schema
 from app.storage.causes import SetupError
 
@@ -81,7 +82,7 @@ def serve() -> None:
 )
 def token(sub: str, name: str | None, sessions: tuple[str, ...], scopes: tuple[str, ...], days: float) -> None:
     """Mint a token and print it, alone."""
-    tokens = Tokens(known_secret(_load()))
+    tokens = Tokens(known_secrets(_load()))
     click.echo(
         tokens.mint(sub, name=name, sessions=sessions or ["*"], scopes=scopes or SCOPES, lifetime=days * DAY),
     )
@@ -119,6 +120,25 @@ async def _new_epoch(effective: Settings) -> None:
         await store.administer(schema.new_epoch)
 
 
+@main.command("revoke")
+@click.option("--sub", help="End all tokens of this person that have been issued until now.")
+@click.option("--jti", help="End the token with this id (its claim `jti`).")
+def revoke_command(sub: str | None, jti: str | None) -> None:
+    """End tokens before their time, on every server within seconds; open connections are closed."""
+    if (sub is None) == (jti is None):
+        raise click.UsageError("Give either --sub or --jti.")
+    asyncio.run(_revoke(_load(), sub, jti))
+    click.echo(f"All tokens of {sub} are revoked." if sub is not None else f"The token {jti} is revoked.")
+
+
+async def _revoke(effective: Settings, sub: str | None, jti: str | None) -> None:
+    async with open_store(effective) as store:
+        if sub is not None:
+            await store.revoke("sub", sub, time.time())
+        elif jti is not None:
+            await store.revoke("jti", jti, time.time())
+
+
 @main.command("split")
 @click.option("--session", "session_id", required=True, help="The session.")
 @click.option("--chat", "chat_id", required=True, help="The chat in which two people's messages are now.")
@@ -153,7 +173,7 @@ def simulate_command(
     url: str, session_id: str, given: str | None, rate: float, seconds: float, chats: int, seed: int | None
 ) -> None:
     """Post lively conversations to a running server, for a demo or for load."""
-    bearer = given or Tokens(known_secret(_load())).mint(
+    bearer = given or Tokens(known_secrets(_load())).mint(
         "simulation", sessions=[session_id], scopes=["ingest"], lifetime=seconds + DAY
     )
     seed = random.randrange(2**24) if seed is None else seed  # noqa: S311
@@ -196,7 +216,7 @@ def replay_command(file: BinaryIO, session_id: str, source: str, dry_run: bool, 
         if provider.sign is not None and provider.signs(settings):
             headers = functools.partial(provider.sign, settings.webhook_secrets[0])
         else:
-            tokens = given or Tokens(known_secret(effective)).mint(
+            tokens = given or Tokens(known_secrets(effective)).mint(
                 "replay", sessions=[session_id], scopes=["ingest"], lifetime=DAY
             )
             headers = functools.partial(_bearer, tokens)

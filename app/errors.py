@@ -31,6 +31,7 @@ KINDS: Final[dict[str, Kind]] = {
     "unavailable": Kind(503, "Temporarily unavailable"),
     # Socket.IO only
     "unknown_event": Kind(404, "There is no such event"),
+    "too_many_connections": Kind(429, "Too many connections"),
     "too_many_subscriptions": Kind(429, "Too many subscriptions"),
 }
 """code -> HTTP status and title. `forbidden` is used over Socket.IO only; over HTTP it is `not_found`."""

@@ -20,7 +20,7 @@ from app.http import listener
 from app.http.addresses import Addresses
 from app.session_settings import Sessions, SessionsFileError
 from app.settings import Settings
-from app.startup import auth_secret, check_data_dir, fit_open_files, known_secret, listen, secret_file
+from app.startup import auth_secrets, check_data_dir, fit_open_files, known_secrets, listen, secret_file
 from app.storage import schema
 
 log = structlog.get_logger(__name__)
@@ -93,7 +93,7 @@ async def check(effective: Settings) -> str:
     listen(effective.host, effective.port).close()
     fit_open_files(effective)
     if effective.auth_secret or secret_file(effective).exists():
-        known_secret(effective)
+        known_secrets(effective)
     async with connected(effective) as store:
         await store.administer(schema.check)
     return database_name(effective)
@@ -111,7 +111,7 @@ def _reload(sessions: Sessions) -> None:
 
 def _welcome(effective: Settings, port: int) -> None:
     """What a person needs next, on standard output."""
-    tokens = Tokens(auth_secret(effective))
+    tokens = Tokens(auth_secrets(effective))
     agent = tokens.mint("agent", sessions=["*", WELCOME_SESSION], scopes=["read", "write"], lifetime=DAY)
     bot = tokens.mint("bot", sessions=[WELCOME_SESSION], scopes=["ingest"], lifetime=DAY)
     host = "127.0.0.1" if effective.host in ("0.0.0.0", "127.0.0.1") else effective.host  # noqa: S104

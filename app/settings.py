@@ -53,9 +53,10 @@ SETTINGS: Final = (
     Setting("PORT", "int", None, "Port to listen on. 8080 unless set.", least=0, most=65535),
     Setting(
         "AUTH_SECRET",
-        "str",
+        "list",
         None,
-        "Signs the tokens (HS256); 32 characters or more. Made and kept in DATA_DIR; with MONGODB_URI it must be set.",
+        "Signs the tokens (HS256), 32 bytes or more; several by commas: the first signs, all verify. "
+        "Made and kept in DATA_DIR; with MONGODB_URI it must be set.",
         secret=True,
     ),
     Setting("MONGODB_URI", "str", None, "A replica set. Unless set, the server runs a private mongod.", secret=True),
@@ -148,6 +149,7 @@ SETTINGS: Final = (
         least=1,
         most=1_000_000,
     ),
+    Setting("MAX_CONNECTIONS_PER_SUB", "int", 200, "Connections of one person.", least=1, most=1_000_000),
     Setting("MAX_PACKET_BYTES", "int", 65_536, "A client's packet, with its attachments.", least=1024, most=16_777_216),
     Setting("MAX_PACKET_DEPTH", "int", 32, "Nesting of a packet's JSON.", least=2, most=512),
     Setting("MAX_ATTACHMENTS", "int", 10, "Binary attachments of a packet.", least=1, most=1000),
@@ -205,7 +207,7 @@ class Settings:
 
     host: str
     port: int
-    auth_secret: str | None
+    auth_secret: list[str] | None
     mongodb_uri: str | None
     mongodb_database: str
     mongodb_timeout: float
@@ -230,6 +232,7 @@ class Settings:
     max_connections: int
     max_connections_per_address: int
     max_unauthenticated_per_address: int
+    max_connections_per_sub: int
     max_packet_bytes: int
     max_packet_depth: int
     max_attachments: int
@@ -346,6 +349,9 @@ def _check(values: dict[str, Any], faults: dict[str, list[str]]) -> None:
         fault("MONGODB_DATABASE", 'Must be a name without any of /\\. "$*<>:|? and not admin, config or local.')
     if values["host"] and not _is_host(values["host"]):
         fault("HOST", "Must be an IP address or a host name, without a port.")
+    values["auth_secret"] = [one.strip() for one in values["auth_secret"] or [] if one.strip()] or None
+    if any(len(secret.encode()) < SECRET_BYTES for secret in values["auth_secret"] or []):
+        fault("AUTH_SECRET", f"Each secret must have {SECRET_BYTES} bytes or more (RFC 7518, 3.2).")
     if values["mongodb_uri"] and not values["auth_secret"]:
         fault("AUTH_SECRET", "Must be set where MONGODB_URI is, to be the same for all servers and restarts.")
     least, most = values["reconnect_delay_ms"], values["reconnect_delay_max_ms"]

@@ -85,10 +85,10 @@ def fit_open_files(settings: Settings) -> Settings:
     return replace(settings, max_connections=fitting)
 
 
-def auth_secret(settings: Settings) -> str:
-    """AUTH_SECRET, else the one that is kept in DATA_DIR, made when there is none. Raises SettingsError."""
+def auth_secrets(settings: Settings) -> list[str]:
+    """Those of AUTH_SECRET, else the one that is kept in DATA_DIR, made when there is none. Raises SettingsError."""
     if settings.auth_secret:
-        return _long_enough(settings.auth_secret, "it", "set it to")
+        return settings.auth_secret
     path = secret_file(settings)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists():
@@ -103,20 +103,20 @@ def auth_secret(settings: Settings) -> str:
                 os.link(beside, path)
         finally:
             beside.unlink()
-    return _kept(path)
+    return [_kept(path)]
 
 
-def known_secret(settings: Settings) -> str:
+def known_secrets(settings: Settings) -> list[str]:
     """The same for commands that never make one. Raises SettingsError, which says where they looked."""
     if settings.auth_secret:
-        return auth_secret(settings)
+        return settings.auth_secret
     path = secret_file(settings)
     if not path.exists():
         raise SettingsError(
             f"AUTH_SECRET: not set, and there is no {path}. Start the server once, or set DATA_DIR or AUTH_SECRET "
             "as the server has it."
         )
-    return _kept(path)
+    return [_kept(path)]
 
 
 def secret_file(settings: Settings) -> Path:
@@ -124,10 +124,7 @@ def secret_file(settings: Settings) -> Path:
 
 
 def _kept(path: Path) -> str:
-    return _long_enough(path.read_text(encoding="ascii", errors="replace").strip(), str(path), "delete it, or write")
-
-
-def _long_enough(secret: str, where: str, advice: str) -> str:
+    secret = path.read_text(encoding="ascii", errors="replace").strip()
     if len(secret.encode()) < SECRET_BYTES:
-        raise SettingsError(f"AUTH_SECRET: {where} is too short: {advice} {SECRET_BYTES} bytes or more.")
+        raise SettingsError(f"AUTH_SECRET: {path} is too short: delete it, or write {SECRET_BYTES} bytes or more.")
     return secret

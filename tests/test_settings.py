@@ -155,7 +155,14 @@ def test_all_faults_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_uri_needs_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a database of one's own the secret must be given: it has to be the same for all servers."""
     assert faults(monkeypatch, MONGODB_URI="mongodb://localhost") == ["AUTH_SECRET"]
-    assert load(monkeypatch, AUTH_SECRET="x" * 32).auth_secret == "x" * 32
+    assert load(monkeypatch, AUTH_SECRET="x" * 32).auth_secret == ["x" * 32]
+    assert load(monkeypatch, AUTH_SECRET="x" * 32 + ", " + "y" * 32).auth_secret == ["x" * 32, "y" * 32]
+
+
+def test_short_secrets_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret that is weaker than the signature is not taken, nor is a list with one."""
+    assert faults(monkeypatch, AUTH_SECRET="x" * 31) == ["AUTH_SECRET"]
+    assert faults(monkeypatch, AUTH_SECRET="x" * 32 + ",short") == ["AUTH_SECRET"]
 
 
 def test_secrets_are_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

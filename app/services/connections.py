@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -59,11 +60,16 @@ class Connections:
         catch_up: CatchUp,
         sender: Sender,
         metrics: Metrics,
+        *,
+        max_per_sub: int,
     ) -> None:
+        """`max_per_sub`: connections of one `sub`."""
         self._store, self._edges, self._sender, self._metrics = store, edges, sender, metrics
         self._publications, self._recovery, self._catch_up = publications, recovery, catch_up
         self._batches: Batches = publications.batches
         self._connections: dict[str, Connection] = {}
+        self._max_per_sub = max_per_sub
+        self._of_sub: Counter[str] = Counter()
         self._in_session: dict[str, set[Connection]] = {}
         """The connections that have a stream of the session."""
         edges.on_lost, edges.on_merged = self._lost, self._merged
@@ -75,6 +81,11 @@ class Connections:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     # connections
+
+    def check_room(self, sub: str) -> None:
+        """Raises AppError `too_many_connections` where the `sub` has as many as it may."""
+        if self._of_sub[sub] >= self._max_per_sub:
+            raise AppError("too_many_connections", f"One person may have {self._max_per_sub} connections.")
 
     async def connect(
         self, sid: str, principal: Principal, *, recover: bool = False, pid: object = None, offset: object = None
@@ -90,6 +101,7 @@ class Connections:
                 self._metrics.recoveries.labels("refused").inc()
             self._recovery.enter(connection)
         self._connections[sid] = connection
+        self._of_sub[principal.sub] += 1
         if connection.streams:
             for session_id in connection.streams:
                 self._in_session.setdefault(session_id, set()).add(connection)
@@ -323,6 +335,10 @@ class Connections:
             self._leave_rooms(connection, stream)
             self._left(connection, stream.edge.session_id)
         del self._connections[connection.sid]
+        sub = connection.principal.sub
+        self._of_sub[sub] -= 1
+        if not self._of_sub[sub]:
+            del self._of_sub[sub]
         self._recovery.leave(connection)
 
     def _keep(self, connection: Connection) -> None:

@@ -59,6 +59,7 @@ class InboxNamespace(socketio.AsyncNamespace):  # type: ignore[misc]  # python-s
         auth = auth if isinstance(auth, dict) else {}
         try:
             principal = self.tokens.verify(auth.get("token"))
+            self.connections.check_room(principal.sub)
         except AppError as error:
             self.metrics.refused.labels(error.code).inc()
             log.info("connection_refused", connection_id=sid, code=error.code)
@@ -92,12 +93,16 @@ class InboxNamespace(socketio.AsyncNamespace):  # type: ignore[misc]  # python-s
     async def on_mark_read(self, sid: str, payload: Payload) -> Payload:
         session_id = payload["sessionId"]
         refused = AppError("forbidden", "The token does not allow this, or there is no such chat.")
-        if not self.connections.principal(sid).may("write", session_id):
+        principal = self.connections.principal(sid)
+        if not principal.may("write", session_id):
             raise refused
         chat = await self.ingest.mark_read(session_id, payload["chatId"], payload["seq"])
         if chat is None:
             raise refused
-        return {"chat": render_chat(chat)}
+        rendered = render_chat(chat)
+        if not principal.may("read", session_id):
+            rendered |= {"name": None, "lastMessage": None}  # to mark is not to read
+        return {"chat": rendered}
 
     @command(schemas.AuthenticateSchema)
     async def on_authenticate(self, sid: str, payload: Payload) -> Payload:

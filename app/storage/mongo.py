@@ -13,7 +13,7 @@ import math
 import warnings
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, Literal, ParamSpec, TypeVar
 
 import pymongo
 from bson.codec_options import CodecOptions
@@ -79,6 +79,7 @@ class Store:
         self.messages: AsyncIOMotorCollection[Document] = db["messages"]
         self.chats: AsyncIOMotorCollection[Document] = db["chats"]
         self.aliases: AsyncIOMotorCollection[Document] = db["aliases"]
+        self._revocations: AsyncIOMotorCollection[Document] = db["revocations"]
         self._threads = ThreadPoolExecutor(PARALLEL_WRITES, thread_name_prefix="writer")
         self.epoch = ""
         self.to_unite: Sequence[tuple[str, Alias]] = ()
@@ -248,6 +249,28 @@ class Store:
             with contextlib.suppress(Exception):
                 async with self.bounded(1):
                     await stream.close()
+
+    # revocations of tokens
+
+    async def revocations(self) -> tuple[dict[str, float], set[str]]:
+        """The time (epoch seconds) until which each `sub`'s tokens are revoked, and each `jti` that is."""
+        subs: dict[str, float] = {}
+        jtis: set[str] = set()
+        async with self.bounded():
+            async for document in self._revocations.find({}):
+                if document["_id"]["kind"] == "sub":
+                    subs[document["_id"]["value"]] = document["before"]
+                else:
+                    jtis.add(document["_id"]["value"])
+        return subs, jtis
+
+    async def revoke(self, kind: Literal["sub", "jti"], value: str, before: float) -> None:
+        """End the token with this `jti`, or the tokens of this `sub` that were issued up to `before`. Kept for good:
+        how long a token lasts is not bounded."""
+        async with self.bounded():
+            await self._revocations.update_one(
+                {"_id": {"kind": kind, "value": value}}, {"$max": {"before": before}}, upsert=True
+            )
 
     # writing
 

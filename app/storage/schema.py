@@ -25,6 +25,7 @@ _INDEX_OPTIONS_CONFLICT: Final = 85
 _INDEXES: Final[dict[str, list[IndexModel]]] = {
     "meta": [],
     "sessions": [],
+    "revocations": [],
     "events": [
         IndexModel([("sessionId", ASCENDING), ("seq", ASCENDING)], unique=True),
         IndexModel([("sessionId", ASCENDING), ("chatId", ASCENDING), ("seq", ASCENDING)]),

@@ -40,7 +40,7 @@ class Server:
         self.recovery = Recovery(self.edges, publications, seconds=60, remember_seconds=120)
         catch_up = CatchUp(self.log, self.sender, self.memory, self.metrics, batch_events=100)
         self.connections = Connections(
-            self.log, self.edges, publications, self.recovery, catch_up, self.sender, self.metrics
+            self.log, self.edges, publications, self.recovery, catch_up, self.sender, self.metrics, max_per_sub=10_000
         )
 
     async def connect(self, sid: str, sessions: tuple[str, ...] = ("*",)) -> None:

@@ -1,0 +1,40 @@
+"""Takes rights back: learns of revoked tokens from the database, and closes the connections that were opened with them.
+
+Every server asks each second, so a revocation holds everywhere some seconds later at most, also after a restart and
+without a change stream. While the database does not answer, what is known goes on to hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, Protocol
+
+from app.auth import Revocations, Tokens
+from app.services.background import surviving
+from app.services.closing import TOKEN_REVOKED
+from app.services.connections import Connections
+
+ASK_SECONDS: Final = 1.0
+
+
+class Register(Protocol):
+    """Where revocations are kept. `app.storage.mongo.Store` is one."""
+
+    async def revocations(self) -> tuple[dict[str, float], set[str]]: ...
+
+
+class Revoker:
+    def __init__(self, register: Register, tokens: Tokens, connections: Connections) -> None:
+        self._register, self._tokens, self._connections = register, tokens, connections
+
+    async def run(self) -> None:
+        while True:
+            with surviving("revocations_not_read"):
+                await self.learn()
+            await asyncio.sleep(ASK_SECONDS)
+
+    async def learn(self) -> None:
+        """Ask once. Raises Unavailable."""
+        subs, jtis = await self._register.revocations()
+        if self._tokens.revoke(Revocations(subs, jtis)):
+            self._connections.close_where(self._tokens.is_revoked, TOKEN_REVOKED)
