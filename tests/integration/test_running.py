@@ -121,6 +121,7 @@ async def test_database_stopped(http: aiohttp.ClientSession, tmp_path: Path) -> 
                     process.site.post("shop", message(messageId="m1")),
                     process.site.get("/api/v1/sessions"),
                 )
+            await until(lambda: any('"database_unavailable"' in line for line in process.log))
         finally:
             os.kill(mongod, signal.SIGCONT)
         assert (ready.status, ready.body["database"], ready.body["draining"]) == (503, "unavailable", False)
