@@ -242,10 +242,11 @@ def database_name(settings: Settings) -> str:
 
 
 @contextlib.asynccontextmanager
-async def connected(settings: Settings) -> AsyncIterator[Store]:
-    """The database, unprepared: the one of MONGODB_URI, else a private one that ends with us."""
+async def connected(settings: Settings, *, beside: bool = False) -> AsyncIterator[Store]:
+    """The database, unprepared: the one of MONGODB_URI, else a private one that ends with us. `beside`: the private one
+    of a server that runs now will do."""
     async with contextlib.AsyncExitStack() as stack:
-        uri = settings.mongodb_uri
+        uri = settings.mongodb_uri or (devdb.uri_of_running(settings.data_dir) if beside else None)
         if uri is None:
             uri = await stack.enter_async_context(devdb.run(settings.data_dir, settings.mongod_binary))
         store = connect(uri, settings.mongodb_database, settings.mongodb_timeout, keep_deleted=settings.keep_deleted)
@@ -254,9 +255,9 @@ async def connected(settings: Settings) -> AsyncIterator[Store]:
 
 
 @contextlib.asynccontextmanager
-async def open_store(settings: Settings) -> AsyncIterator[Store]:
-    """The database, ready to be read and written."""
-    async with connected(settings) as store:
+async def open_store(settings: Settings, *, beside: bool = False) -> AsyncIterator[Store]:
+    """The database, ready to be read and written. `beside` as for `connected`."""
+    async with connected(settings, beside=beside) as store:
         await _prepare(store, settings.event_retention_days)
         yield store
 

@@ -132,7 +132,7 @@ def revoke_command(sub: str | None, jti: str | None) -> None:
 
 
 async def _revoke(effective: Settings, sub: str | None, jti: str | None) -> None:
-    async with open_store(effective) as store:
+    async with open_store(effective, beside=True) as store:
         if sub is not None:
             await store.revoke("sub", sub, time.time())
         elif jti is not None:
@@ -157,7 +157,7 @@ def split_command(session_id: str, chat_id: str, old: str) -> None:
 
 
 async def _split(effective: Settings, session_id: str, chat_id: str, old: str) -> Chat | None:
-    async with open_store(effective) as store:
+    async with open_store(effective, beside=True) as store:
         return await split(store, session_id, chat_id, old)
 
 

@@ -30,6 +30,8 @@ from typing import Final
 
 from app.devdb.locks import try_lock
 from app.devdb.mongod import POLL_SECONDS, DevDatabaseError, Mongod
+from app.devdb.ports import remembered
+from app.devdb.replica_set import ReplicaSet
 from app.devdb.secret import for_owner
 
 LOCK_SECONDS: Final = 0.2
@@ -82,6 +84,20 @@ async def run(data_dir: Path, binary: str | None, *, start_timeout: float = 30) 
                     await asyncio.wait([watcher])
             finally:
                 await mongod.stop()
+
+
+def uri_of_running(data_dir: Path) -> str | None:
+    """The URI of the mongod that another process runs on `data_dir` now; None where none does."""
+    data_dir = data_dir.absolute()
+    try:
+        with open(data_dir / "lock", "a+", encoding="ascii") as lock:
+            if try_lock(lock):
+                return None
+        key = (data_dir / "mongod.key").read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+    port = remembered(data_dir / "mongod.port")
+    return ReplicaSet(port, key).uri if port else None
 
 
 def _for_owner_alone(data_dir: Path) -> None:

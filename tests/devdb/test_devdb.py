@@ -407,3 +407,13 @@ def test_it_runs_under_uvloop_as_well(tmp_path: Path) -> None:
             return await pid_of(client)
 
     assert not is_running(uvloop.run(main()))
+
+
+async def test_commands_reach_the_database_of_a_running_server(tmp_path: Path) -> None:
+    """Beside a running server its database is found, with its password; where none runs there is none."""
+    assert uri_of_running(tmp_path) is None
+    async with run(tmp_path, None) as uri:
+        assert uri_of_running(tmp_path) == uri
+        async with AsyncMongoClient[dict[str, Any]](uri_of_running(tmp_path)) as client:
+            assert (await client.admin.command("ping"))["ok"] == 1
+    assert uri_of_running(tmp_path) is None
