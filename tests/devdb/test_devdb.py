@@ -21,7 +21,7 @@ import uvloop
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure
 
-from app.devdb import DevDatabaseError, database, find_mongod, mongod, run
+from app.devdb import DevDatabaseError, database, find_mongod, mongod, run, uri_of_running
 from app.devdb.ports import free_port, is_free
 
 Client = AsyncMongoClient[dict[str, Any]]
