@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog.testing
 from aiohttp import web
 
 from app.application import FOLLOWER
@@ -48,7 +49,7 @@ def told(client: Client) -> list[bool]:
 
 async def test_told_that_the_database_is_away_and_back(site: Site, mongod: Mongod, connect_client: Any) -> None:
     """Whoever is subscribed to anything is told within some seconds, however they want their events, and told again
-    when it is back; whoever is not is told nothing."""
+    when it is back; whoever is not is told nothing. The beginning and the end are logged, alike."""
     whole: Client = await connect_client()
     chat: Client = await connect_client()
     batches: Client = await connect_client()
@@ -60,13 +61,20 @@ async def test_told_that_the_database_is_away_and_back(site: Site, mongod: Mongo
     await polling.subscribe("shop")
     await polling.subscribe("other", "a")
     subscribed = (whole, chat, batches, polling)
-    mongod.freeze()
-    for client in subscribed:
-        await client.wait_for(told)
-    assert {told(client)[0] for client in subscribed} == {False}
-    mongod.thaw()
-    for client in subscribed:
-        await client.wait_for(lambda me: told(me)[-1])
+    with structlog.testing.capture_logs() as logged:
+        mongod.freeze()
+        for client in subscribed:
+            await client.wait_for(told)
+        assert {told(client)[0] for client in subscribed} == {False}
+        mongod.thaw()
+        for client in subscribed:
+            await client.wait_for(lambda me: told(me)[-1])
+    outage = [entry for entry in logged if entry["event"].startswith("database_")]
+    assert [entry["event"] for entry in outage] == ["database_unavailable", "database_available_again"] * (
+        len(outage) // 2
+    )
+    assert {entry["log_level"] for entry in outage} == {"warning"}
+    assert outage[-1]["seconds"] > 0
     await site.post("shop", message("after", "a"))
     for client in (whole, chat, polling):
         await client.has(1)
