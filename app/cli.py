@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import json
 import os
 import random
 import sys
 import time
+from dataclasses import asdict
 from typing import Any, BinaryIO
 
 import click
 import uvloop
 
-from app import __version__, logs, serving, settings
+from app import __version__, devdb, logs, serving, settings
 from app.application import connected, database_name, open_store
 from app.auth import SCOPES, Tokens
 from app.devdb import DevDatabaseError
+from app.doctor import examine, exit_status
 from app.domain.events import now
 from app.domain.models import Chat
 from app.errors import Unavailable
@@ -30,6 +34,7 @@ from app.split import split
 from app.startup import known_secrets
 from app.storage import schema
 from app.storage.causes import SetupError
+from app.storage.mongo import connect
 
 SWITCH_SECONDS = 0.0005
 INTERRUPTED = 130
@@ -102,6 +107,33 @@ def config(check: bool) -> None:
     if check:
         logs.configure("warning", effective.log_format)
         click.echo(f"roomcast: the settings can be used; database: {asyncio.run(serving.check(effective))}", err=True)
+
+
+@main.command()
+@click.argument("url")
+@click.option("--token", "given", help="A token to try. Minted with this server's secret unless given.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON object on a line for each check.")
+def doctor(url: str, given: str | None, as_json: bool) -> None:
+    """Check the deployment at URL as a client would, and its database where the settings lead to it.
+
+    Exit status: 0 all is well, 1 warnings, 2 failures.
+    """
+    sys.exit(asyncio.run(_doctor(_load(), url, given, as_json)))
+
+
+async def _doctor(effective: Settings, url: str, given: str | None, as_json: bool) -> int:
+    tokens = None
+    with contextlib.suppress(SettingsError):
+        tokens = Tokens(known_secrets(effective))
+    uri = effective.mongodb_uri or devdb.uri_of_running(effective.data_dir)
+    store = connect(uri, effective.mongodb_database, effective.mongodb_timeout) if uri else None
+    findings = []
+    async for finding in examine(url, given, tokens, store):
+        findings.append(finding)
+        click.echo(json.dumps(asdict(finding)) if as_json else finding.line())
+    if store is not None:
+        store.close()
+    return exit_status(findings)
 
 
 @main.command("new-epoch")

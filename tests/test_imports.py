@@ -14,7 +14,7 @@ APP = Path(__file__).parent.parent / "app"
 LAYERS = (
     ("app.cli", "app.__main__"),
     ("app.serving",),
-    ("app.application", "app.replay", "app.simulate", "app.split"),
+    ("app.application", "app.doctor", "app.replay", "app.simulate", "app.split"),
     ("app.http", "app.sockets"),
     (
         "app.services",
