@@ -31,7 +31,7 @@ from app.http.page import STATIC
 from app.settings import SETTINGS, Settings
 from app.startup import auth_secrets
 from app.storage.mongo import Store
-from tests.support import PATIENCE, ROOT, SECRET, TOKENS, Client, Process, Site, message, mint, serve
+from tests.support import PATIENCE, ROOT, SECRET, TOKENS, Client, Process, Site, message, mint, serve, until
 
 RunApp = Callable[[web.Application], Awaitable[Site]]
 BUILT = pytest.mark.skipif(not (STATIC / "index.html").is_file(), reason="the page is not built")
@@ -133,8 +133,13 @@ async def test_database_stopped(http: aiohttp.ClientSession, tmp_path: Path) -> 
                 await asyncio.sleep(0.05)
         assert await process.site.seq("shop") == 2
         assert (await process.site.request("GET", "/readyz")).status == 200
+        await until(lambda: any('"database_available_again"' in line for line in process.log))
         assert await process.stop() == 0
         entries = [json.loads(line) for line in process.log]
+        outage = [one for one in entries if one["event"] in ("database_unavailable", "database_available_again")]
+        assert [one["event"] for one in outage] == ["database_unavailable", "database_available_again"]
+        assert outage[0]["level"] == outage[1]["level"] == "warning"
+        assert outage[1]["seconds"] > 0
         (listening,) = (one for one in entries if one["event"] == "listening")
         assert listening["version"] == __version__
         assert listening["database"].startswith("mongodb://127.0.0.1:")
