@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,23 @@ async def test_python_client_misses_nothing(site: Site, tmp_path: Path) -> None:
         await stop(process)
         await until(lambda: proxy.connections == 0, "its connections to be closed")
         await proxy.stop()
+
+
+async def test_python_client_ends_quietly(site: Site) -> None:
+    """Ctrl-C is no error: nothing is said about it."""
+    await site.post("shop", message("one"))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "examples/python_client.py", "--url", site.url, "--token", mint("shop")),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    async with asyncio.timeout(PATIENCE):
+        await process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, said = await process.communicate()
+    assert said == b""
 
 
 async def test_python_client_says_that_it_is_not_let_in(site: Site) -> None:
