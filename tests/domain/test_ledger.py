@@ -261,8 +261,11 @@ def test_a_batch_is_its_commands_one_by_one(before: list[Command], commands: lis
     apart.apply(*before)
     outcome = together.apply(*commands)
     results = [result for command in commands for result in apart.apply(command).results]
-    assert together.shown() == apart.shown()
-    if not any(command.aliases for command in commands):
+    learns = any(command.aliases for command in commands)
+    if not (learns and any(isinstance(command, MarkRead) for command in commands)):
+        # Else an event that comes after those of its batch shifts the numbers, and a mark is about another message.
+        assert together.shown() == apart.shown()
+    if not learns:
         # A message that was in both chats of a person may be completed by an event, after those of its batch.
         assert told(outcome.results) == told(results)
         assert together == apart
