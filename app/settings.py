@@ -119,7 +119,7 @@ SETTINGS: Final = (
     Setting(
         "RECENT_MAX_BYTES",
         "int",
-        67_108_864,
+        536_870_912,
         "Memory for the newest events of watched sessions, from which clients catch up.",
         least=1_048_576,
         most=17_179_869_184,

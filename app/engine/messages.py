@@ -13,20 +13,26 @@ class Message:
     """One Engine.IO packet, framed once for everybody, deflated and put in text for polling when first needed.
 
     `payload` is what goes into the frame: for text with the packet's type in front (`4…`), for binary the bare bytes.
+    It is kept within the frame alone: messages may be kept for long, and many of them.
     """
 
-    __slots__ = ("_deflated", "_text", "ephemeral", "opcode", "payload", "plain")
+    __slots__ = ("_deflated", "_size", "_text", "ephemeral", "opcode", "plain")
 
     def __init__(self, payload: bytes, opcode: int = frames.TEXT, ephemeral: bool = False) -> None:
-        self.payload, self.opcode, self.ephemeral = payload, opcode, ephemeral
+        self.opcode, self.ephemeral = opcode, ephemeral
         self.plain = frames.frame(payload, opcode)
+        self._size = len(payload)
         self._deflated: bytes | None = None
         self._text: str | None = None
 
     @property
+    def payload(self) -> bytes:
+        return self.plain[len(self.plain) - self._size :]
+
+    @property
     def deflated(self) -> bytes:
         if self._deflated is None:
-            if len(self.payload) < DEFLATE_THRESHOLD:
+            if self._size < DEFLATE_THRESHOLD:
                 self._deflated = self.plain
             else:
                 self._deflated = deflated_frame(self.payload, self.opcode)

@@ -208,5 +208,5 @@ class Recent:
 
 
 def _weight(entry: Entry) -> int:
-    # The payload, and twice what the sender prepares from it.
-    return ENTRY_BYTES + 3 * entry.size
+    # The payload, and what the sender prepares from it.
+    return ENTRY_BYTES + 2 * entry.size
