@@ -17,6 +17,7 @@ from typing import Any
 import app
 from tests.bench import report, servers
 from tests.bench.connection_lines import arrivals, deflate, heartbeats, memory, moves
+from tests.bench.crowd_lines import crowd
 from tests.bench.engine_lines import many_rooms, one_room
 from tests.bench.ingest_lines import large_bodies, latency, requests, updates
 from tests.bench.lines import Bench, Measurement
@@ -35,6 +36,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "moves": moves,
     "deflate": deflate,
     "polling": polling,
+    "crowd": crowd,
 }
 PYTHON_PACKAGES = ("aiohttp", "uvloop", "orjson", "python-socketio", "python-engineio", "motor", "pymongo", "PyJWT")
 NODE_PACKAGES = ("socket.io", "ws", "@socket.io/bun-engine", "bun", "express", "mongodb", "jsonwebtoken")

@@ -231,6 +231,7 @@ async def application(uri: str, database: str, **environ: str) -> AsyncIterator[
             "PORT": "0",
             "AUTH_SECRET": SECRET,
             "MAX_CONNECTIONS_PER_ADDRESS": "1000000",  # all come from here
+            "MAX_CONNECTIONS_PER_SUB": "1000000",
             "MONGODB_URI": uri,
             "MONGODB_DATABASE": database,
             "DATA_DIR": place,

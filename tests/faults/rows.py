@@ -22,7 +22,12 @@ from tests.faults.mongods import Mongod, Single, Three, peers_of
 from tests.faults.world import FULL, HEAL_SECONDS, SHORT, Round, Scale, Server, World, mark_stream, soon
 from tests.proxy import Wire
 
-PINGS = {"PING_INTERVAL": "2", "PING_TIMEOUT": "2", "MAX_CONNECTIONS_PER_ADDRESS": "100000"}
+PINGS = {
+    "PING_INTERVAL": "2",
+    "PING_TIMEOUT": "2",
+    "MAX_CONNECTIONS_PER_ADDRESS": "100000",
+    "MAX_CONNECTIONS_PER_SUB": "100000",
+}
 """So that a round is not spent in waiting for a heartbeat; one row has the defaults."""
 
 
