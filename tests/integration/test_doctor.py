@@ -180,7 +180,7 @@ async def test_broken_proxies(name: str, store: Store, proxy: Callable[..., Awai
     [
         (mint(lifetime=-60), "expired"),
         (
-            STRANGER.mint("ann", sessions=["*"], scopes=["read"], lifetime=60),
+            STRANGER.mint("ann", sessions=["*"], scopes=["read"], lifetime=86_400),
             "AUTH_SECRET",
         ),
         ("nonsense", "not a JSON Web Token"),

@@ -12,7 +12,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from app.storage.mongo import Store, connect
 
-COLLECTIONS = {"meta", "sessions", "events", "messages", "chats", "aliases", "contacts", "parked"}
+COLLECTIONS = {"meta", "sessions", "events", "messages", "chats", "aliases", "contacts", "parked", "revocations"}
 
 
 Database = AsyncDatabase[dict[str, Any]]
