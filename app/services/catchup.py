@@ -24,9 +24,10 @@ from app.metrics import Metrics
 from app.services import batches, recovery
 from app.services.closing import CATCHING_UP_FAILED, EVENTS_GONE, EVENTS_MISSING
 from app.services.connection import Connection
-from app.services.edge import Edge, Log, joined
+from app.services.edge import Edge, Log
 from app.services.memory import PAGE, Entry, Memory
 from app.services.sender import Sender
+from app.services.sharing import joined, shared
 from app.services.stream import Stream
 
 log = structlog.get_logger(__name__)
@@ -163,9 +164,8 @@ class CatchUp:
         edge, number = stream.edge, stream.cursor // PAGE
         read = self._reads.get((edge, number))
         if read is None:
-            read = asyncio.create_task(self._read(edge, number))
-            self._reads[edge, number] = read
-            read.add_done_callback(lambda task: self._read_is_done(edge, number, task))
+            read = self._reads[edge, number] = shared(self._read(edge, number))
+            read.add_done_callback(lambda task: self._reads.pop((edge, number)))
         upto, entries = await joined(read)
         if edge.recent.after(stream.cursor) is not None or upto <= stream.cursor or edge.closed:
             return True
@@ -187,11 +187,6 @@ class CatchUp:
         if not edge.closed:
             edge.recent.fill(number, entries)
         return upto, entries
-
-    def _read_is_done(self, edge: Edge, number: int, task: asyncio.Task[tuple[int, list[Entry]]]) -> None:
-        del self._reads[edge, number]
-        if not task.cancelled():
-            task.exception()  # told to those who wait for it; where nobody does any more, it is nobody's
 
     async def _read_chats(self, connection: Connection, stream: Stream) -> bool:
         """Send what the log has of the stream's chats below what is in memory."""

@@ -30,12 +30,13 @@ from app.services.batches import Batches
 from app.services.catchup import CatchUp
 from app.services.closing import EVENTS_MISSING, REPLACED, TOKEN_EXPIRED
 from app.services.connection import Connection
-from app.services.edge import GIVEN_UP, Edge, Log
+from app.services.edge import Edge, Log
 from app.services.edges import Edges
 from app.services.memory import Entry
 from app.services.publications import Publications
 from app.services.recovery import Recovery
 from app.services.sender import Sender
+from app.services.sharing import GIVEN_UP
 from app.services.stream import Beginning, Stream
 
 log = structlog.get_logger(__name__)

@@ -13,7 +13,7 @@ from array import array
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
 import structlog
 
@@ -22,6 +22,7 @@ from app.domain.models import Position
 from app.errors import Unavailable
 from app.services.memory import Entry, Memory, Recent
 from app.services.publications import Publications
+from app.services.sharing import GIVEN_UP, joined, shared
 
 log = structlog.get_logger(__name__)
 
@@ -37,10 +38,6 @@ HOLE_SECONDS: Final = 0.1
 """What is missing is asked for so often, so long after one another: after a fail-over the new primary may show a
 commit a little later."""
 FILL_EVENTS: Final = 200
-
-T = TypeVar("T")
-
-GIVEN_UP: Final = "The session's events are being put in order. Try again."
 
 
 class Log(Protocol):
@@ -116,7 +113,7 @@ class Edge:
         """Find where the session stands; those who come meanwhile wait for the same answer. Raises Unavailable."""
         if not self._begun:
             if self._beginning is None or self._beginning.done():
-                self._beginning = asyncio.create_task(self._find())
+                self._beginning = shared(self._find())
             await joined(self._beginning)
         self.check()
 
@@ -271,12 +268,3 @@ class Edge:
         if known:
             self._forgotten = self._history[known - 1]
             del self._history[:known]
-
-
-async def joined(task: asyncio.Task[T]) -> T:
-    """The result of a task that several wait for: who stops waiting does not end it. Raises Unavailable where it was
-    ended by somebody else."""
-    await asyncio.wait([task])
-    if task.cancelled():
-        raise Unavailable(GIVEN_UP)
-    return task.result()

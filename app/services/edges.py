@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from app.domain.events import Event
-from app.services.edge import Edge, Log, joined
+from app.services.edge import Edge, Log
 from app.services.memory import Entry, Memory
 from app.services.publications import Publications
+from app.services.sharing import failed, joined, shared
 
 KEPT_SECONDS: Final = 5.0
 """How long an answer holds to how much of the log is kept. The log loses its oldest events a little later than that
@@ -131,7 +132,7 @@ class Edges:
                     self._asked[edge] = (task, None)
             return await self._store.seq(edge.session_id)
 
-        return _shared(ask)
+        return shared(ask())
 
     async def can_recover(self, edge: Edge, seq: int) -> bool:
         """Whether every event after `seq` can follow. Brings the edge to where the database stands. Raises
@@ -144,22 +145,7 @@ class Edges:
             return True
         loop = asyncio.get_running_loop()
         asked = self._kept.get(edge)
-        if asked is None or loop.time() - asked[0] > KEPT_SECONDS or (asked[1].done() and _failed(asked[1])):
-            asked = (loop.time(), _shared(lambda: self._store.kept_after(edge.session_id, head, self.max_missed)))
+        if asked is None or loop.time() - asked[0] > KEPT_SECONDS or (asked[1].done() and failed(asked[1])):
+            asked = (loop.time(), shared(self._store.kept_after(edge.session_id, head, self.max_missed)))
             self._kept[edge] = asked
         return await joined(asked[1]) <= seq
-
-
-def _shared(ask: Callable[[], Awaitable[int]]) -> asyncio.Task[int]:
-    """A task for several. What it raises is theirs to see, if any of them still waits."""
-
-    async def run() -> int:
-        return await ask()
-
-    task = asyncio.create_task(run())
-    task.add_done_callback(_failed)
-    return task
-
-
-def _failed(task: asyncio.Task[int]) -> bool:
-    return task.cancelled() or task.exception() is not None

@@ -38,9 +38,8 @@ class Entry:
         self.data: Any
         try:
             encoded = orjson.dumps(event.data)
-        except (
-            TypeError
-        ):  # a lone surrogate, which is well-formed JSON but no text: the sender encodes it in its own way
+        except TypeError:
+            # A lone surrogate is well-formed JSON, and orjson refuses it: the sender encodes it in its own way.
             self.data, self.size = event.data, event.size
         else:
             self.data, self.size = orjson.Fragment(encoded), len(encoded)
