@@ -9,7 +9,6 @@ import contextlib
 import errno
 import os
 import resource
-import secrets
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Final
 
 import structlog
 
+from app.devdb.secret import kept_secret
 from app.settings import SECRET_BYTES, Settings, SettingsError
 
 log = structlog.get_logger(__name__)
@@ -89,21 +89,8 @@ def auth_secrets(settings: Settings) -> list[str]:
     """Those of AUTH_SECRET, else the one that is kept in DATA_DIR, made when there is none. Raises SettingsError."""
     if settings.auth_secret:
         return settings.auth_secret
-    path = secret_file(settings)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not path.exists():
-        # Written beside and then linked, so that a file of this name is complete, and the first of several makers wins.
-        beside = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-        with open(beside, "x", encoding="ascii", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            file.write(secrets.token_urlsafe(48))
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            with contextlib.suppress(FileExistsError):
-                os.link(beside, path)
-        finally:
-            beside.unlink()
-    return [_kept(path)]
+    return [_kept(secret_file(settings))]
 
 
 def known_secrets(settings: Settings) -> list[str]:
@@ -124,7 +111,8 @@ def secret_file(settings: Settings) -> Path:
 
 
 def _kept(path: Path) -> str:
-    secret = path.read_text(encoding="ascii", errors="replace").strip()
+    """Raises SettingsError for a secret that is too short."""
+    secret = kept_secret(path)
     if len(secret.encode()) < SECRET_BYTES:
         raise SettingsError(f"AUTH_SECRET: {path} is too short: delete it, or write {SECRET_BYTES} bytes or more.")
     return secret
