@@ -19,6 +19,7 @@ from app.auth import Tokens
 from app.domain.events import render_chat
 from app.errors import AppError, Fault
 from app.metrics import Metrics
+from app.services.closing import TOKEN_REVOKED
 from app.services.connections import Connections
 from app.services.ingest import Ingest
 
@@ -71,6 +72,9 @@ class InboxNamespace(socketio.AsyncNamespace):  # type: ignore[misc]  # python-s
             pid=auth.get("pid"),
             offset=auth.get("offset"),
         )
+        if self.tokens.is_revoked(principal):  # meanwhile, so that it was not among the connections that were closed
+            self.connections.disconnect(sid, TOKEN_REVOKED)
+            raise Refused("unauthorized", {"code": "unauthorized"})
         log.debug("connected", connection_id=sid)
 
     async def on_disconnect(self, sid: str, reason: str | None = None) -> None:

@@ -12,12 +12,13 @@ import pytest
 from aiohttp import web
 from socketio.exceptions import ConnectionError as Refused
 
-from app.application import METRICS, assemble
+from app.application import CONNECTIONS, METRICS, assemble
 from app.auth import AUDIENCE, Revocations, Tokens
 from app.errors import AppError
+from app.services.connections import Connections
 from app.settings import Settings
 from app.storage.mongo import Store
-from tests.support import SECRET, TOKENS, Client, Site, message, mint
+from tests.support import SECRET, TOKENS, Client, Site, message, mint, until
 
 
 async def test_a_revoked_token_ends_at_once(
@@ -36,6 +37,25 @@ async def test_a_revoked_token_ends_at_once(
     await site.post("shop", message("1"))
     await bob.has(1)
     assert ann.seqs() == []
+
+
+async def test_revoked_while_it_connects(
+    app: web.Application, site: Site, store: Store, monkeypatch: pytest.MonkeyPatch, connect_client: Any
+) -> None:
+    """A token that is revoked while its connection is being let in does not stay connected."""
+    connect = Connections.connect
+
+    async def revoking(self: Connections, *args: Any, **options: Any) -> None:
+        await store.revoke("sub", "ann", time.time() + 1)
+        await until(lambda: TOKENS.is_revoked(principal))
+        await connect(self, *args, **options)
+
+    token = mint("shop", sub="ann")
+    principal = TOKENS.verify(token)
+    monkeypatch.setattr(Connections, "connect", revoking)
+    with pytest.raises(Refused):
+        await connect_client(token)
+    assert app[CONNECTIONS].sids == []
 
 
 def test_a_person_is_let_in_again_by_a_new_token() -> None:
