@@ -2,12 +2,14 @@
 
 Prints one line of JSON: how long it took until all were live, and what was wrong. Arguments: one JSON object with
 `port`, `secret`, `clients`, `sessions` (their names), `back` (the least and the most that a client has missed),
-`fill` (events of each session, which are posted first; 0: they are there) and `rate` (messages a second meanwhile).
+`fill` (events of each session, which are posted first; 0: they are there), `head` (how many are there then), `rate`
+(messages a second meanwhile) and `more_seconds` (for how long posting goes on when all are live).
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import sys
 import time
@@ -39,7 +41,8 @@ class Client(asyncio.Protocol):
     """One client: its next number, and whether any came twice, late or never."""
 
     def __init__(self, token: str, session: str, position: dict[str, Any]) -> None:
-        self._token, self._session, self._position = token, session, position
+        self.session = session
+        self._token, self._position = token, position
         self.next = position["seq"] + 1
         self.wrong = 0
         self.recovered = False
@@ -81,7 +84,7 @@ class Client(asyncio.Protocol):
         elif payload.startswith(b"0"):
             self._transport.write(client_frame("40" + json.dumps({"token": self._token})))
         elif payload.startswith(b"40"):
-            wanted = {"sessionId": self._session, "position": self._position}
+            wanted = {"sessionId": self.session, "position": self._position}
             self._transport.write(client_frame("420" + json.dumps(["subscribe", wanted])))
 
 
@@ -91,6 +94,7 @@ class Crowd:
         self._sessions: Sequence[str] = plan["sessions"]
         self._heads = dict.fromkeys(self._sessions, plan["fill"] or plan["head"])
         self._stored: list[tuple[float, str, int]] = []
+        self._posting = True
         self._url = f"http://127.0.0.1:{plan['port']}"
 
     async def fill(self) -> None:
@@ -121,17 +125,23 @@ class Crowd:
                 await asyncio.get_running_loop().create_connection(lambda: client, "127.0.0.1", self._plan["port"])
             clients.append(client)
 
-        begun = time.monotonic()
+        begun, used = time.monotonic(), time.process_time()
         posting = asyncio.create_task(self._post_on())
         await asyncio.gather(*(connect(number) for number in range(self._plan["clients"])))
         while not self._live(clients) and time.monotonic() - begun < PATIENCE:
             await asyncio.sleep(0.05)
-        seconds = time.monotonic() - begun
-        posting.cancel()
-        await asyncio.gather(posting, return_exceptions=True)
+        seconds, busy = time.monotonic() - begun, time.process_time() - used
+        live = self._live(clients)
+        await asyncio.sleep(self._plan["more_seconds"])
+        self._posting = False
+        await posting
+        while not self._whole(clients) and time.monotonic() - begun < PATIENCE:
+            await asyncio.sleep(0.05)
         return {
             "seconds": seconds,
-            "live": self._live(clients),
+            "busy": busy / seconds,
+            "live": live,
+            "whole": self._whole(clients),
             "wrong": sum(client.wrong for client in clients),
             "lost": sum(client.lost for client in clients),
             "refused": sum(not client.recovered for client in clients),
@@ -143,11 +153,15 @@ class Crowd:
         for at, session, seq in self._stored:
             if at > limit:
                 wanted[session] = min(wanted[session], seq - 1)
-        return all(client.recovered and client.next > wanted[client._session] for client in clients)
+        return all(client.recovered and client.next > wanted[client.session] for client in clients)
+
+    def _whole(self, clients: list[Client]) -> bool:
+        """Whether each has every event of its session, and no more."""
+        return all(client.next == self._heads[client.session] + 1 for client in clients)
 
     async def _post_on(self) -> None:
         begun = time.monotonic()
-        for number in range(1_000_000):
+        for number in itertools.takewhile(lambda _: self._posting, itertools.count()):
             session = self._sessions[number % len(self._sessions)]
             await self._post(session, 1)
             self._heads[session] += 1

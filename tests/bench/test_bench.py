@@ -120,3 +120,15 @@ async def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path) -> None:
     _, err = await asyncio.wait_for(process.communicate(), 60)
     assert b"interrupted" in err
     assert not alive(started)
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the bench reads Linux's /proc")
+async def test_a_small_crowd(tmp_path: Path) -> None:
+    """Everybody who comes back has every event once and in order, and the log is read a few times for all of them."""
+    process = await run("--lines", "crowd", "--json", str(tmp_path / "bench.json"))
+    _, err = await asyncio.wait_for(process.communicate(), 180)
+    assert process.returncode == 0, err.decode()
+    result = json.loads((tmp_path / "bench.json").read_text())
+    assert result["problems"] == []
+    reads = {one["name"]: one["met"] for one in result["lines"]}
+    assert (reads["crowd_reads"], reads["crowd_sessions"]) == (True, True)
