@@ -1,7 +1,7 @@
-"""Tasks that must live as long as the server.
+"""Tasks that run for as long as the server.
 
-Whatever ends one, an error or a stray cancellation, is logged, counted and begun again after PAUSE_SECONDS. One that
-has failed and has not run for STEADY_SECONDS since counts as failing, which `/readyz` tells.
+A task that ends, by an error or a stray cancellation, is logged, counted and restarted after PAUSE_SECONDS. Until it
+has run for STEADY_SECONDS without failing it counts as failing, which `/readyz` reports.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Background:
         self._failed: dict[str, float] = {}
 
     def start(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Run `work` until `close`, again and again. `name` is its name in the log and in the metrics."""
+        """Run `work` until `close`, and restart it whenever it ends. `name` is used in the log and in the metrics."""
         self._tasks.append(asyncio.create_task(self._forever(name, work), name=name))
 
     async def close(self) -> None:
@@ -41,7 +41,7 @@ class Background:
         self._tasks.clear()
 
     def failing(self) -> list[str]:
-        """The names of the tasks that do not run steadily now."""
+        """The names of the tasks that have failed recently."""
         now = asyncio.get_running_loop().time()
         return sorted(name for name, at in self._failed.items() if now - at < PAUSE_SECONDS + STEADY_SECONDS)
 
@@ -65,7 +65,7 @@ class Background:
 
 @contextlib.contextmanager
 def surviving(what: str) -> Iterator[None]:
-    """Log what is raised, as an event of this name, and go on; an expected outage without the traceback."""
+    """Log exceptions as an event of this name and continue. Outages of the database are logged without a traceback."""
     try:
         yield
     except Unavailable as error:

@@ -1,12 +1,13 @@
-"""Catching up: sending connections what they have missed, each at the pace at which its client takes it.
+"""Sends connections the events that they have missed, each at the pace of its client.
 
-What is in memory (`app.services.memory`) is sent from there. What is older is read from the log in aligned pages, each
-once for all who wait for it; a stream of some chats reads its chats' events alone. Whoever has everything up to the
-edge joins the rooms in the same turn of the loop, so reading ends in memory and everybody becomes live.
+Events in memory (`app.services.memory`) are sent from there. Older events are read from the log in aligned pages, each
+page once for all connections that wait for it; a stream of some chats reads only the events of its chats. A stream that
+has reached the edge joins its rooms in the same turn of the event loop, so every stream becomes live eventually.
 
-What all of them together are sent in one turn of the loop is bounded, and they take turns. A client that asks for many
-events again and again is charged for them: it waits, the others do not.
-A connection that may be recovered is live in all its streams or in none; another's streams become live one by one.
+The bytes sent in one turn of the loop are limited for all connections together, and connections take turns. A client
+that asks for many events again and again has to wait; other clients do not.
+A connection that may be recovered is live in all its streams or in none. Streams of other connections become live one
+by one.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ from app.services.stream import Stream
 log = structlog.get_logger(__name__)
 
 PORTION_BYTES: Final = 48 * 1024
-"""What a connection is sent at a time: less than makes it congested."""
+"""Bytes sent to a connection at a time. Less than what makes it congested."""
 TURN_BYTES: Final = 1024 * 1024
-"""What all who catch up are sent in one turn of the loop."""
+"""Bytes sent to all connections that catch up, in one turn of the loop."""
 PARALLEL_READS: Final = 6
 RETRY_SECONDS: Final = 1.0
 
@@ -43,7 +44,7 @@ GoLive = Callable[[Connection, Sequence[Stream]], None]
 
 
 class Turns:
-    """Lets those who wait send, in the order in which they came, so much in one turn of the loop."""
+    """Grants portions in the order of request, up to TURN_BYTES in one turn of the loop."""
 
     def __init__(self) -> None:
         self._left = TURN_BYTES
@@ -51,7 +52,7 @@ class Turns:
         self._scheduled = False
 
     async def mine(self) -> None:
-        """Wait until it is the caller's turn to send a portion."""
+        """Wait until the caller may send a portion."""
         if self._left > 0 and not self._waiting:
             self._take()
             return
@@ -88,9 +89,9 @@ class CatchUp:
         """Pages that are being read."""
 
     async def run(self, connection: Connection, go_live: GoLive) -> None:
-        """Send what is missing; `go_live` is called with the streams that are at the edge, in the same turn.
+        """Send what is missing. `go_live` is called with the streams that are at the edge, in the same turn.
 
-        Ends when all streams are live, or the connection is gone or must go.
+        Returns when all streams are live, or when the connection is closed.
         """
         with self._metrics.catching_up.track_inprogress():
             try:
@@ -127,7 +128,7 @@ class CatchUp:
                     return
 
     async def _advance(self, connection: Connection, stream: Stream) -> bool:
-        """Send the stream's next portion, or all that is left of it. False when the connection is gone or must go."""
+        """Send the stream's next portion, or all that is left. False if the connection is closed."""
         if stream.asked:
             asked, stream.asked = stream.asked, 0
             await connection.charge(asked)
@@ -146,8 +147,8 @@ class CatchUp:
         return True
 
     async def _fetch(self, connection: Connection, stream: Stream) -> bool:
-        """Get what follows the stream's cursor from the log, and into memory where that is of use to others. False
-        when the connection is gone or must go."""
+        """Read what follows the stream's cursor: a whole page into memory, or the events of the stream's chats, which
+        are sent. False if the connection is closed."""
         if stream.pin is None:
             await self._memory.room()
         stream.unpin()
@@ -178,7 +179,7 @@ class CatchUp:
         return await self._send_all(connection, stream, following)
 
     async def _read(self, edge: Edge, number: int) -> tuple[int, list[Entry]]:
-        """Read a page. Answers up to where it was read, and what was found."""
+        """Read a page. Returns the number up to which it was read, and the entries."""
         async with self._parallel:
             upto = min((number + 1) * PAGE, edge.seq)
             events = await self._store.read_events(edge.session_id, number * PAGE, upto, PAGE)
@@ -189,7 +190,7 @@ class CatchUp:
         return upto, entries
 
     async def _read_chats(self, connection: Connection, stream: Stream) -> bool:
-        """Send what the log has of the stream's chats below what is in memory."""
+        """Send the events of the stream's chats that are older than what is in memory."""
         edge = stream.edge
         async with self._parallel:
             upto = edge.recent.first(edge.seq) - 1
@@ -209,7 +210,7 @@ class CatchUp:
     # sending
 
     async def _send_all(self, connection: Connection, stream: Stream, entries: Sequence[Entry]) -> bool:
-        """Send entries that are not in memory, at the client's pace. False when the connection is gone."""
+        """Send entries that are not in memory, at the client's pace. False if the connection is closed."""
         while entries:
             await self._turns.mine()
             portion = _portion(entries, PORTION_BYTES)
@@ -220,7 +221,7 @@ class CatchUp:
         return True
 
     def _send(self, connection: Connection, stream: Stream, portion: Sequence[Entry]) -> None:
-        """Send of the portion what the stream wants; its cursor is at the end of the portion."""
+        """Send the entries of the portion that the stream takes, and move its cursor to the portion's end."""
         wanted = portion
         if stream.whole is None or stream.whole >= portion[0].seq:
             wanted = [entry for entry in portion if stream.takes(entry)]
@@ -253,7 +254,7 @@ class CatchUp:
         self._sender.push(connection.sid, event, data, offset)
 
     def _tell_position(self, connection: Connection, stream: Stream) -> None:
-        """Tell a stream that is about to be live how far it is, where the last event did not."""
+        """Send the position of a stream that is about to become live, unless its last event told it."""
         if stream.told < stream.cursor:
             stream.told = stream.cursor
             position = render_position(self._store.position(stream.cursor))
@@ -261,7 +262,7 @@ class CatchUp:
 
 
 def _portion(entries: Sequence[Entry], most: int) -> Sequence[Entry]:
-    """As many as fit into `most` bytes, one at least."""
+    """The first entries that fit into `most` bytes, at least one."""
     size = 0
     for index, entry in enumerate(entries):
         size += entry.size

@@ -1,4 +1,4 @@
-"""Why we close connections whose clients shall come back by themselves: one table, as logs and metrics see it."""
+"""The reasons for which the services close connections, as logs and metrics show them. Clients reconnect."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Final
 TOKEN_EXPIRED: Final = "token expired"  # noqa: S105
 TOKEN_REVOKED: Final = "token revoked"  # noqa: S105
 REPLACED: Final = "replaced"
-"""The same client is back on another connection before we noticed that it had gone."""
+"""The client has reconnected before the end of its old connection was noticed."""
 EVENTS_MISSING: Final = "events missing"
-"""The session's events cannot be made whole here; a new connection begins on a new edge."""
+"""Events of the session are missing on this server. A new connection starts from a new edge."""
 EVENTS_GONE: Final = "events no longer kept"
-"""The log has lost what the client still needed; when it comes back it is told so."""
+"""Events that the client still needs have expired. It is told so when it reconnects."""
 CATCHING_UP_FAILED: Final = "catching up failed"

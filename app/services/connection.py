@@ -1,4 +1,4 @@
-"""One connection: whose it is, and its streams."""
+"""One connection: its owner and its streams."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from app.auth import Principal
 from app.services.stream import Stream
 
 FREE_EVENTS: Final = 20_000
-"""Events that a connection may ask for by positions before it has to wait."""
+"""Missed events that a connection may request before it has to wait."""
 EVENTS_PER_SECOND: Final = 1_000
-"""How fast what it has asked for is forgotten."""
+"""How fast the number of requested events decreases again."""
 
 
 @dataclass(eq=False, slots=True)
@@ -37,7 +37,7 @@ class Connection:
         return {stream: stream.joined for stream in self.streams.values() if stream.live}
 
     async def charge(self, events: int) -> None:
-        """Wait while the connection has asked for too much, then put `events` to its account."""
+        """Count a request for `events` missed events; first wait if the connection has requested too many."""
         now = asyncio.get_running_loop().time()
         self._owes = max(0.0, self._owes - (now - self._since) * EVENTS_PER_SECOND)
         self._since = now

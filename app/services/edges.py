@@ -1,4 +1,4 @@
-"""The edges of the sessions that somebody watches here, and the questions about them that many ask at once."""
+"""The edges of the sessions that are watched on this server, and shared queries about them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from app.services.publications import Publications
 from app.services.sharing import failed, joined, shared
 
 KEPT_SECONDS: Final = 5.0
-"""How long an answer holds to how much of the log is kept. The log loses its oldest events a little later than that
-they are old enough, and whoever meets the hole while he reads is told."""
+"""How long the result of a query for the oldest kept event is reused. A client whose events expire while it catches up
+is told so."""
 
 
 class Edges:

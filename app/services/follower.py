@@ -1,8 +1,9 @@
-"""Follows what other servers write, and whether the database answers.
+"""Follows the commits of other servers and the availability of the database.
 
-A change stream tells of each commit of any server. While it is broken, and when it is back, the database is asked how
-far the watched sessions are. A session that stands lower than what was sent, since the database was put back, is given
-up. While nothing can come, since the database does not answer, everybody subscribed here is told so.
+A change stream reports each commit of any server. While it is broken, and when it is open again, the database is
+queried for the last numbers of the watched sessions. If a session's number is lower than what was sent, the database
+was restored from a backup, and the session's edge is closed. While the database does not answer, all subscribed
+connections are told so.
 """
 
 from __future__ import annotations

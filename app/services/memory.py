@@ -1,11 +1,11 @@
-"""The newest events of the watched sessions, in memory, so that a crowd that comes back reads the log once for all.
+"""Keeps the newest events of watched sessions in memory, so that many clients can catch up with few reads of the log.
 
-Events are kept in pages of the log: 1-100, 101-200 and so on. Pages are filled by what is sent and by what was read,
-and over all sessions they take `max_bytes`, about; beyond that the pages that were used least recently go.
+Events are kept in pages of the log: 1-100, 101-200 and so on. A page holds events that were sent, or read from the
+log. All pages together take about `max_bytes`; beyond that, the least recently used pages are evicted.
 
-Who catches up holds a `Pin` from the moment at which his last read began: what has come in since is not evicted, so
-that his reading ends in memory whatever the rate. The bound is kept by letting newcomers wait (`Memory.room`).
-The log stays the truth: what is not here is read.
+A client that catches up holds a `Pin` from the start of its last read of the log. Events that arrive after that are
+not evicted, so catching up always ends in memory, at any event rate. The limit is kept by making new clients wait
+(`Memory.room`). The log is authoritative: events that are not in memory are read from it.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from app.domain.events import Event
 PAGE: Final = 100
 """Events in a page."""
 ENTRY_BYTES: Final = 512
-"""What an event takes in memory beside its payload."""
+"""Memory that an event takes in addition to its payload, about."""
 
 
 class Entry:
-    """An event as it goes out: its payload is encoded once."""
+    """An event as it is sent, with its payload encoded once."""
 
     __slots__ = ("chat_ids", "data", "event", "number", "prepared", "seq", "size")
 
@@ -44,13 +44,13 @@ class Entry:
         else:
             self.data, self.size = orjson.Fragment(encoded), len(encoded)
         self.number = 0
-        """The publication of this process in which it went to the rooms; 0 for one that was only read."""
+        """The publication of this process that sent it to the rooms; 0 if it was only read from the log."""
         self.prepared: object = None
-        """What the sender has made of it for those who get it as a single event, once somebody has asked for that."""
+        """The encoded event for clients that get it as a single event. Set when first needed."""
 
 
 class Page:
-    """Entries of one page of a session's log, dense and ascending."""
+    """Entries of one page of a session's log, in ascending order without gaps."""
 
     __slots__ = ("entries", "size")
 
@@ -60,7 +60,7 @@ class Page:
 
 
 class Pin:
-    """Keeps what is newer than `seq` in memory."""
+    """Keeps events after `seq` in memory."""
 
     __slots__ = ("seq",)
 
@@ -69,7 +69,7 @@ class Pin:
 
 
 class Memory:
-    """The bound over all sessions."""
+    """The memory limit of all sessions together."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -79,7 +79,7 @@ class Memory:
         self.size = 0
 
     async def room(self) -> None:
-        """Wait until the memory is within its bound."""
+        """Wait until the memory is within its limit."""
         while self.size > self._max_bytes:
             self.evict()
             if self.size <= self._max_bytes:
@@ -103,7 +103,7 @@ class Memory:
         del self._used[recent, number]
 
     def evict(self) -> None:
-        """Let pages go that nobody may need from memory, until the bound is kept, and let those in who wait for it."""
+        """Evict pages that no pin protects until the limit is kept, then wake those who wait for room."""
         if self.size > self._max_bytes:
             floors: dict[Recent, float] = {}
             for recent, number in list(self._used):
@@ -121,7 +121,7 @@ class Memory:
 
 
 class Recent:
-    """What is in memory of one session's log."""
+    """The part of one session's log that is in memory."""
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
@@ -129,7 +129,7 @@ class Recent:
         self._pins: set[Pin] = set()
 
     def after(self, seq: int) -> Sequence[Entry] | None:
-        """What follows `seq` in the page of the event after it; None where that is not here."""
+        """The events after `seq` in the page of the next event; None if that event is not in memory."""
         number = seq // PAGE
         page = self._pages.get(number)
         if page is None:
@@ -141,14 +141,14 @@ class Recent:
         return page.entries[skip:] if skip else page.entries
 
     def first(self, last: int) -> int:
-        """The lowest number from which everything up to `last` is here; `last` + 1 where not even that is."""
+        """The lowest number from which all events up to `last` are in memory; `last` + 1 if `last` is not."""
         first = last + 1
         while (page := self._pages.get((first - 1 - 1) // PAGE)) and page.entries[-1].seq == first - 1:
             first = page.entries[0].seq
         return first
 
     def append(self, entry: Entry) -> None:
-        """Take in the session's next event."""
+        """Add the session's next event."""
         number = (entry.seq - 1) // PAGE
         page = self._pages.get(number)
         if page is None or page.entries[-1].seq != entry.seq - 1:
@@ -159,7 +159,7 @@ class Recent:
         self._memory.grew(self, number, _weight(entry))
 
     def fill(self, number: int, read: Sequence[Entry]) -> None:
-        """Take in what was read of a page: the dense run that ends it, and what has come in since."""
+        """Add a page that was read: its last run without gaps, and the events that arrived during the read."""
         dense: list[Entry] = []
         for entry in reversed(read):
             if dense and entry.seq != dense[-1].seq - 1:
@@ -174,7 +174,7 @@ class Recent:
             self._put(number, Page(dense))
 
     def pin(self, seq: int) -> Pin:
-        """Keep what is newer than `seq` until `unpin`."""
+        """Keep events after `seq` in memory until `unpin`."""
         pin = Pin(seq)
         self._pins.add(pin)
         return pin
@@ -184,7 +184,7 @@ class Recent:
         self._memory.evict()
 
     def floor(self) -> float:
-        """Nobody needs from memory what is not above this."""
+        """No pin protects events up to this number."""
         return min((pin.seq for pin in self._pins), default=math.inf)
 
     def last_of(self, number: int) -> int:
@@ -194,7 +194,7 @@ class Recent:
         self._memory.shrank(self, number, self._pages.pop(number).size)
 
     def clear(self) -> None:
-        """The session is not watched any more, or its log is not what it was."""
+        """Forget everything: the session is no longer watched, or its log was replaced."""
         for number in list(self._pages):
             self.forget(number)
         self._memory.evict()

@@ -1,6 +1,6 @@
-"""What goes to the rooms of this process: each event once, under a number of its own.
+"""Sends each event to the rooms of this process, under a publication number.
 
-The number of a publication tells recovery (`app.services.recovery`) how far a client had come in all its sessions.
+Recovery (`app.services.recovery`) derives from a publication number how far a client had come in all its sessions.
 """
 
 from __future__ import annotations
@@ -37,5 +37,5 @@ class Publications:
         self._metrics.events_published.inc()
 
     def offset(self, number: int) -> str:
-        """What a publication is called in Socket.IO's connection state recovery."""
+        """The publication's offset in Socket.IO's connection state recovery."""
         return f"{self.process}.{number}"

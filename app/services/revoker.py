@@ -1,7 +1,7 @@
-"""Takes rights back: learns of revoked tokens from the database, and closes the connections that were opened with them.
+"""Reads revoked tokens from the database and closes the connections that use them.
 
-Every server asks each second, so a revocation holds everywhere some seconds later at most, also after a restart and
-without a change stream. While the database does not answer, what is known goes on to hold.
+Every server reads them each second, so a revocation takes effect everywhere within seconds, also after a restart and
+without a change stream. While the database does not answer, the known revocations stay in force.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Revoker:
             await asyncio.sleep(ASK_SECONDS)
 
     async def learn(self) -> None:
-        """Ask once. Raises Unavailable."""
+        """Read the revocations once. Raises Unavailable."""
         subs, jtis = await self._register.revocations()
         if self._tokens.revoke(Revocations(subs, jtis)):
             self._connections.close_where(self._tokens.is_revoked, TOKEN_REVOKED)
