@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 from pathlib import Path
 
@@ -42,9 +43,11 @@ def test_defaults() -> None:
     assert effective.data_dir == Path("data")
 
 
-def test_table_and_settings_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each setting of the table is one of the effective settings, with words for the README, and the reverse."""
-    assert list(settings.load().render()) == [setting.name for setting in SETTINGS]
+def test_each_setting_is_declared_once() -> None:
+    """Each field of the effective settings is a setting with words for the README, and is shown."""
+    names = [field.name.upper() for field in dataclasses.fields(Settings)]
+    assert [setting.name for setting in SETTINGS] == names
+    assert list(settings.load().render()) == names
     assert all(setting.words for setting in SETTINGS)
 
 
@@ -180,3 +183,15 @@ def test_faults_hide_secrets_too(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError) as error:
         load(monkeypatch, MONGODB_URI="mongodb://user:pa55word@localhost", PORT="x")
     assert "pa55word" not in str(error.value)
+
+
+def test_what_is_said_of_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault is one line: the setting's name, and what is wanted."""
+    with pytest.raises(SettingsError) as error:
+        load(monkeypatch, PORT="x", LOG_LEVEL="loud", TRUSTED_PROXIES="proxy", EVENT_RETENTION_DAYS="0")
+    assert str(error.value).splitlines() == [
+        "EVENT_RETENTION_DAYS: Must be greater than or equal to 1 and less than or equal to 3650.",
+        "LOG_LEVEL: Must be debug, info, warning or error.",
+        "PORT: Not a valid integer.",
+        "TRUSTED_PROXIES: Each must be an IP address or network, such as 10.0.0.0/8.",
+    ]
