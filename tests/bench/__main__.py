@@ -43,13 +43,15 @@ NODE_PACKAGES = ("socket.io", "ws", "@socket.io/bun-engine", "bun", "express", "
 
 
 def options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure Roomcast and its peers.")
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Compare Roomcast with its peers.")
     parser.add_argument("--lines", nargs="+", choices=MEASUREMENTS, default=list(MEASUREMENTS), metavar="NAME")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each alternates (5)")
-    parser.add_argument("--quick", action="store_true", help="a minute, only to see that all of it works")
-    parser.add_argument("--json", type=Path, default=servers.ROOT / "artifacts" / "bench.json", help="where to write")
-    parser.add_argument("--write-docs", action="store_true", help="put the tables and the chart into docs/")
-    parser.add_argument("--from-json", action="store_true", help="measure nothing, use what the JSON file has")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each line (default: 5)")
+    parser.add_argument("--quick", action="store_true", help="a minute or two, to check that everything works")
+    parser.add_argument(
+        "--json", type=Path, default=servers.ROOT / "artifacts" / "bench.json", help="the file to write"
+    )
+    parser.add_argument("--write-docs", action="store_true", help="also update the tables and the chart in docs/")
+    parser.add_argument("--from-json", action="store_true", help="do not measure; use the JSON file of the last run")
     chosen = parser.parse_args()
     if chosen.quick:
         chosen.rounds = 1

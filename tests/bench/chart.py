@@ -8,11 +8,11 @@ from typing import Any
 
 WIDTH, LEFT, RIGHT, ROW, TOP, BOTTOM = 860, 330, 90, 34, 56, 40
 LABELS = {
-    "burst_1": "1 event a turn, one room",
-    "burst_10": "10 events a turn",
-    "burst_50": "50 events a turn",
+    "burst_1": "1 event per turn, one room",
+    "burst_10": "10 events per turn",
+    "burst_50": "50 events per turn",
     "rooms": "10,000 sockets, 1,000 rooms",
-    "webhook_burst": "webhook, 500 messages a body",
+    "webhook_burst": "webhook, 500 messages per body",
     "latency": "delay to the last of 1,000 (p99)",
     "ingest": "webhook requests/s",
     "memory": "memory per connection",

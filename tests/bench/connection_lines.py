@@ -103,7 +103,7 @@ async def heartbeats(bench: Bench) -> None:
             f"CPU of {count:,} idle connections with heartbeats, {seconds:g} s",
             "s",
             Target("0.2 × Node socket.io", at_most=0.2),
-            note=f"A heartbeat each {interval:g} s for both.",
+            note=f"Both send a heartbeat every {interval:g} s.",
         )
     )
     async with AsyncExitStack() as stack:

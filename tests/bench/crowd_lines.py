@@ -27,10 +27,10 @@ async def crowd(bench: Bench) -> None:
     line = bench.add(
         Line(
             "crowd",
-            f"{clients:,} clients come back, {BACK[0]} to {most} events behind, {RATE} messages/s meanwhile: all live",
+            f"{clients:,} clients reconnect, {BACK[0]} to {most} events behind, {RATE} messages/s meanwhile: all live",
             "s",
             Target("15 s", at_most=15, peer=None),
-            note="After a restart: the memory is cold. Node takes them back with nothing recovered and nothing posted.",
+            note="After a restart, with an empty memory. Node accepts them without recovering or posting anything.",
         )
     )
     reads = bench.add(_reads("crowd_reads", f"reads of the log for these {clients:,} clients", 20))
@@ -44,7 +44,9 @@ async def crowd(bench: Bench) -> None:
         reads.rounds.append({US: count, "busy": found["busy"]})
     clients, count = bench.size(MANY_CLIENTS, 200), bench.size(SESSIONS, 20)
     many = bench.add(
-        _reads("crowd_sessions", f"reads of the log a session, {clients:,} clients of {count:,} sessions come back", 3)
+        _reads(
+            "crowd_sessions", f"reads of the log per session, {clients:,} clients of {count:,} sessions reconnect", 3
+        )
     )
     bench.say(many.title)
     found, total = await _come_back(bench, clients, [f"s{n}" for n in range(count)], SHORT_BACK)

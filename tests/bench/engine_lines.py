@@ -50,7 +50,7 @@ def as_round(found: dict[str, dict[str, float]]) -> Round:
 
 
 async def one_room(bench: Bench) -> None:
-    """1,000 sockets in one room; one event a turn of the loop, and bursts."""
+    """1,000 sockets in one room; one event per turn of the loop, and bursts."""
     clients = bench.size(CLIENTS, 200)
     async with AsyncExitStack() as stack:
         peers: dict[str, Process] = {}
@@ -59,7 +59,7 @@ async def one_room(bench: Bench) -> None:
         if bun:
             starts["Bun socket.io"] = lambda: servers.bun_socketio(bun)
         else:
-            bench.say("no Bun: npm brought no binary for this machine, it is left out")
+            bench.say("Bun is left out: npm has no binary for this machine")
         starts["python-socketio"] = servers.python_socketio
         for name, start in starts.items():
             peers[name] = await stack.enter_async_context(start())
@@ -69,7 +69,7 @@ async def one_room(bench: Bench) -> None:
             )
             await bench.load.ask(do="count_only", group=name)
         for burst, target in TARGETS.items():
-            words = "1 event a turn of the loop" if burst == 1 else f"bursts of {burst} a turn"
+            words = "1 event per turn of the loop" if burst == 1 else f"bursts of {burst} per turn"
             line = bench.add(
                 Line(
                     f"burst_{burst}",
@@ -101,8 +101,8 @@ async def many_rooms(bench: Bench) -> None:
             f"{clients:,} sockets in {rooms:,} rooms, {EVENT_BYTES}-byte events to random rooms",
             "deliveries/s",
             Target("4 × Node socket.io", at_least=4),
-            note=f"{burst:,} events a turn of the loop, so that a room has {burst // rooms} of them on average. "
-            "How many is our choice, and the verdict hangs on it: other numbers stand beside.",
+            note=f"{burst:,} events per turn of the loop, {burst // rooms} per room on average. "
+            "The result depends on this number; other numbers follow.",
         )
     )
     async with AsyncExitStack() as stack:

@@ -49,10 +49,10 @@ async def large_bodies(bench: Bench) -> None:
     line = bench.add(
         Line(
             "webhook_burst",
-            f"webhook, {BODY_MESSAGES} messages a body, to {clients:,} subscribers",
+            f"webhook, {BODY_MESSAGES} messages per body, to {clients:,} subscribers",
             "deliveries/s",
             Target("10 × Node socket.io emitting", at_least=10),
-            note="Node stores nothing: it emits events of the same size, 500 a turn of the loop.",
+            note="Node stores nothing: it emits events of the same size, 500 per turn of the loop.",
         )
     )
     async with AsyncExitStack() as stack:
@@ -142,7 +142,7 @@ async def requests(bench: Bench) -> None:
             f"webhook requests/s to committed and pushed, {SENDERS} senders",
             "requests/s",
             Target("3.5 × the Node reference", at_least=3.5, peer=REFERENCE),
-            note=f"One message a request, one session, {clients} subscribers; both wait for majority and journal.",
+            note=f"One message per request, one session, {clients} subscribers; both wait for majority and journal.",
         )
     )
     async with AsyncExitStack() as stack:
@@ -171,7 +171,7 @@ async def updates(bench: Bench) -> None:
             f"webhook updates/s to committed and pushed, {SENDERS} senders",
             "updates/s",
             Target("0.7 × its messages/s", at_least=0.7, peer=MESSAGES),
-            note="One edit a request, of 20 messages again and again, beside one new message a request; one session.",
+            note="One edit per request, of 20 messages in turn, beside one new message per request; one session.",
         )
     )
     async with servers.application(bench.uri, bench.database()) as server:

@@ -24,23 +24,25 @@ async def polling(bench: Bench) -> None:
     line = bench.add(
         Line(
             "polling",
-            f"push beside asking every {PERIOD:g} s, {clients:,} clients, a message about every {MESSAGE_EVERY:g} s",
-            "s of server CPU an hour",
+            f"push compared with polling every {PERIOD:g} s, {clients:,} clients, a message every {MESSAGE_EVERY:g} s",
+            "s of server CPU per hour",
             None,
-            note=f"Measured for {seconds:g} s with all {clients:,} clients, times {HOUR / seconds:g} for an hour. "
-            "Who asks keeps its connection open and asks for one chat's messages after the last it has. "
-            "What a pushed client gets when nothing happens is reckoned, from its heartbeats and positions.",
+            note=f"Measured for {seconds:g} s with all {clients:,} clients, "
+            f"and multiplied by {HOUR / seconds:g} for an hour. "
+            "A polling client keeps its connection open and requests the messages of one chat "
+            "after the last one it has. The bytes of a push client when nothing happens are calculated "
+            "from heartbeats and positions.",
         )
     )
     async with servers.application(bench.uri, bench.database(), PING_INTERVAL="25") as app:
-        bench.say(f"{line.title}: asking")
-        asking = await _measure(bench, app, seconds, clients, pollers=clients, period=PERIOD)
+        bench.say(f"{line.title}: polling")
+        polled = await _measure(bench, app, seconds, clients, pollers=clients, period=PERIOD)
         bench.say(f"{line.title}: push")
         await subscribers(bench, US, app, clients)
         pushed = await _measure(bench, app, seconds, clients, group=US)
         await bench.load.ask(do="close", group=US)
-    line.rounds.append({US: pushed["cpu_an_hour"], "asking": asking["cpu_an_hour"], "busy": asking["busy"]})
-    line.more["push"], line.more["asking"] = pushed, asking
+    line.rounds.append({US: pushed["cpu_an_hour"], "polling": polled["cpu_an_hour"], "busy": polled["busy"]})
+    line.more["push"], line.more["polling"] = pushed, polled
 
 
 async def _measure(bench: Bench, app: Process, seconds: float, clients: int, **how: Any) -> dict[str, float]:

@@ -36,7 +36,7 @@ def ratio(line: Rendered) -> str:
 
 
 def rows(result: Rendered) -> list[list[str]]:
-    found = [["what", "at least / at most", "Roomcast", "peers", "ratio (spread)", ""]]
+    found = [["what", "target (at least / at most)", "Roomcast", "peers", "ratio (spread)", ""]]
     for line in result["lines"]:
         peers = ", ".join(f"{name} {number(value)}" for name, value in line["figures"].items() if name != US)
         busy = " (load generator too busy)" if line["load_too_busy"] else ""
@@ -77,19 +77,17 @@ def beside(line: Rendered) -> list[str]:
     """What a line tells beyond its figure."""
     found = []
     if line["ratios_by_cpu"].get(line["against"]):
-        found.append(
-            f"by the second of the server's CPU: {number(line['ratios_by_cpu'][line['against']])} × {line['against']}"
-        )
+        found.append(f"per second of server CPU: {number(line['ratios_by_cpu'][line['against']])} × {line['against']}")
     for name, some in line.get("all_rounds_ms", {}).items():
         found.append(
-            f"{name}: median {some['median']:.1f} ms, 99th percentile {some['p99']:.1f}, most {some['most']:.1f}"
+            f"{name}: median {some['median']:.1f} ms, 99th percentile {some['p99']:.1f}, maximum {some['most']:.1f}"
         )
     for burst, ratios in line.get("other_bursts", {}).items():
-        found += [f"{burst} a turn: {number(one['median'])} × {name}" for name, one in ratios.items()]
+        found += [f"{burst} per turn: {number(one['median'])} × {name}" for name, one in ratios.items()]
     if isinstance(line.get("pair_us"), dict):
         found.append("; ".join(f"{name}: {value:.0f} µs" for name, value in line["pair_us"].items()))
     if "push" in line:
-        for name in ("asking", "push"):
+        for name in ("polling", "push"):
             found.append(
                 f"{name}: " + ", ".join(f"{words} {number(line[name][key])}" for key, words in POLLING.items())
             )
@@ -97,12 +95,12 @@ def beside(line: Rendered) -> list[str]:
 
 
 POLLING = {
-    "requests_an_hour": "requests an hour per client",
-    "silent_bytes_an_hour": "bytes an hour per client, when nothing happens",
-    "bytes_a_message": "bytes a message and client beyond that",
-    "delay_median_s": "delay until seen, median, s",
-    "delay_p99_s": "delay until seen, 99th percentile, s",
-    "cpu_an_hour": "server CPU an hour, all clients, s",
+    "requests_an_hour": "requests per client and hour",
+    "silent_bytes_an_hour": "bytes per client and hour, when nothing happens",
+    "bytes_a_message": "additional bytes per client and message",
+    "delay_median_s": "delay, median, s",
+    "delay_p99_s": "delay, 99th percentile, s",
+    "cpu_an_hour": "server CPU per hour, all clients, s",
 }
 
 
@@ -117,7 +115,7 @@ def markdown(result: Rendered) -> str:
     out = [
         f"{facts['cores']} cores of a virtual machine ({facts['processor']}), {facts['memory_gb']} GB, "
         f"{facts['system']}; {', '.join(shown)}. {result['rounds']} alternating rounds; "
-        "ratios are medians of the rounds' ratios, with the least and the greatest.",
+        "ratios are the medians of all rounds, with the lowest and the highest.",
         "",
         "![Roomcast's ratios to its peers, and the targets](performance.svg)",
         "",
@@ -136,15 +134,15 @@ def markdown(result: Rendered) -> str:
         if "push" in line:
             out += [
                 "",
-                "### Beside asking every 5 seconds",
+                "### Compared with polling every 5 seconds",
                 "",
                 line["note"],
                 "",
-                "| | asking | push |",
+                "| | polling | push |",
                 "| --- | --- | --- |",
             ]
             out += [
-                f"| {words} | {number(line['asking'][key])} | {number(line['push'][key])} |"
+                f"| {words} | {number(line['polling'][key])} | {number(line['push'][key])} |"
                 for key, words in POLLING.items()
             ]
     out += ["", *(f"Problem: {problem}" for problem in result["problems"])]
