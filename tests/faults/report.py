@@ -19,7 +19,7 @@ def render(results: dict[str, dict[str, Any]], about: dict[str, Any]) -> str:
     lines = [
         f"Run of {about['date']} at {commits}; {about['machine']}, {about['minutes']:.0f} minutes.",
         "",
-        "| fault | promised besides I1–I6 | rounds | commit | first seed | held | measured, the worst of all rounds |",
+        "| fault | also promised | rounds | commit | first seed | passed | worst of all rounds |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, row in ROWS.items():
@@ -37,11 +37,11 @@ def render(results: dict[str, dict[str, Any]], about: dict[str, Any]) -> str:
         total.update(result["counts"])
     lines += [
         "",
-        "All rounds together: " + ", ".join(f"{_number(n)} {what}" for what, n in sorted(total.items())) + ".",
+        "Totals of all rounds: " + ", ".join(f"{_number(n)} {what}" for what, n in sorted(total.items())) + ".",
     ]
     failures = [(name, failure) for name, result in results.items() for failure in result["failures"]]
     if failures:
-        lines += ["", "What did not hold:", ""]
+        lines += ["", "Failed rounds:", ""]
         lines += [f"- `{name}`, seed {one['seed']}: {one['error'].splitlines()[0][:300]}" for name, one in failures]
     return "\n".join(lines) + "\n"
 

@@ -117,7 +117,7 @@ async def stage(
             finally:
                 await round_.close()
                 await made.close_clients()
-            round_.figures["seconds"] = time.monotonic() - began
+            round_.figures["duration (s)"] = time.monotonic() - began
             return round_
 
         yield play
@@ -128,10 +128,10 @@ async def stage(
 
 async def _posted_to(r: Round, server: Server) -> None:
     """Wait for a moment at which requests to the server are under way. It lasts until something is awaited."""
-    r.figure("requests under way", await r.ledger.posting(server.url))
+    r.figure("requests in flight", await r.ledger.posting(server.url))
 
 
-@row("killed", "Server killed in the middle of ingest, senders repeat", "", 20, harmless=True)
+@row("killed", "Server killed during ingest, senders repeat", "", 20, harmless=True)
 async def killed(r: Round) -> None:
     await r.add_clients()
     async with r.load():
@@ -147,7 +147,7 @@ async def killed(r: Round) -> None:
 @row(
     "commit-push",
     "Server killed between commit and push",
-    f"clients have it within {HEAL_SECONDS:g} s of its return",
+    f"clients have the messages within {HEAL_SECONDS:g} s of its return",
     20,
     harmless=True,
     behind=(0,),
@@ -203,7 +203,7 @@ async def taken_over(r: Round) -> None:
         began = time.monotonic()
         old.process.send_signal(signal.SIGTERM)
         code = await old.wait()
-        r.figure("exit s", time.monotonic() - began)
+        r.figure("exit after (s)", time.monotonic() - began)
         await server.hand_over(new)  # senders and proxies know it from here on
         r.must(time.monotonic() - began < 10, f"it took {time.monotonic() - began:.1f} s to stop")
         r.must(code == 0, f"it ended with status {code}")
@@ -239,8 +239,8 @@ async def duplicates(r: Round) -> None:
 
 @row(
     "clock",
-    "The servers' clocks one hour forward, and back, and right again; tokens valid a day",
-    "nobody dropped, order unaffected",
+    "The servers' clocks set one hour forward, then back, then right; tokens valid for a day",
+    "nobody is dropped, order is unaffected",
     3,
     harmless=True,
     environ={"PING_INTERVAL": "3", "PING_TIMEOUT": "10"},  # often, and with time for a machine that is busy
@@ -280,7 +280,7 @@ def _away(r: Round, tries: list[Try]) -> None:
     statuses = {one.status for one in tries}
     r.must(statuses <= {503}, f"while the database was away there were answers {statuses}")
     r.must(all(one.retry_after for one in tries), "a 503 without Retry-After")
-    r.counts["503 while away"] += len(tries)
+    r.counts["answers 503 while the database was away"] += len(tries)
 
 
 UNAVAILABLE_SECONDS = 10.0
@@ -329,7 +329,7 @@ async def _database_away(r: Round, away: Callable[[], None], back: Callable[[], 
         await back()
         r.healed()
         again = await ledger.answered_after(returned, 20)
-        r.figure("stores again after s", again - r.healed_at)
+        r.figure("storing again after (s)", again - r.healed_at)
 
     def of_clients(reports: dict[int, Report]) -> None:
         for page in r.pages():
@@ -345,8 +345,8 @@ async def _any(of: Any) -> bool:
 
 @row(
     "db-killed",
-    "Database killed and back",
-    "meanwhile 503 with Retry-After, never 200; the page's client is told; takes up again by itself",
+    "Database killed and restarted",
+    "503 with Retry-After meanwhile, never 200; the page's client is told; resumes by itself",
     10,
     short_environ={"MONGODB_TIMEOUT": "1", "WRITE_DEADLINE": "2"},
 )
@@ -363,7 +363,7 @@ async def database_killed(r: Round) -> None:
 @row(
     "db-frozen",
     "Database frozen (SIGSTOP) for 8 s",
-    "meanwhile 503 with Retry-After, never 200; the page's client is told; takes up again by itself",
+    "503 with Retry-After meanwhile, never 200; the page's client is told; resumes by itself",
     10,
     short_environ={"MONGODB_TIMEOUT": "1", "WRITE_DEADLINE": "2"},
 )
@@ -394,7 +394,7 @@ async def _three(
         harmed = time.monotonic()
         # A session has its lock, its numbers and its writer: that one goes on says nothing of the others.
         again = max(await asyncio.gather(*(r.ledger.answered_after(harmed, 30, session) for session in r.sessions)))
-        r.figure("stores again after s", again - began)
+        r.figure("storing again after (s)", again - began)
         r.must(again - began < 15, f"in some session nothing was stored for {again - began:.1f} s")
         heal(three, primary)
         await asyncio.gather(*healing)
@@ -412,7 +412,7 @@ THREE = {
 }
 
 
-@row("three-killed", "Three mongods: the primary killed, and back", **THREE)
+@row("three-killed", "Three mongods: the primary killed and restarted", **THREE)
 async def primary_killed(r: Round) -> None:
     async def harm(three: Three, primary: int) -> None:
         three.mongods[primary].kill()
@@ -478,7 +478,7 @@ async def _dropped(r: Round, server: Server, wires: list[Wire]) -> None:
 
     try:
         await soon(gone, _limit(r), "the server to drop the dead")
-        r.figure("dead dropped after s", time.monotonic() - began)
+        r.figure("dead client dropped after (s)", time.monotonic() - began)
     except AssertionError as error:
         r.violations.append(f"{error}: {len(ports & peers_of(pid))} of {len(ports)} are left")
 
@@ -567,12 +567,14 @@ async def _network(r: Round, cuts: dict[str, float], one_way: float, pace: float
             if group not in too_long:
                 _recovered(r, report, words)
             elif report.kind == "stock":
-                r.counts["stock clients away for 2 minutes, not recovered"] += report.connects - 1 - report.recoveries
+                r.counts["stock clients away for 2 minutes and not recovered"] += (
+                    report.connects - 1 - report.recoveries
+                )
 
     await r.verify(of_clients)
 
 
-DROPS = "the server drops a dead one within interval + timeout + 5 s"
+DROPS = "the server drops a dead client within interval + timeout + 5 s"
 
 
 @row(
@@ -626,7 +628,7 @@ def _percentile(values: list[float], part: float) -> float:
 @row(
     "slow-reader",
     "Slow readers",
-    "one that reads slowly gets all, late; one that reads nothing is closed; others' 99th percentile less than doubles",
+    "a slow reader gets everything, late; one that reads nothing is closed; others' 99th percentile less than doubles",
     5,
     harmless=True,
     environ={"COMPRESSION": "false", "PING_INTERVAL": "25", "PING_TIMEOUT": "20"},
@@ -686,9 +688,9 @@ async def slow_reader(r: Round) -> None:
         )
 
     beside, apart = p99(0, 1), p99(1, 1)
-    r.figure("p99 of others beside slow readers, ms", beside)
-    r.figure("p99 of others at the other server meanwhile, ms", apart)
-    r.figure("p99 without slow readers, ms", p99(0, 0))
+    r.figure("p99 of others beside slow readers (ms)", beside)
+    r.figure("p99 at the other server meanwhile (ms)", apart)
+    r.figure("p99 without slow readers (ms)", p99(0, 0))
     r.must(beside < 2 * apart, f"the 99th percentile was {beside:.1f} ms beside slow readers, {apart:.1f} ms apart")
     r.must(reports[slow].connects == 1, "the slow reader was disconnected")
     r.must(reports[dead].connects > 1, "the one that read nothing was not closed")
@@ -720,14 +722,14 @@ async def _closed(r: Round, server: Server, wires: list[Wire]) -> None:
         return not ports & peers_of(server.pid)
 
     closed = await soon(gone, 20, "the one that reads nothing to be closed", every=0.25)
-    r.figure("reading nothing, closed after s", closed)
+    r.figure("not reading, closed after (s)", closed)
 
 
 @row(
     "herd",
     "200 clients dropped at once",
-    "all back and right within 10 s; the database is read at most 4 times for each stream that comes back and once "
-    "for each 100 events that it missed (counted by the database's profiler)",
+    "all back and correct within 10 s; at most 4 database reads per recovered stream and one per 100 missed events "
+    "(counted by the database's profiler)",
     5,
     harmless=True,
     environ={"PING_INTERVAL": "25", "PING_TIMEOUT": "20"},
@@ -762,7 +764,7 @@ async def herd(r: Round) -> None:
             await r.fleet.equal(dropped + HEAL_SECONDS - time.monotonic())
         except AssertionError as error:
             r.violations.append(f"{error}; {await r.later()}")
-        r.figure("all right after s", time.monotonic() - dropped)
+        r.figure("all correct after (s)", time.monotonic() - dropped)
         db = driver[r.world.name]
         await db.command("profile", 0)
         # What the servers read for clients: not in a writer's transaction, not the change stream, not the lists.
@@ -779,7 +781,7 @@ async def herd(r: Round) -> None:
     bound = sum(4 + math.ceil((r.truth.seqs[session] - before[session]) / 100) for session in streams)
     r.figure("streams", len(streams))
     r.figure("reads", found)
-    r.figure("reads for a stream", found / len(streams))
+    r.figure("reads per stream", found / len(streams))
     r.must(found <= bound, f"{found} reads for {len(streams)} streams")
 
     def of_clients(reports: dict[int, Report]) -> None:
@@ -812,7 +814,7 @@ async def _pushed(r: Round, fault: Callable[[], Awaitable[None]]) -> None:
         r.fleet.expect((await r.ledger.truth(driver, r.world.name)).digests)
     await r.fleet.equal(10)
     latencies = [one for report in (await r.fleet.report()).values() for _, one in report.latencies]
-    r.figure("pushed after s at most", max(latencies) / 1000)
+    r.figure("pushed after at most (s)", max(latencies) / 1000)
     r.must(max(latencies) < 5000, f"pushed after {max(latencies) / 1000:.1f} s")
     await r.verify()
 
@@ -821,10 +823,10 @@ def _stream_wires(r: Round) -> list[Wire]:
     return [wire for wire in r.world.behind[1].wires if wire.marked]
 
 
-STREAM = {"promise": "pushed within 5 s all the same", "rounds": 5, "behind": (1,)}
+STREAM = {"promise": "still pushed within 5 s", "rounds": 5, "behind": (1,)}
 
 
-@row("stream-broken", "Change stream broken: its connection reset, then dead without a word", **STREAM, harmless=True)
+@row("stream-broken", "Change stream broken: its connection reset, then silently dead", **STREAM, harmless=True)
 async def stream_broken(r: Round) -> None:
     async def fault() -> None:
         wires = _stream_wires(r)
@@ -857,7 +859,7 @@ async def stream_resumed(r: Round) -> None:
 
 @row(
     "stream-lost",
-    "Change stream lost: what it would resume from is no longer in the oplog",
+    "Change stream lost: the entry it would resume from is no longer in the oplog",
     **STREAM,
     mongod=("--oplogSize", "1", "--syncdelay", "1"),
 )
@@ -888,7 +890,7 @@ async def stream_lost(r: Round) -> None:
     broken = [line for line in log[before:] if "change_stream_broken" in line]
     # For a cursor that is killed the driver makes good by itself, unless the database refuses to resume.
     assert any("OperationFailure" in line for line in broken), f"the history was not lost: {broken}"
-    r.counts["streams begun anew"] += len(broken)
+    r.counts["streams restarted"] += len(broken)
 
 
 async def _kill_cursors(r: Round) -> int:

@@ -334,7 +334,7 @@ class Round:
         stored = await self._stored()
         reached = await self.fleet.reach(stored, clients, healed + HEAL_SECONDS)
         for moment in reached.values():
-            self.figure("caught up after s", moment - healed)
+            self.figure("caught up after (s)", moment - healed)
         late = clients - reached.keys()
         if not late:
             return
@@ -373,7 +373,7 @@ class Round:
         self.fleet.expect(self.truth.digests)
         try:
             await self.fleet.equal(base + HEAL_SECONDS - time.monotonic())
-            self.figure("lists right after s", time.monotonic() - base)
+            self.figure("lists correct after (s)", time.monotonic() - base)
         except AssertionError as error:
             self.violations.append(f"{error}; {await self.later()}")
         await asyncio.gather(*self._catching_up)
@@ -419,10 +419,10 @@ class Round:
     def _count(self, reports: dict[int, Report]) -> None:
         self.counts["clients"] += len(reports)
         for report in reports.values():
-            self.counts["events taken in"] += report.taken
+            self.counts["events received"] += report.taken
             self.counts["connections made"] += report.connects
             if report.kind == "stock":
-                self.counts["stock clients' returns"] += report.connects - 1
+                self.counts["reconnects of stock clients"] += report.connects - 1
                 self.counts["stock clients recovered"] += report.recoveries
             else:
                 self.counts["streams recovered by position"] += report.recoveries
@@ -464,7 +464,7 @@ class Round:
                 await soon(back, 15, "the footprint")
             except AssertionError:
                 self.violations += over
-            self.figure("memory more MiB", (now.memory - fresh.memory) / 2**20)
+            self.figure("memory growth (MiB)", (now.memory - fresh.memory) / 2**20)
 
 
 async def soon(condition: Callable[[], Awaitable[Any]], seconds: float, what: str, every: float = 0.02) -> float:
