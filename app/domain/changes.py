@@ -191,4 +191,5 @@ def preview(message: Message) -> LastMessage:
         from_me=message.from_me,
         sender_name=message.sender.name,
         timestamp=message.timestamp,
+        deleted_at=message.deleted_at,
     )

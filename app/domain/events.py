@@ -164,6 +164,7 @@ def render_last_message(last: LastMessage) -> Wire:
         "fromMe": last.from_me,
         "senderName": last.sender_name,
         "timestamp": format_time(last.timestamp),
+        "deletedAt": last.deleted_at and format_time(last.deleted_at),
     }
 
 

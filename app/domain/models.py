@@ -207,6 +207,7 @@ class LastMessage:
     from_me: bool
     sender_name: str | None
     timestamp: datetime
+    deleted_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

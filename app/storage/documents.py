@@ -103,6 +103,7 @@ def dump_chat(chat: Chat) -> Document:
     document = {**render_chat(chat), "nameGiven": chat.name_given, "updatedAt": chat.updated_at}
     if chat.last_message:
         document["lastMessage"]["timestamp"] = chat.last_message.timestamp
+        document["lastMessage"]["deletedAt"] = chat.last_message.deleted_at
     if chat.also:
         document["also"] = list(chat.also)
     return document
@@ -118,7 +119,13 @@ def load_chat(document: Document) -> Chat:
         unread_count=document["unreadCount"],
         last_message=last
         and LastMessage(
-            last["messageId"], last["type"], last["text"], last["fromMe"], last["senderName"], last["timestamp"]
+            last["messageId"],
+            last["type"],
+            last["text"],
+            last["fromMe"],
+            last["senderName"],
+            last["timestamp"],
+            last.get("deletedAt"),
         ),
         last_seq=document["lastSeq"],
         read_seq=document["readSeq"],

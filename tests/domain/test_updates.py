@@ -92,6 +92,7 @@ def test_deletion() -> None:
     assert (message["text"], message["media"], message["replyTo"], message["reactions"]) == (None, None, None, [])
     assert message["deletedAt"] == "2026-02-06T12:04:01.000Z"
     assert (event.data["chat"]["unreadCount"], event.data["chat"]["lastMessage"]["text"]) == (0, None)
+    assert event.data["chat"]["lastMessage"]["deletedAt"] == "2026-02-06T12:04:01.000Z"
     later = (
         update(text="two", timestamp=at(9)),
         update(reaction=reaction("🙏"), timestamp=at(9)),

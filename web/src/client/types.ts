@@ -82,6 +82,7 @@ export interface LastMessage {
   fromMe: boolean;
   senderName: string | null;
   timestamp: string;
+  deletedAt: string | null;
 }
 
 export interface Chat {

@@ -9,7 +9,7 @@ import { chat } from "../support/objects";
 
 const { t } = chooseLanguage(["en"]);
 const last = (text: string, senderName: string | null = null): Partial<Chat> => ({
-  lastMessage: { messageId: "m", type: "text", text, fromMe: false, senderName, timestamp: "2026-02-06T12:04:00.000Z" },
+  lastMessage: { messageId: "m", type: "text", text, fromMe: false, senderName, timestamp: "2026-02-06T12:04:00.000Z", deletedAt: null },
 });
 
 function searching(all: readonly Chat[], more = false) {

@@ -50,6 +50,6 @@ export function chat(chatId: string, lastSeq: number, more: Partial<Chat> = {}):
 /** A chat whose last message came at this hour of one day. */
 export function chatAt(sessionId: string, chatId: string, lastSeq: number, hour: number): Chat {
   const timestamp = `2026-02-06T${String(hour).padStart(2, "0")}:00:00.000Z`;
-  const lastMessage = { messageId: "m", type: "text", text: "", fromMe: false, senderName: null, timestamp } as const;
+  const lastMessage = { messageId: "m", type: "text", text: "", fromMe: false, senderName: null, timestamp, deletedAt: null } as const;
   return chat(chatId, lastSeq, { sessionId, lastMessage });
 }

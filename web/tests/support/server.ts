@@ -122,6 +122,7 @@ export class FakeServer {
         text: message.text?.slice(0, 120) ?? null,
         fromMe: message.fromMe,
         senderName: message.sender.name ?? null,
+        deletedAt: null,
         timestamp: message.timestamp,
       },
       readSeq: before?.readSeq ?? 0,
