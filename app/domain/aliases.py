@@ -39,9 +39,14 @@ class Aliases:
     """Both ways. `refused` are pairs that somebody has said are two people: they are never learned."""
 
     def __init__(self, known: Iterable[Alias] = (), refused: Iterable[Alias] = ()) -> None:
-        self.refused = set(refused)
+        self.refused: set[Alias] = set()
         self._addresses: dict[str, str] = {}
         self._lids: dict[str, list[str]] = {}
+        self.add(known, refused)
+
+    def add(self, known: Iterable[Alias], refused: Iterable[Alias] = ()) -> None:
+        """What else is known of other people."""
+        self.refused.update(refused)
         for alias in known:
             if is_possible(alias):  # an earlier version learned others, too
                 self._put(alias)

@@ -90,6 +90,26 @@ def moved(message: Message, chat_id: str) -> Message:
     )
 
 
+def renamed(message: Message, old: str, new: str) -> Message:
+    """The message where two addresses have become one person's: one receipt and one reaction of that person."""
+    people: dict[str, ReceiptStatus] = {}
+    for one, status in message.people.items():
+        person = new if one == old else one
+        before = people.get(person)
+        if before is None or _RECEIPTS[status] > _RECEIPTS[before]:
+            people[person] = status
+    reactions: list[Reaction] = []
+    for reaction in message.reactions:
+        if reaction.sender.id == old:
+            reaction = replace(reaction, sender=replace(reaction.sender, id=new))
+        twin = next((one for one in reactions if one.sender.id == reaction.sender.id), None)
+        if twin is None:
+            reactions.append(reaction)
+        elif _rank(reaction) > _rank(twin):
+            reactions[reactions.index(twin)] = reaction
+    return replace(message, people=people, reactions=sorted(reactions, key=_by_time))
+
+
 def _takes_changes(message: Message, time: datetime, *, timed: bool, keep_deleted: bool) -> bool:
     """What was deleted is not changed any more; what is kept of it is, by what was told to have been before."""
     if message.deleted_at is None or message.nothing_to_read:
@@ -147,8 +167,11 @@ def _reacted(
             return message
     if new.emoji is None and not timed and len(others) == len(message.reactions):
         return message  # nothing stands that could be taken back
-    reactions = sorted([*others, new], key=lambda one: (one.timestamp, one.sender.id))
-    return replace(message, reactions=reactions)
+    return replace(message, reactions=sorted([*others, new], key=_by_time))
+
+
+def _by_time(reaction: Reaction) -> tuple[datetime, str]:
+    return reaction.timestamp, reaction.sender.id
 
 
 def _rank(reaction: Reaction) -> tuple[datetime, bool, str]:

@@ -1,4 +1,5 @@
-"""The commands that change a session. Those about people and their chats are in `app.domain.people`.
+"""The commands that change a session. Those about people and their chats are in `app.domain.people`,
+`app.domain.merges` and `app.domain.renames`.
 
 Each says which documents it needs and what it makes of them; `app.domain.ledger` runs them.
 """
@@ -15,6 +16,7 @@ from app.domain.changes import apply_update, is_receipt, preview, without_conten
 from app.domain.incoming import IncomingUpdate, Parked
 from app.domain.known import Touched
 from app.domain.ledger import Ledger
+from app.domain.merges import learn, unite
 from app.domain.models import (
     Alias,
     Chat,
@@ -25,7 +27,6 @@ from app.domain.models import (
     Sender,
     UpdateResult,
 )
-from app.domain.people import learn, unite
 
 NOTHING: Final[Sequence[Alias]] = ()
 
@@ -179,12 +180,7 @@ class UpdateMessages:
 
     def addresses(self) -> Iterable[str]:
         for update in self.updates:
-            if update.chat_id is not None:
-                yield update.chat_id
-            if update.reaction is not None:
-                yield update.reaction.sender.id
-            if update.receipt is not None:
-                yield update.receipt.by
+            yield from update.people()
 
     def touch(self, aliases: Aliases, touched: Touched) -> None:
         for update in self.updates:

@@ -6,7 +6,7 @@ Times are aware datetimes in UTC, cut to milliseconds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -56,6 +56,15 @@ class IncomingUpdate:
     reaction: ReactionChange | None = None
     receipt: Receipt | None = None
     nothing_to_read: bool = False
+
+    def people(self) -> Iterator[str]:
+        """Whose addresses it names."""
+        if self.chat_id is not None:
+            yield self.chat_id
+        if self.reaction is not None:
+            yield self.reaction.sender.id
+        if self.receipt is not None:
+            yield self.receipt.by
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -57,6 +57,11 @@ class Source(Protocol):
         """messageId -> contentSeq of the messages that count as unread (`Message.counts`) above a number."""
 
     def messages(self, keys: Iterable[Key]) -> Mapping[Key, Message]: ...
+
+    def under(self, address: str, limit: int) -> Sequence[Message]:
+        """Messages of groups that have a receipt or a reaction under this hidden address."""
+
+    def chats(self, chat_ids: Collection[str]) -> Mapping[str, Chat]: ...
 
     def parked_in(self, chat_ids: Sequence[str]) -> Sequence[Parked]:
         """Updates that wait for messages of these chats."""

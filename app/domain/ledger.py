@@ -7,17 +7,17 @@
 - A chat is named by the known address of its person, else by the hidden `…@lid` address.
 - The numbers start at `known.seq + 1`, without a hole. Whoever writes the outcome makes sure that nobody else has
   changed the session since `known` was read.
-- The commands are in `app.domain.commands` and `app.domain.people`. The ledger knows none by name.
+- The commands are in `app.domain.commands` and the modules that it names. The ledger knows none by name.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from app.domain.changes import apply_update, is_receipt, moved, preview
+from app.domain.changes import moved, preview
 from app.domain.events import MESSAGE_UPDATED, NEW_MESSAGE, chat_event, message_event
 from app.domain.incoming import Parked
 from app.domain.known import Command, Known, Outcome
@@ -101,6 +101,25 @@ class Ledger:
         self._stored_as[after.key] = self._stored_as.pop(message.key, message.key)
         self._replace(message, after)
         return after
+
+    def load(self, keys: Iterable[Key]) -> None:
+        """Have the source look for messages that no command has named."""
+        if missing := [key for key in keys if key not in self._messages and self.is_untouched(key)]:
+            self._take(self.source.messages(missing).values())
+
+    def under(self, address: str, limit: int) -> list[Message]:
+        """Messages of groups that have a receipt or a reaction under this hidden address."""
+        found = [one for one in self.source.under(address, limit) if one.key not in self._messages]
+        self._take(one for one in found if self.is_untouched(one.key))
+        if missing := {one.chat_id for one in found} - self._chats.keys():
+            self._chats |= self.source.chats(missing)
+        here = [one for one in self._messages.values() if one.people or one.reactions]
+        return [one for one in here if address in one.hidden][:limit]
+
+    def _take(self, stored: Iterable[Message]) -> None:
+        for message in stored:
+            self._messages[message.key] = message
+            self._by_id[message.message_id].add(message.key)
 
     def parked(self, message_id: str) -> list[Parked]:
         return self._parked.get(message_id, [])
@@ -207,30 +226,6 @@ class Ledger:
             self.out.new_aliases.append(alias)
         return news
 
-    def wake(self, address: str) -> None:
-        """Apply what waits under one address of a person for a message that is stored under another."""
-        names = self.aliases.all_names(address)
-        waiting = {parked.id: parked for parked in self.source.parked_in(names) if parked.id not in self.out.unparked}
-        waiting |= {one.id: one for one in self.out.parked.values() if one.update.chat_id in names}
-        chat = self._chats.get(names[0])
-        places = (*names, *(chat.also if chat else ()))
-        wanted = {(place, parked.update.message_id) for parked in waiting.values() for place in places}
-        if missing := [key for key in wanted if key not in self._messages and self.is_untouched(key)]:
-            for key, stored in self.source.messages(missing).items():
-                self._messages[key] = stored
-                self._by_id[key[1]].add(key)
-        for parked in waiting.values():
-            message = self.find(names[0], parked.update.message_id)
-            if message is None:
-                continue
-            if parked not in self._parked[parked.update.message_id]:
-                self._parked[parked.update.message_id].append(parked)
-            self.unpark(parked)
-            after = apply_update(message, parked, self.aliases.name, keep_deleted=self.keep_deleted)
-            if after != message:
-                result = UpdateResult(message.message_id, "applied")
-                self.change(message, after, result, quiet=is_receipt(parked.update))
-
     def tell_name(self, chat_id: str, name: str) -> None:
         """What a chat is to be called that does not exist yet."""
         self.contact_names[chat_id] = self.out.contact_names[chat_id] = name
@@ -246,7 +241,9 @@ class Ledger:
             self._parked[parked.update.message_id].append(parked)
 
     def unpark(self, parked: Parked) -> None:
-        self._parked[parked.update.message_id].remove(parked)
+        waiting = self._parked[parked.update.message_id]
+        if parked in waiting:
+            waiting.remove(parked)
         if self.out.parked.pop(parked.id, None) is None:
             self.out.unparked.add(parked.id)
 

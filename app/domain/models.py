@@ -192,6 +192,14 @@ class Message:
         return self.deleted_at is not None and not self.has_content
 
     @property
+    def hidden(self) -> list[str]:
+        """In a group: hidden addresses under which people have received it or reacted to it."""
+        if kind_of(self.chat_id) == "person":
+            return []
+        people = {*self.people, *(reaction.sender.id for reaction in self.reactions)}
+        return sorted(one for one in people if one.endswith("@lid") or _USER_ID.fullmatch(one))
+
+    @property
     def counts(self) -> bool:
         """Whether it counts as unread until it is read: what others wrote and a person would read."""
         return not self.from_me and self.type != "system" and self.deleted_at is None

@@ -24,8 +24,9 @@ from app.domain.commands import MarkRead
 from app.domain.incoming import Contact
 from app.domain.intake import BATCH_BYTES, BATCH_ITEMS
 from app.domain.known import Command, Outcome, Result
+from app.domain.merges import MoveMessages
 from app.domain.models import Chat, MessageResult, UpdateResult
-from app.domain.people import MoveMessages, TellContacts
+from app.domain.people import TellContacts
 from app.errors import AppError, Unavailable
 from app.metrics import Metrics
 from app.services.edges import Edges

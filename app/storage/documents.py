@@ -37,6 +37,8 @@ def dump_message(message: Message) -> Document:
     # Not on the wire, and left out where they say nothing, since most messages have none of them.
     if message.people:
         document["people"] = [{"id": one, "status": status} for one, status in message.people.items()]
+    if hidden := message.hidden:
+        document["hidden"] = hidden
     if message.content_seq != message.seq:
         document["lateSeq"] = message.content_seq  # has an index of its own
     if message.nothing_to_read:

@@ -10,7 +10,6 @@ from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
 from app.domain.incoming import Parked
-from app.domain.known import Command
 from app.domain.models import Alias, Chat, Key, Message
 from app.storage.documents import Document, load_chat, load_message, load_parked
 
@@ -28,18 +27,13 @@ class Reader:
     def __init__(self, database: Database[Document], client_session: ClientSession, session_id: str) -> None:
         self._database, self._client_session, self._session_id = database, client_session, session_id
 
-    def aliases(self, commands: Sequence[Command]) -> tuple[list[Alias], list[Alias]]:
-        """Those of all people that the commands name, and the pairs that are refused."""
-        names: set[str] = set()
-        for command in commands:
-            names.update(command.addresses())
-            for alias in command.aliases:
-                names.update((alias.lid, alias.address))
+    def aliases(self, names: Collection[str]) -> tuple[list[Alias], list[Alias]]:
+        """Those of the people with these addresses, and the pairs that are refused."""
         if not names:
             return [], []
         found = self._aliases("lid", names) + self._aliases("address", names)
         # A person whose address was not named may have other hidden addresses, under which something was stored.
-        others = {document["address"] for document in found} - names
+        others = {document["address"] for document in found} - set(names)
         if others:
             found += self._aliases("address", others)
         known = [Alias(d["lid"], d["address"]) for d in found if d["address"] is not None]
@@ -97,6 +91,10 @@ class Reader:
         counted = [d for d in found if not d["fromMe"] and d["type"] != "system" and d.get("deletedAt") is None]
         numbers = {d["messageId"]: d.get("lateSeq", d["seq"]) for d in counted}
         return {message_id: number for message_id, number in numbers.items() if number > above}
+
+    def under(self, address: str, limit: int) -> Sequence[Message]:
+        hint = [("sessionId", ASCENDING), ("hidden", ASCENDING)]
+        return [load_message(d) for d in self._find("messages", {"hidden": address}, hint=hint).limit(limit)]
 
     def parked_in(self, chat_ids: Sequence[str]) -> Sequence[Parked]:
         return [load_parked(d) for d in self._find("parked", {"chatId": {"$in": list(chat_ids)}})]

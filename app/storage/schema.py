@@ -37,6 +37,9 @@ _INDEXES: Final[dict[str, list[IndexModel]]] = {
             [("sessionId", ASCENDING), ("chatId", ASCENDING), ("lateSeq", ASCENDING)],
             partialFilterExpression={"lateSeq": {"$exists": True}},
         ),
+        IndexModel(
+            [("sessionId", ASCENDING), ("hidden", ASCENDING)], partialFilterExpression={"hidden": {"$exists": True}}
+        ),
     ],
     "chats": [
         IndexModel([("sessionId", ASCENDING), ("chatId", ASCENDING)], unique=True),

@@ -191,7 +191,7 @@ class Writer:
     def _known(self, session: _Memory, commands: Sequence[Command], *, presume_new: bool) -> Known:
         """What is stored of all that the commands touch; without the messages that are presumed to be new."""
         read = Reader(self._database, self._client_session, self._session_id)
-        aliases = Aliases(*read.aliases(commands)) if session.has_aliases else Aliases()
+        aliases = Aliases(*read.aliases(_people_of(commands))) if session.has_aliases else Aliases()
         # Names as the ledger will find them: what a command tells of people is learned before it and kept after it.
         learned = aliases.copy()
         touched = Touched()
@@ -219,9 +219,21 @@ class Writer:
         parked: list[Parked] = []
         if session.parked_until is not None and session.parked_until > now():
             parked = read.parked({message_id for _, message_id in touched.new_messages | touched.messages})
+        if session.has_aliases and (people := {one for each in parked for one in each.update.people()}):
+            aliases.add(*read.aliases(people))
         missing = touched.chats - chats.keys()
         names = read.contact_names(missing) if missing and session.has_contacts else {}
         return Known(session.seq, aliases, chats, messages, parked, names, read)
+
+
+def _people_of(commands: Sequence[Command]) -> set[str]:
+    """Addresses of all people whom the commands name."""
+    names: set[str] = set()
+    for command in commands:
+        names.update(command.addresses())
+        for alias in command.aliases:
+            names.update((alias.lid, alias.address))
+    return names
 
 
 def _is_transient(error: PyMongoError) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -67,7 +67,7 @@ class Memory:
             dict(self.messages),
             list(self.parked.values()),
             {chat_id: name for chat_id, name in self.names.items() if chat_id not in self.chats},
-            _Source(dict(self.messages), list(self.parked.values())),
+            _Source(dict(self.messages), dict(self.chats), list(self.parked.values())),
         )
         outcome = ledger.apply("shop", known, commands, NOW, keep_deleted=self.keep_deleted)
         self.seq = outcome.seq
@@ -124,8 +124,14 @@ class Memory:
 
 
 class _Source:
-    def __init__(self, messages: dict[Key, Message], parked: list[Parked]) -> None:
-        self._messages, self._parked = messages, parked
+    def __init__(self, messages: dict[Key, Message], chats: dict[str, Chat], parked: list[Parked]) -> None:
+        self._messages, self._chats, self._parked = messages, chats, parked
+
+    def under(self, address: str, limit: int) -> Sequence[Message]:
+        return [message for message in self._messages.values() if address in message.hidden][:limit]
+
+    def chats(self, chat_ids: Collection[str]) -> Mapping[str, Chat]:
+        return {chat_id: self._chats[chat_id] for chat_id in chat_ids}
 
     def parked_in(self, chat_ids: Sequence[str]) -> Sequence[Parked]:
         return [parked for parked in self._parked if parked.update.chat_id in chat_ids]

@@ -7,8 +7,9 @@ import pytest
 from app.domain.aliases import aliases_of
 from app.domain.commands import MarkRead
 from app.domain.incoming import Contact
+from app.domain.merges import MOVE_AT_ONCE
 from app.domain.models import Alias, Sender
-from app.domain.people import MOVE_AT_ONCE, SplitChat, TellContacts
+from app.domain.people import SplitChat, TellContacts
 from tests.domain.memory import ANA, ANA_LID, GROUP, Memory, incoming, store, update
 
 BOB = "85291234567@s.whatsapp.net"

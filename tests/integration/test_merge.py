@@ -11,6 +11,7 @@ from tests.support import Client, Site, message, mint, until
 
 ANA, ANA_LID = "5511999998888@s.whatsapp.net", "99887766554433@lid"
 OTHER = "85291234567@s.whatsapp.net"
+GROUP = "120363041234567890@g.us"
 TOLD = {"contacts": [{"id": ANA, "name": "Ana", "aliases": [ANA_LID]}]}
 
 
@@ -170,3 +171,33 @@ async def test_large_chats(site: Site, store: Store, connect_client: Any) -> Non
     assert await store.messages.count_documents({"chatId": ANA}) == chat["unreadCount"]
     assert await store.messages.count_documents({"chatId": ANA_LID}) == 0
     await until(lambda: client.durable("shop")[0]["event"] == "chat_merged" if client.durable("shop") else False)
+
+
+def receipt(by: str, status: str = "read", message_id: str = "g1") -> dict[str, Any]:
+    return {"updates": [{"messageId": message_id, "chatId": GROUP, "receipt": {"by": by, "status": status}}]}
+
+
+async def test_one_person_counts_once_in_a_group(site: Site, store: Store, connect_client: Any) -> None:
+    """Receipts under two addresses are two people's until the alias is told; lists and events then agree on one."""
+    client: Client = await connect_client()
+    await client.subscribe("shop")
+    await site.post("shop", message("ours", GROUP, messageId="g1", fromMe=True))
+    for who in (ANA, ANA_LID, OTHER):
+        await site.post("shop", receipt(who))
+    assert (await site.messages("shop", GROUP))[0]["receipts"]["read"] == 3
+    await site.post("shop", {"contacts": [{"id": ANA, "aliases": [ANA_LID]}]})
+    await client.has(1, 2, 3, 4, 5)
+    (listed,) = await site.messages("shop", GROUP)
+    assert listed["receipts"] == client.durable()[-1]["message"]["receipts"] == {"delivered": 2, "read": 2, "played": 0}
+    assert await store.messages.count_documents({"hidden": {"$exists": True}}) == 0
+
+
+async def test_what_waits_is_counted_by_the_known_address(site: Site) -> None:
+    """A receipt that came before its message, and before or after the alias, is that person's."""
+    await site.post("shop", receipt(ANA_LID, message_id="g1"))
+    await site.post("shop", {"contacts": [{"id": ANA, "aliases": [ANA_LID]}]})
+    await site.post("shop", receipt(ANA_LID, message_id="g2"))
+    for message_id in ("g1", "g2"):
+        await site.post("shop", message("ours", GROUP, messageId=message_id, fromMe=True))
+        await site.post("shop", receipt(ANA, message_id=message_id))
+    assert [one["receipts"]["read"] for one in await site.messages("shop", GROUP)] == [1, 1]

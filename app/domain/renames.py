@@ -1,0 +1,55 @@
+"""Receipts and reactions in groups, where a person who was known by a hidden address turns out to have another one.
+
+Until then the two addresses are two people, and what came under both counts twice. The messages are corrected in the
+transaction that learns the alias, RENAME_AT_ONCE of them; more follow in transactions of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from app.domain.aliases import Aliases
+from app.domain.changes import renamed
+from app.domain.events import render_receipts
+from app.domain.known import Touched
+from app.domain.ledger import Ledger
+from app.domain.models import Alias
+
+RENAME_AT_ONCE: Final = 500
+
+
+def rename(ledger: Ledger, alias: Alias) -> None:
+    """One receipt and one reaction for the person of this alias, in each message that has any under the hidden address.
+
+    Where nobody can see a difference there is no event.
+    """
+    found = ledger.under(alias.lid, RENAME_AT_ONCE)
+    for message in found:
+        after = renamed(message, alias.lid, alias.address)
+        if list(after.reactions) != list(message.reactions) or render_receipts(after) != render_receipts(message):
+            ledger.change(message, after, quiet=True)
+        else:
+            ledger.put_message(message, after)
+    if len(found) == RENAME_AT_ONCE:
+        ledger.out.follow_up.append(RenamePerson(alias))
+
+
+@dataclass(frozen=True, slots=True)
+class RenamePerson:
+    """The next messages that know the person by the hidden address."""
+
+    alias: Alias
+    size: int = 1024
+    aliases: Sequence[Alias] = ()
+
+    def addresses(self) -> Iterable[str]:
+        return (self.alias.lid,)
+
+    def touch(self, aliases: Aliases, touched: Touched) -> None:
+        pass
+
+    def apply(self, ledger: Ledger) -> None:
+        if ledger.aliases.name(self.alias.lid) == self.alias.address:
+            rename(ledger, self.alias)
