@@ -36,6 +36,7 @@ from app.services.memory import Memory
 from app.services.publications import Publications
 from app.services.recovery import Recovery
 from app.services.revoker import Revoker
+from app.services.subscriptions import Subscriptions
 from app.session_settings import Sessions
 from app.settings import Settings
 from app.sockets.namespace import InboxNamespace
@@ -132,15 +133,9 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
         remember_seconds=settings.recovery_seconds + settings.ping_interval + 2 * settings.ping_timeout,
     )
     catch_up = CatchUp(store, sio, memory, metrics, batch_events=settings.batch_max_events)
+    subscriptions = Subscriptions(store, edges, publications, catch_up, sio, metrics)
     connections = Connections(
-        store,
-        edges,
-        publications,
-        recovery,
-        catch_up,
-        sio,
-        metrics,
-        max_per_sub=settings.max_connections_per_sub,
+        edges, subscriptions, recovery, sio, metrics, max_per_sub=settings.max_connections_per_sub
     )
     revoker = Revoker(store, tokens, connections)
     follower = Follower(store, edges, sio)
@@ -156,7 +151,7 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
     parser = Parser()
     sio.on_congested = connections.congested
     sio.clients = connections
-    sio.register_namespace(InboxNamespace(tokens, connections, ingest, metrics))
+    sio.register_namespace(InboxNamespace(tokens, connections, subscriptions, ingest, metrics))
     metrics.watch_engine(sio.stats)
     if settings.admin_ui_password:
         sio.instrument(
@@ -181,7 +176,7 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
         background.start("follower", follower.run)
         background.start("revoker", revoker.run)
         background.start("housekeeping", connections.keep_house)
-        background.start("positions", connections.tell_positions)
+        background.start("positions", subscriptions.tell_positions)
         with contextlib.suppress(Unavailable):  # the next start does it
             await ingest.resume()
         yield

@@ -13,3 +13,6 @@ EVENTS_MISSING: Final = "events missing"
 EVENTS_GONE: Final = "events no longer kept"
 """Events that the client still needs have expired. It is told so when it reconnects."""
 CATCHING_UP_FAILED: Final = "catching up failed"
+
+INTENDED: Final = frozenset({"client disconnect", "server disconnect"})
+"""The engine's reasons for an end that somebody wanted, after which stock clients do not come back by themselves."""

@@ -26,6 +26,8 @@ class Connection:
     streams: dict[str, Stream] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
     """Catches up what is not live."""
+    gone: bool = False
+    """It has ended; nothing may be begun for it any more."""
     _owes: float = 0.0
     _since: float = 0.0
 
@@ -35,6 +37,12 @@ class Connection:
     def joined(self) -> dict[Stream, int]:
         """Its live streams, and since which publication each is."""
         return {stream: stream.joined for stream in self.streams.values() if stream.live}
+
+    def is_served(self) -> bool:
+        """Whether each of its streams is live or is being caught up; anything else is a defect of ours, and nobody
+        would notice that nothing comes."""
+        catching_up = self.task is not None and not self.task.done()
+        return catching_up or all(stream.live and not stream.edge.closed for stream in self.streams.values())
 
     async def charge(self, events: int) -> None:
         """Count a request for `events` missed events; first wait if the connection has requested too many."""

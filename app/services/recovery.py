@@ -39,9 +39,6 @@ log = structlog.get_logger(__name__)
 MAX_KEPT: Final = 10_000
 """Connections that have gone and may still be recovered; beyond that the oldest cannot."""
 
-INTENDED: Final = frozenset({"client namespace disconnect", "server namespace disconnect", "client disconnect"})
-"""Reasons of a disconnect that somebody wanted: nothing is kept then."""
-
 
 @dataclass(frozen=True, slots=True)
 class Offset:

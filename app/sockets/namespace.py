@@ -22,6 +22,7 @@ from app.metrics import Metrics
 from app.services.closing import TOKEN_REVOKED
 from app.services.connections import Connections
 from app.services.ingest import Ingest
+from app.services.subscriptions import Subscriptions
 
 log = structlog.get_logger(__name__)
 
@@ -52,26 +53,33 @@ def command(schema: type[Schema]) -> Callable[[Command[Self]], Callable[..., Awa
 
 
 class InboxNamespace(socketio.AsyncNamespace):  # type: ignore[misc]  # python-socketio has no types
-    def __init__(self, tokens: Tokens, connections: Connections, ingest: Ingest, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        tokens: Tokens,
+        connections: Connections,
+        subscriptions: Subscriptions,
+        ingest: Ingest,
+        metrics: Metrics,
+    ) -> None:
         super().__init__("/")
-        self.tokens, self.connections, self.ingest, self.metrics = tokens, connections, ingest, metrics
+        self.tokens, self.ingest, self.metrics = tokens, ingest, metrics
+        self.connections, self.subscriptions = connections, subscriptions
 
     async def on_connect(self, sid: str, environ: object, auth: object = None) -> None:
         auth = auth if isinstance(auth, dict) else {}
         try:
             principal = self.tokens.verify(auth.get("token"))
-            self.connections.check_room(principal.sub)
+            await self.connections.connect(
+                sid,
+                principal,
+                recover=auth.get("recovery") is True,
+                pid=auth.get("pid"),
+                offset=auth.get("offset"),
+            )
         except AppError as error:
             self.metrics.refused.labels(error.code).inc()
             log.info("connection_refused", connection_id=sid, code=error.code)
             raise Refused(error.code, {"code": error.code}) from error
-        await self.connections.connect(
-            sid,
-            principal,
-            recover=auth.get("recovery") is True,
-            pid=auth.get("pid"),
-            offset=auth.get("offset"),
-        )
         if self.tokens.is_revoked(principal):  # meanwhile, so that it was not among the connections that were closed
             self.connections.disconnect(sid, TOKEN_REVOKED)
             raise Refused("unauthorized", {"code": "unauthorized"})
@@ -84,20 +92,20 @@ class InboxNamespace(socketio.AsyncNamespace):  # type: ignore[misc]  # python-s
     @command(schemas.SubscribeSchema)
     async def on_subscribe(self, sid: str, payload: Payload) -> Payload:
         position = schemas.load_position(payload.get("position"))
-        return await self.connections.subscribe(
-            sid, payload["sessionId"], payload.get("chatId"), position, payload.get("batch")
+        return await self.subscriptions.subscribe(
+            self.connections.get(sid), payload["sessionId"], payload.get("chatId"), position, payload.get("batch")
         )
 
     @command(schemas.UnsubscribeSchema)
     async def on_unsubscribe(self, sid: str, payload: Payload) -> Payload:
-        self.connections.unsubscribe(sid, payload["sessionId"], payload.get("chatId"))
+        self.subscriptions.unsubscribe(self.connections.get(sid), payload["sessionId"], payload.get("chatId"))
         return {}
 
     @command(schemas.MarkReadSchema)
     async def on_mark_read(self, sid: str, payload: Payload) -> Payload:
         session_id = payload["sessionId"]
         refused = AppError("forbidden", "The token does not allow this, or there is no such chat.")
-        principal = self.connections.principal(sid)
+        principal = self.connections.get(sid).principal
         if not principal.may("write", session_id):
             raise refused
         chat = await self.ingest.mark_read(session_id, payload["chatId"], payload["seq"])

@@ -12,7 +12,7 @@ import structlog.testing
 from aiohttp import web
 
 from app.application import FOLLOWER
-from app.services import connections, follower
+from app.services import follower, subscriptions
 from app.storage import mongo
 from app.storage.mongo import Store
 from tests.faults.mongods import Driver, Mongod, Single
@@ -37,7 +37,7 @@ async def mongodb_uri(mongod: Mongod) -> str:
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Positions all the time, and limits that a database on the same machine keeps to."""
-    monkeypatch.setattr(connections, "POSITION_SECONDS", 0.05)
+    monkeypatch.setattr(subscriptions, "POSITION_SECONDS", 0.05)
     monkeypatch.setattr(follower, "LOOK_SECONDS", 0.3)
     monkeypatch.setattr(mongo, "_STREAM_AWAIT_MS", 100)
     monkeypatch.setattr(mongo, "_STREAM_SECONDS", 1.0)

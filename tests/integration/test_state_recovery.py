@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from app.application import CONNECTIONS, EDGES, ENGINE, FOLLOWER, PUBLICATIONS, RECOVERY
-from app.services import connections, follower, recovery
+from app.services import connections, follower, recovery, subscriptions
 from app.services.catchup import CatchUp
 from app.services.edge import Edge
 from app.storage.mongo import Store
@@ -528,7 +528,7 @@ async def test_a_quiet_client_is_recovered(
     app: web.Application, run_app: Any, stock: Stock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who has had nothing for long, while others had much, is recovered exactly: in a quiet session or a quiet chat."""
-    monkeypatch.setattr(connections, "POSITION_SECONDS", 0.02)
+    monkeypatch.setattr(subscriptions, "POSITION_SECONDS", 0.02)
     monkeypatch.setattr(connections, "EXPIRY_SECONDS", 0.02)
     app[RECOVERY].remember_seconds = 0.05
     site: Site = await run_app(app)

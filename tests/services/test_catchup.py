@@ -4,87 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import AsyncIterator
-from typing import Any
 
-import orjson
 import pytest
 
-from app.auth import Principal
-from app.domain.models import Position
 from app.metrics import Metrics
 from app.services import connection as connection_module
 from app.services.background import Background
 from app.services.batches import LIST_BYTES
-from app.services.catchup import CatchUp
 from app.services.closing import EVENTS_GONE, EVENTS_MISSING
-from app.services.connections import Connections
-from app.services.edges import Edges
 from app.services.follower import Follower
-from app.services.memory import Memory
-from app.services.publications import Publications
-from app.services.recovery import Recovery
-from tests.services.fakes import EPOCH, FakeBell, FakeLog, FakeSender
+from tests.services.fakes import EPOCH, FakeBell
+from tests.services.server import Server, opened
 from tests.support import until
-
-
-class Server:
-    """The push side of one server, without sockets and without a database."""
-
-    def __init__(self, *, memory: int = 2**26, max_missed: int = 10_000) -> None:
-        self.log, self.sender, self.metrics = FakeLog(), FakeSender(), Metrics()
-        self.memory = Memory(memory)
-        publications = Publications(self.sender, self.metrics, batch_events=100, batch_seconds=0.01)
-        self.edges = Edges(self.log, publications, self.memory, max_missed=max_missed)
-        self.recovery = Recovery(self.edges, publications, seconds=60, remember_seconds=120)
-        catch_up = CatchUp(self.log, self.sender, self.memory, self.metrics, batch_events=100)
-        self.connections = Connections(
-            self.log, self.edges, publications, self.recovery, catch_up, self.sender, self.metrics, max_per_sub=10_000
-        )
-
-    async def connect(self, sid: str, sessions: tuple[str, ...] = ("*",)) -> None:
-        principal = Principal("ann", time.time() + 3600, None, frozenset(sessions), frozenset({"read"}))
-        await self.connections.connect(sid, principal)
-
-    async def come_back(self, sid: str, seq: int, session_id: str = "shop", **options: Any) -> dict[str, Any]:
-        """Connect, and subscribe after a position."""
-        if sid not in self.connections.sids:
-            await self.connect(sid)
-        chat_id = options.pop("chat_id", None)
-        return await self.connections.subscribe(sid, session_id, chat_id, Position(EPOCH, seq), **options)
-
-    def commit(self, count: int = 1, session_id: str = "shop", **options: Any) -> None:
-        """This server stores so many events."""
-        self.edges.publish(session_id, self.log.add(count, session_id, **options))
-
-    def seqs(self, sid: str, session_id: str = "shop") -> list[int]:
-        """The numbers that the connection was sent, lists opened."""
-        found = []
-        for name, data, *_ in self.sender.got[sid]:
-            for one in [entry["data"] for entry in data] if name == "events" else [data]:
-                value = _opened(one)
-                if "seq" in value and value["sessionId"] == session_id:
-                    found.append(value["seq"])
-        return found
-
-    @property
-    def catching_up(self) -> float:
-        return self.metrics.registry.get_sample_value("roomcast_streams", {"state": "catching_up"}) or 0.0
-
-    async def all_live(self) -> None:
-        await asyncio.sleep(0)  # those who have just subscribed begin in the next turn
-        await until(lambda: self.catching_up == 0)
-
-    async def close(self) -> None:
-        await self.connections.close()
-        self.edges.close()
-
-
-def _opened(data: Any) -> dict[str, Any]:
-    """The payload, which is kept encoded."""
-    value: dict[str, Any] = orjson.loads(orjson.dumps(data))
-    return value
 
 
 @pytest.fixture
@@ -237,7 +169,7 @@ async def test_lists_are_bounded_by_bytes(server: Server) -> None:
     assert server.seqs("c") == list(range(1, 101))
     for name, data in server.sender.got["c"]:
         if name == "events":
-            assert len(str(_opened(data))) < LIST_BYTES + 25_000
+            assert len(str(opened(data))) < LIST_BYTES + 25_000
 
 
 async def test_caught_up_lists_keep_to_one_chat(server: Server) -> None:
@@ -249,7 +181,7 @@ async def test_caught_up_lists_keep_to_one_chat(server: Server) -> None:
     server.sender.got["c"].clear()
     await server.come_back("c", 0, chat_id="a")
     await server.all_live()
-    lists = [_opened(data) for name, data in server.sender.got["c"] if name == "events"]
+    lists = [opened(data) for name, data in server.sender.got["c"] if name == "events"]
     assert server.seqs("c") == [one.seq for one in server.log.events["shop"] if one.chat_id in "ab"]
     for one in lists:
         assert len({entry["data"]["chatId"] for entry in one}) == 1
@@ -289,7 +221,7 @@ async def test_a_lost_session_closes_its_own_connections(server: Server) -> None
     """Giving up a session looks at the connections of that session alone."""
     for n in range(300):
         await server.connect(f"c{n}")
-        await server.connections.subscribe(f"c{n}", f"s{n % 100}", None, None)
+        await server.subscriptions.subscribe(server.connections.get(f"c{n}"), f"s{n % 100}", None, None)
     edge = server.edges.get("s7")
     assert edge is not None
     edge.lose()
