@@ -39,7 +39,7 @@ def loads(body: bytes | bytearray, max_nodes: int = MAX_NODES) -> Any:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
         value = _loads_odd(body, "strict", _refuse)
-    if _too_deep(value):
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _too_deep(value):
         raise AppError("malformed", f"The JSON is nested deeper than {MAX_DEPTH} levels.")
     return value
 
@@ -59,7 +59,7 @@ def loads_provider(body: bytes | bytearray, max_nodes: int = MAX_NODES) -> Any:
 
 def _check_nodes(body: bytes | bytearray, most: int) -> None:
     """Each value but the first comes after a comma or an opening bracket; texts may have those as well."""
-    if most_nodes(body) <= most:
+    if len(body) <= most or most_nodes(body) <= most:
         return
     excess = most_nodes(body) - most
     for number, string in enumerate(_STRING.finditer(body)):

@@ -126,7 +126,7 @@ def load_body(body: object, session_id: str, received_at: datetime) -> Posted:
     """One message, or an object with one or more of the lists, 1 to MAX_ITEMS in all. Raises AppError `invalid`."""
     if not isinstance(body, dict):
         raise AppError("invalid", "The body must be an object.", [Fault("#", "Must be an object.")])
-    if not any(name in body for name in _LISTS):
+    if body.keys().isdisjoint(_LISTS):
         return Posted([load_message(body, session_id, received_at)])
     faults = [Fault(f"#/{escape(key)}", "Unknown field.") for key in body if key not in _LISTS]
     given = {name: body[name] for name in _LISTS if name in body}

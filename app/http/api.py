@@ -24,7 +24,7 @@ from app.domain.events import render_chat, render_message, render_position
 from app.domain.models import Message
 from app.errors import AppError, Fault, RateLimited
 from app.http.access import Access
-from app.http.listener import ON_TAKEN
+from app.http.listener import GuardedHandler
 from app.storage.mongo import Store
 from app.turns import Turns
 
@@ -123,7 +123,8 @@ class Api:
             async with contextlib.AsyncExitStack() as turn:
                 await turn.enter_async_context(self._turns.take(key, seconds=WAIT_SECONDS))
                 response = await handler(request)
-                request[ON_TAKEN] = turn.pop_all()
+                if isinstance(request.protocol, GuardedHandler):
+                    request.protocol.close_when_taken(turn.pop_all())
                 return response
 
         return wait

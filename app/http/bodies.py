@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 from aiohttp import web
 
@@ -33,10 +33,21 @@ CHARSETS: Final = ("utf-8", "utf8", "us-ascii", "ascii")
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The bytes as they were sent, and their content coding: `gzip`, `deflate`, or empty."""
+    """The bytes as they were sent, and their content coding: `gzip`, `deflate`, or empty.
+
+    To be closed when it is no longer needed (`async with`): until then it counts against the memory of all bodies.
+    """
 
     data: bytes | bytearray
     encoding: str
+    _held: contextlib.AsyncExitStack | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._held is not None:
+            await self._held.aclose()
 
 
 class Bodies:
@@ -47,9 +58,8 @@ class Bodies:
         self._memory = Turns(MEMORY_BYTES, each=MEMORY_BYTES // 2, waiting=MAX_WAITING, error=busy)
         self._large = Turns(1, waiting=MAX_WAITING, error=busy)
 
-    @contextlib.asynccontextmanager
-    async def read(self, request: web.Request, session_id: str, limit: int) -> AsyncIterator[Body]:
-        """A body that says it is JSON, for as long as it is needed: until it has become something else.
+    async def read(self, request: web.Request, session_id: str, limit: int) -> Body:
+        """A body that says it is JSON.
 
         Raises AppError: 415, 413 over `limit` bytes as sent, 400 when it does not come whole, and Unavailable.
         """
@@ -57,12 +67,14 @@ class Bodies:
         declared = request.content_length
         if (declared or 0) > limit:
             raise _too_large(limit)
+        data: bytes | bytearray = b""
+        if complete := request.content.is_eof():  # it came with the head, as small ones do
+            data = request.content.read_nowait()
+            if len(data) <= min(limit, SMALL_BYTES):
+                return Body(data, encoding)
         async with contextlib.AsyncExitStack() as held:
-            data: bytes | bytearray
-            if request.content.is_eof():  # it came with the head, as small ones do
-                data = request.content.read_nowait()
-                if len(data) > SMALL_BYTES:
-                    await held.enter_async_context(self._memory.take(session_id, len(data), seconds=self._timeout))
+            if complete:
+                await held.enter_async_context(self._memory.take(session_id, len(data), seconds=self._timeout))
             elif (declared or 0) > LARGE_BYTES:
                 await held.enter_async_context(self._large.take(session_id, seconds=self._timeout))
                 data = await self._rest(request, bytearray(declared or 0), 0, limit, lambda: self._large.wanted)
@@ -77,7 +89,7 @@ class Bodies:
                     data = await self._rest(request, data, len(data), limit, lambda: self._large.wanted)
             if len(data) > limit:
                 raise _too_large(limit)
-            yield Body(data, encoding)
+            return Body(data, encoding, held.pop_all())
 
     async def _rest(
         self, request: web.Request, data: bytearray, size: int, enough: int, wanted: Callable[[], bool]

@@ -45,9 +45,6 @@ answer (RFC 9112, 9.6)."""
 
 _RESET: Final = struct.pack("ii", 1, 0)
 
-ON_TAKEN: Final = web.RequestKey("on_taken", contextlib.AsyncExitStack)
-"""Set on a request: closed when its answer has been taken by the client, or the connection has ended."""
-
 
 class Limits:
     """What connections may cost, and how many each address has."""
@@ -82,7 +79,7 @@ class Limits:
 
 
 class GuardedHandler(web.RequestHandler):
-    __slots__ = ("_head_timer", "_limits", "_requests", "_stall", "_whose")
+    __slots__ = ("_head_timer", "_limits", "_requests", "_stall", "_when_taken", "_whose")
 
     def __init__(self, server: web.Server, limits: Limits) -> None:
         super().__init__(
@@ -98,6 +95,12 @@ class GuardedHandler(web.RequestHandler):
         self._head_timer: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
         self._requests = 0
+        self._when_taken: contextlib.AsyncExitStack | None = None
+
+    def close_when_taken(self, held: contextlib.AsyncExitStack) -> None:
+        """Close what the request under way holds when its answer has been taken by the client, or the connection has
+        ended."""
+        self._when_taken = held
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -132,15 +135,16 @@ class GuardedHandler(web.RequestHandler):
         """Send the answer, and drop what the client still sends of a body that nobody wants."""
         try:
             answered = await super().finish_response(request, resp, start_time)
-            if ON_TAKEN in request:
+            if self._when_taken is not None:
                 with contextlib.suppress(ConnectionError):
                     await request.writer.drain()
             if not request.content.is_eof() and self.transport is not None:
                 await _linger(request.content, self.transport)
             return answered
         finally:
-            if ON_TAKEN in request:
-                await request[ON_TAKEN].aclose()
+            if self._when_taken is not None:
+                held, self._when_taken = self._when_taken, None
+                await held.aclose()
 
     def data_received(self, data: bytes) -> None:
         if not self._requests and self._head_timer is None:

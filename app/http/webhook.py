@@ -61,7 +61,7 @@ class Webhook:
     async def own(self, request: web.Request) -> web.Response:
         session_id = self._access.session_of(request, "ingest")
         mark_read = self._sessions.of(session_id).source.mark_read
-        async with self._bodies.read(request, session_id, MAX_BODY) as body:
+        async with await self._bodies.read(request, session_id, MAX_BODY) as body:
             job = Job(session_id, now(), body.data, body.encoding, mark_read=mark_read)
             parsing = await self._parser.parse(job)
         return await self._store(parsing, _by_session(parsing.commands()))
@@ -87,7 +87,7 @@ class Webhook:
         """
         source, session_id = request.match_info["source"], request.match_info["session_id"]
         settings, received_at = self._sessions.of(session_id).source, now()
-        async with self._bodies.read(request, session_id, MAX_PROVIDER_BODY) as body:
+        async with await self._bodies.read(request, session_id, MAX_PROVIDER_BODY) as body:
             raw = cast(bytes, body.data)  # hmac takes both kinds
 
             @cache

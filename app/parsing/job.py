@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from app import json_input, posted
 from app.domain.incoming import Signal
@@ -24,8 +24,7 @@ MAX_NODES: Final = 400_000
 MAX_PROVIDER_NODES: Final = 500_000
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """A body, as it was sent, and where it came in. `source` is a provider's name, or None for our own form."""
 
     session_id: str

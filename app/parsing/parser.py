@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -151,18 +150,18 @@ def _quick(job: Job) -> Job | None:
         return None
     if job.encoding:
         try:
-            job = replace(job, body=unpack(job.body, job.encoding, QUICK_BYTES), encoding="")
+            job = job._replace(body=unpack(job.body, job.encoding, QUICK_BYTES), encoding="")
         except AppError as error:
             if error.code == "too_large":
                 return None
             raise
-    return job if json_input.most_nodes(job.body) <= QUICK_NODES else None
+    return job if len(job.body) <= QUICK_NODES or json_input.most_nodes(job.body) <= QUICK_NODES else None
 
 
 async def _ask(process: asyncio.subprocess.Process, job: Job) -> Parsing:
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(wire.frame(wire.JOB, (replace(job, body=b""), len(job.body))))
+    process.stdin.write(wire.frame(wire.JOB, (job._replace(body=b""), len(job.body))))
     for first in range(0, len(job.body), PIPE_BYTES):
         process.stdin.write(job.body[first : first + PIPE_BYTES])
         await process.stdin.drain()

@@ -7,7 +7,6 @@ import os
 import resource
 import signal
 import sys
-from dataclasses import replace
 from typing import IO, Final
 
 from app.errors import AppError
@@ -32,7 +31,7 @@ def main() -> None:
     while head := source.read(wire.HEAD.size):
         _, length = wire.HEAD.unpack(head)
         job, size = wire.read(source.read(length))
-        _answer(replace(job, body=source.read(size)), sink)
+        _answer(job._replace(body=source.read(size)), sink)
         sink.flush()
 
 
