@@ -33,6 +33,7 @@ from app.services.edges import Edges
 from app.services.follower import Follower
 from app.services.ingest import Ingest
 from app.services.memory import Memory
+from app.services.merges import Merges
 from app.services.publications import Publications
 from app.services.recovery import Recovery
 from app.services.revoker import Revoker
@@ -177,8 +178,7 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
         background.start("revoker", revoker.run)
         background.start("housekeeping", connections.keep_house)
         background.start("positions", subscriptions.tell_positions)
-        with contextlib.suppress(Unavailable):  # the next start does it
-            await ingest.resume()
+        background.start("merges", Merges(store, ingest).run)
         yield
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(draining.left(keep=0.5) if draining() else None):

@@ -21,12 +21,9 @@ from typing import NamedTuple
 import structlog
 
 from app.domain.commands import MarkRead
-from app.domain.incoming import Contact
 from app.domain.intake import BATCH_BYTES, BATCH_ITEMS
 from app.domain.known import Command, Outcome, Result
-from app.domain.merges import MoveMessages
 from app.domain.models import Chat, MessageResult, UpdateResult
-from app.domain.people import TellContacts
 from app.errors import AppError, Unavailable
 from app.metrics import Metrics
 from app.services.edges import Edges
@@ -105,13 +102,6 @@ class Ingest:
         (chat,) = await self._submit(session_id, [MarkRead(chat_id, seq)])
         assert not isinstance(chat, list)
         return chat
-
-    async def resume(self) -> None:
-        """Go on with what servers before us have begun. Raises Unavailable."""
-        for session_id, old, chat_id in await self._store.merging():
-            self._follow_up(session_id, MoveMessages(old, chat_id))
-        for session_id, alias in self._store.to_unite:
-            self._follow_up(session_id, TellContacts([Contact(alias.address, aliases=[alias.lid])]))
 
     async def close(self, seconds: float) -> None:
         """Take nothing more and write what was taken. What is not written within so many seconds is answered 503."""

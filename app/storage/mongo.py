@@ -180,26 +180,58 @@ class Store:
         self, session_id: str, chat_id: str, *, before: int | None = None, after: int | None = None, limit: int
     ) -> list[Message]:
         """In ascending seq: the first `limit` messages after `after`, else the last `limit` before `before`."""
+        here = {"sessionId": session_id, "chatId": chat_id}
+        seq: Document = {}
+        if after is not None:
+            seq = {"seq": {"$gt": after}}
+        elif before is not None:
+            seq = {"seq": {"$lt": before}}
+        order = ASCENDING if after is not None else DESCENDING
         async with self.bounded():
-            chat = await self.chats.find_one({"sessionId": session_id, "chatId": chat_id}, {"also": 1})
-            # Messages of chats that were merged into this one, on their way here.
-            also = chat.get("also", []) if chat else []
-            query: Document = {"sessionId": session_id, "chatId": {"$in": [chat_id, *also]} if also else chat_id}
-            if after is not None:
-                query["seq"] = {"$gt": after}
-            elif before is not None:
-                query["seq"] = {"$lt": before}
-            order = ASCENDING if after is not None else DESCENDING
-            cursor = self.messages.find(query).sort("seq", order).limit(limit)
-            found = [load_message(document) async for document in cursor]
-        found = [one if one.chat_id == chat_id else moved(one, chat_id) for one in found]
+            if await self.chats.find_one({**here, "also": {"$exists": True}}, {"_id": 1}):
+                found = await self._read_merging(here, seq, order, limit)
+            else:
+                documents = self.messages.find({**here, **seq}).sort("seq", order).limit(limit)
+                found = [load_message(document) async for document in documents]
         return found if after is not None else found[::-1]
 
-    async def merging(self) -> list[tuple[str, str, str]]:
-        """(sessionId, old chatId, chatId) of merges whose messages are not all moved."""
+    async def _read_merging(self, here: Document, seq: Document, order: int, limit: int) -> list[Message]:
+        """Messages of a chat, and those that are still stored under the chatIds of others that were merged into it.
+
+        As of one moment, so that one that moves meanwhile is neither missed nor seen twice. Of a message that is in
+        several places only the one with the lowest seq, which is the one that will be kept.
+        """
+        found: list[Message] = []
+        async with await self._client.start_session(snapshot=True) as moment:
+            chat = await self.chats.find_one(here, {"also": 1}, session=moment) or {}
+            everywhere = {**here, "chatId": {"$in": [here["chatId"], *chat.get("also", [])]}}
+            while len(found) < limit:
+                documents = self.messages.find({**everywhere, **seq}, session=moment).sort("seq", order).limit(limit)
+                page = [load_message(document) async for document in documents]
+                ids = {"$in": [message.message_id for message in page]}
+                twins = self.messages.find({**everywhere, "messageId": ids}, {"messageId": 1, "seq": 1}, session=moment)
+                lowest: dict[str, int] = {}
+                async for twin in twins:
+                    lowest[twin["messageId"]] = min(twin["seq"], lowest.get(twin["messageId"], twin["seq"]))
+                found += [message for message in page if message.seq == lowest[message.message_id]]
+                if len(page) < limit:
+                    break
+                seq = {"seq": {"$gt" if order == ASCENDING else "$lt": page[-1].seq}}
+        chat_id = here["chatId"]
+        return [one if one.chat_id == chat_id else moved(one, chat_id) for one in found[:limit]]
+
+    async def merging(self, limit: int = 100) -> dict[tuple[str, str, str], int | None]:
+        """(sessionId, old chatId, chatId) of merges whose messages have not all moved, and the lowest seq of those that
+        have not; None where only the last step is missing."""
+        left: dict[tuple[str, str, str], int | None] = {}
         async with self.bounded():
-            found = self.chats.find({"also": {"$exists": True}}, {"sessionId": 1, "chatId": 1, "also": 1})
-            return [(d["sessionId"], old, d["chatId"]) async for d in found for old in d["also"]]
+            found = self.chats.find({"also": {"$exists": True}}, {"sessionId": 1, "chatId": 1, "also": 1}).limit(limit)
+            async for chat in found:
+                for old in chat["also"]:
+                    place = {"sessionId": chat["sessionId"], "chatId": old}
+                    first = await self.messages.find_one(place, {"seq": 1}, sort=[("seq", ASCENDING)])
+                    left[chat["sessionId"], old, chat["chatId"]] = first["seq"] if first else None
+        return left
 
     async def read_events(
         self, session_id: str, after: int, upto: int, limit: int, chat_ids: Collection[str] | None = None

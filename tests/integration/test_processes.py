@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from app.storage.mongo import Store
 from tests.stock import Stock, stock_client
 from tests.support import PATIENCE, SECRET, Client, Process, Site, message, serve
 
@@ -236,3 +237,28 @@ async def test_stopped_with_nothing_to_do(processes: Start) -> None:
     one.process.send_signal(signal.SIGINT)
     assert await asyncio.gather(one.wait(), two.stop()) == [0, 0]
     assert time.monotonic() - begun < 4
+
+
+async def test_a_merge_goes_on_after_its_server_was_killed(processes: Start, store: Store) -> None:
+    """Another server that runs moves the rest of the messages; meanwhile and after it lists are whole."""
+    one, two = await asyncio.gather(processes(), processes())
+    for number in itertools.count():
+        lid, known = f"7070{number}70@lid", f"8529123456{number}@s.whatsapp.net"
+        for first in range(0, 3000, 500):
+            body = {"messages": [message(str(n), lid, messageId=f"m{n}") for n in range(first, first + 500)]}
+            assert (await one.site.post("shop", body)).status == 200
+        assert (await one.site.post("shop", message("known", known))).status == 200
+        assert (await one.site.post("shop", {"contacts": [{"id": known, "aliases": [lid]}]})).status == 200
+        await one.kill()
+        if await store.merging():
+            break
+        one = await processes()  # it was too quick
+    async with asyncio.timeout(2 * PATIENCE):
+        while await store.merging():
+            first_page = await two.site.messages("shop", known, "&after=0")
+            assert [m["messageId"] for m in first_page] == [f"m{n}" for n in range(200)]
+            await asyncio.sleep(0.05)
+    found = [m["messageId"] for m in await stored(two.site, known)]
+    assert found[:3000] == [f"m{n}" for n in range(3000)]
+    assert len(found) == 3001
+    assert await store.messages.count_documents({"chatId": lid}) == 0
