@@ -8,6 +8,7 @@ import functools
 import json
 import os
 import random
+import re
 import sys
 import time
 from dataclasses import asdict
@@ -111,13 +112,15 @@ def config(check: bool) -> None:
 
 @main.command()
 @click.argument("url")
-@click.option("--token", "given", help="A token to try. Minted with this server's secret unless given.")
-@click.option("--json", "as_json", is_flag=True, help="A JSON object on a line for each check.")
+@click.option("--token", "given", help="A token to try. Created with the secret of the settings unless given.")
+@click.option("--json", "as_json", is_flag=True, help="Print each result as a line of JSON.")
 def doctor(url: str, given: str | None, as_json: bool) -> None:
-    """Check the deployment at URL as a client would, and its database where the settings lead to it.
+    """Check the deployment at URL as a client would, and its database if the settings name it.
 
-    Exit status: 0 all is well, 1 warnings, 2 failures.
+    Exit status: 0 if all checks are ok, 1 with warnings, 2 with failures.
     """
+    if not re.match(r"https?://[^/]", url):
+        raise click.UsageError(f"{url!r} is not an address such as https://chat.example.com.")
     sys.exit(asyncio.run(_doctor(_load(), url, given, as_json)))
 
 

@@ -1,7 +1,9 @@
-"""What a check finds, and what it is given."""
+"""A check's result, and what checks work with."""
 
 from __future__ import annotations
 
+import os
+import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -50,7 +52,18 @@ class Context:
 Check = Callable[[Context], Awaitable[Finding]]
 
 
+def cause(error: BaseException) -> str:
+    """What went wrong in few words, for a line."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        error = error.os_error
+    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and (error.errno or 0) > 0:
+        return os.strerror(error.errno or 0)
+    return " ".join((str(error) or type(error).__name__).split())
+
+
 def exit_status(findings: Iterable[Finding]) -> int:
-    """0 where all is well, 1 with warnings, 2 with failures."""
+    """0 if all checks are ok, 1 with warnings, 2 with failures."""
     found = {finding.status for finding in findings}
     return 2 if FAILURE in found else 1 if WARNING in found else 0

@@ -1,4 +1,4 @@
-"""What the operator's machine knows: the database, the limits of the process, and a message's way through all."""
+"""What is known on the operator's machine: the database, the limits of the process, and a message's whole way."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ SLOW_SECONDS: Final = 1.0
 
 
 def _unknown(check: str) -> Finding:
-    words = "Not checked: these settings lead to no database."
+    words = "Not checked: the settings here name no database."
     return Finding(check, WARNING, words, "Run doctor with the server's settings.")
 
 
 async def passage(it: Context) -> Finding:
-    """In a session of its own, which is removed again; without the database it could not be."""
+    """A message from the webhook to a socket, in a session of its own, which is removed from the database again."""
     if it.store is None:
         return _unknown("passage")
     session = f"doctor-{secrets.token_hex(8)}"
@@ -41,8 +41,8 @@ async def passage(it: Context) -> Finding:
     except (Refused, aiohttp.ClientError) as error:
         return Finding("passage", FAILURE, f"The test client was refused: {error}.", "See websocket and token.")
     except TimeoutError:
-        words = "A message was posted, and no socket was told of it."
-        return Finding("passage", FAILURE, words, "See change-stream, and whether a proxy buffers /socket.io/.")
+        words = "A message was posted, but its subscriber did not receive it."
+        return Finding("passage", FAILURE, words, "See change-stream and buffering.")
     finally:
         await store.administer(lambda database: inspection.remove_session(database, session))
 
@@ -53,7 +53,9 @@ async def _pass(it: Context, session: str, token: str) -> Finding:
         await socket.send_str("420" + json.dumps(["subscribe", {"sessionId": session}]))
         answer = await event(socket, "0")
         if not answer["ok"]:
-            return Finding("passage", WARNING, f"Not allowed to subscribe: {answer['error']['message']}", "See token.")
+            return Finding(
+                "passage", WARNING, f"The subscription is refused: {answer['error']['message']}", "See token."
+            )
         began = time.monotonic()
         given = {"Authorization": f"Bearer {token}"}
         body = {"messageId": "doctor", "chatId": "doctor", "text": "doctor"}
@@ -65,11 +67,11 @@ async def _pass(it: Context, session: str, token: str) -> Finding:
         seconds = time.monotonic() - began
     assert it.store is not None
     if await it.store.seq(session) == 0:
-        words = "The server stores in another database than these settings name."
+        words = "The server uses another database than the settings here name."
         return Finding("passage", FAILURE, words, "Run doctor with the server's settings.")
     words = f"From the webhook to a socket: {seconds * 1000:.0f} ms."
     if seconds > SLOW_SECONDS:
-        return Finding("passage", WARNING, words, "See the database's load, and whether a proxy buffers.")
+        return Finding("passage", WARNING, words, "See the database's load, and buffering.")
     return Finding("passage", OK, words)
 
 
@@ -78,7 +80,7 @@ async def open_files(it: Context) -> Finding:
     if hard != resource.RLIM_INFINITY and hard < OPEN_FILES:
         words = f"This user may open {hard} files: fewer than 10,000 connections."
         return Finding("open-files", WARNING, words, "Raise the hard limit (LimitNOFILE, ulimits).")
-    return Finding("open-files", OK, "The limit of open files is high enough.")
+    return Finding("open-files", OK, "The limit of open files is high enough here.")
 
 
 async def database_clock(it: Context) -> Finding:
@@ -96,20 +98,22 @@ async def rights(it: Context) -> Finding:
         return _unknown("database-rights")
     missing = await it.store.administer(inspection.missing_rights)
     if missing is None:
-        return Finding("database-rights", WARNING, "The database asks for no password.", "Switch its authorization on.")
+        return Finding("database-rights", WARNING, "The database needs no password.", "Turn on its authorization.")
     if missing:
         words = f"The database's user may not {', '.join(missing)}."
-        return Finding("database-rights", FAILURE, words, "Give it the role readWrite and dbAdmin on the database.")
-    return Finding("database-rights", OK, "The database's user may do what is needed.")
+        return Finding("database-rights", FAILURE, words, "Give it the roles readWrite and dbAdmin on the database.")
+    return Finding("database-rights", OK, "The database's user has all rights that are needed.")
 
 
 async def change_stream(it: Context) -> Finding:
     if it.store is None:
         return _unknown("change-stream")
     if await it.store.administer(inspection.change_stream_opens):
-        return Finding("change-stream", OK, "The change stream opens.")
-    words = "The change stream does not open: servers learn of each other's messages a second late."
-    return Finding("change-stream", FAILURE, words, "The user needs changeStream (in the role readWrite).")
+        return Finding("change-stream", OK, "The change stream can be opened.")
+    words = "The change stream cannot be opened: servers learn of each other's messages a second late."
+    return Finding(
+        "change-stream", FAILURE, words, "The database's user needs the right changeStream (in the role readWrite)."
+    )
 
 
 async def transactions(it: Context) -> Finding:
@@ -117,10 +121,9 @@ async def transactions(it: Context) -> Finding:
         return _unknown("transaction-lifetime")
     lifetime = await it.store.transaction_lifetime()
     if lifetime is None:
-        words = "The database does not tell its transaction lifetime to this user."
-        return Finding(
-            "transaction-lifetime", WARNING, words, "Check transactionLifetimeLimitSeconds as its administrator."
-        )
+        words = "The database's user may not read the transaction lifetime."
+        advice = "Check transactionLifetimeLimitSeconds as its administrator."
+        return Finding("transaction-lifetime", WARNING, words, advice)
     if lifetime > TRANSACTION_LIFETIME_SECONDS:
         words = f"A killed server may block a session for {lifetime} s."
         advice = f"Start mongod with --setParameter transactionLifetimeLimitSeconds={TRANSACTION_LIFETIME_SECONDS}."

@@ -1,8 +1,9 @@
-"""Runs the checks one after the other. Each has a time limit, and whatever one raises is its own failure."""
+"""Runs the checks one after the other. Each has a time limit; an exception is a failure of its check alone."""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -11,25 +12,25 @@ from yarl import URL
 
 from app.auth import Tokens
 from app.doctor import inside, outside, sockets
-from app.doctor.findings import FAILURE, Check, Context, Finding
+from app.doctor.findings import FAILURE, Check, Context, Finding, cause
 from app.errors import Unavailable
 from app.storage.mongo import Store
 
 CHECK_SECONDS: Final = 40
 REQUEST_SECONDS: Final = 15
+_LOGS: Final = "See the logs of the server and the proxy."
 
 
 async def examine(url: str, token: str | None, tokens: Tokens | None, store: Store | None) -> AsyncIterator[Finding]:
-    """A finding for each check; only the first where nothing answers at the address."""
+    """A finding for each check; only the first one where the address does not lead to a server."""
     address = URL(url.rstrip("/"))
     if token is None and tokens is not None:
         token = tokens.mint("doctor", sessions=["*"], scopes=["read", "ingest"], lifetime=300)
     timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
-    # An invalid certificate is the finding of one check; the others look behind it. No token is sent where it
-    # fails.
+    # An invalid certificate is a finding of one check; the others are run all the same, but no token is sent.
     async with aiohttp.ClientSession(timeout=timeout) as http:
         trusted = (await _one("tls", outside.tls, Context(address, http, None, None, None))).status != FAILURE
-    connector = aiohttp.TCPConnector(ssl=trusted)
+    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context() if trusted else False)
     async with aiohttp.ClientSession(timeout=timeout, connector=connector) as http:
         it = Context(address, http, token if trusted else None, tokens if trusted else None, store)
         first = await _one("http", outside.alive, it)
@@ -45,9 +46,8 @@ async def _one(name: str, check: Check, it: Context) -> Finding:
         async with asyncio.timeout(CHECK_SECONDS):
             return await check(it)
     except TimeoutError:
-        return Finding(name, FAILURE, "There was no answer in time.", "See the server's and the proxy's log.")
+        return Finding(name, FAILURE, "There was no answer in time.", _LOGS)
     except Unavailable as error:
         return Finding(name, FAILURE, error.detail, "See the database's log.")
-    except Exception as error:  # whatever a broken deployment answers is to be told, not to end the others
-        words = " ".join(f"{type(error).__name__}: {error}".split())
-        return Finding(name, FAILURE, f"It could not be checked: {words}.", "See the server's and the proxy's log.")
+    except Exception as error:  # whatever a broken deployment answers is reported, and the other checks are run
+        return Finding(name, FAILURE, f"The check failed: {type(error).__name__}: {cause(error)}.", _LOGS)

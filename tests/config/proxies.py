@@ -42,14 +42,14 @@ class Certificate:
     both: Path
 
     @classmethod
-    def make(cls, place: Path) -> Certificate:
+    def make(cls, place: Path, days: int = 90) -> Certificate:
         made = cls(place / "certificate.pem", place / "certificate.key", place / "both.pem")
         openssl = find("openssl")
         assert openssl is not None
         subprocess.run(
             [
                 *(openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-                *("-days", "2", "-subj", f"/CN={NAME}", "-addext", f"subjectAltName=DNS:{NAME},IP:127.0.0.1"),
+                *("-days", str(days), "-subj", f"/CN={NAME}", "-addext", f"subjectAltName=DNS:{NAME},IP:127.0.0.1"),
                 *("-out", str(made.certificate), "-keyout", str(made.key)),
             ],
             check=True,

@@ -6,88 +6,21 @@ import asyncio
 import contextlib
 import io
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 import socketio
 
-from tests.config.proxies import KINDS, NAME, Certificate, Front, free_ports, front, missing, put
+from tests.config.deployment import Deploy, Deployment
+from tests.config.proxies import Certificate, put
 from tests.stock import stock_client
-from tests.support import PATIENCE, Process, Site, message, mint, serve
+from tests.support import PATIENCE, Site, message, mint
 
 RATE = 200
 """Messages a second during a rolling restart."""
 MEBIBYTE = 2**20
-
-
-@dataclass
-class Deployment:
-    """Two servers on one database, behind a proxy."""
-
-    front: Front
-    ports: list[int]
-    environ: dict[str, str]
-    servers: list[Process]
-    stack: contextlib.AsyncExitStack
-    http: aiohttp.ClientSession
-    """Of this machine, for the servers themselves."""
-
-    async def client(self, address: str = "127.0.0.1") -> aiohttp.ClientSession:
-        """An HTTP client of this address."""
-        return await self.stack.enter_async_context(self.front.http(address))
-
-    async def restart(self, number: int) -> None:
-        assert await self.servers[number].stop() == 0
-        self.servers[number] = await self.stack.enter_async_context(
-            serve(self.http, port=self.ports[number], **self.environ)
-        )
-        async with asyncio.timeout(PATIENCE):
-            while (await self.servers[number].site.request("GET", "/readyz")).status != 200:
-                await asyncio.sleep(0.02)
-
-
-Deploy = Callable[..., Awaitable[Deployment]]
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    return Certificate.make(tmp_path_factory.mktemp("certificate"))
-
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> str:
-    why = missing(request.param)
-    if why:
-        pytest.skip(why)
-    return str(request.param)
-
-
-@pytest.fixture
-async def deploy(
-    kind: str, certificate: Certificate, tmp_path: Path, http: aiohttp.ClientSession, mongodb_uri: str, database: str
-) -> AsyncIterator[Deploy]:
-    """Starts the proxy of this kind and its servers; `count` says how many there are behind its two addresses."""
-    async with contextlib.AsyncExitStack() as stack:
-
-        async def start(count: int = 2, edit: Callable[[str], str] = lambda text: text, **environ: str) -> Deployment:
-            port, plain_port, *ports = free_ports(2 + count)
-            environ = {
-                "MONGODB_URI": mongodb_uri,
-                "MONGODB_DATABASE": database,
-                "TRUSTED_PROXIES": "127.0.0.1",
-                "PUBLIC_URL": f"https://127.0.0.1:{port},https://{NAME}",
-            } | environ
-            starting = (stack.enter_async_context(serve(http, port=port, **environ)) for port in ports)
-            servers = list(await asyncio.gather(*starting))
-            one = Front(kind, port, plain_port, certificate)
-            await stack.enter_async_context(front(one, tmp_path, (ports * 2)[:2], edit))
-            return Deployment(one, ports, environ, servers, stack, http)
-
-        yield start
 
 
 # Clients

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +24,7 @@ from app.auth import Tokens
 from app.doctor import FAILURE, OK, WARNING, Finding, examine, exit_status
 from app.storage.mongo import Store, connect
 from tests.integration.test_running import run
-from tests.support import SECRET, TOKENS, Site, message, mint
+from tests.support import ROOT, SECRET, TOKENS, Site, message, mint
 
 HOP = {"connection", "keep-alive", "transfer-encoding", "upgrade", "host", "content-length", "content-encoding"}
 STRANGER = Tokens("another-secret-that-is-long-enough-too")
@@ -37,18 +41,20 @@ class Proxy:
     """Response headers that are not passed on."""
     add: dict[str, str] = field(default_factory=dict)
     answers: dict[str, tuple[int, str]] = field(default_factory=dict)
-    """What is answered to paths that begin so."""
+    """What is answered to paths of such a pattern."""
     forget: set[str] = field(default_factory=set)
     """Request headers that are not passed on."""
     websockets: str = "pass"
     """Or `refuse`, `silent`, `deaf`: nothing from the server, nothing but the first packet."""
+    delay: float = 0
+    """Seconds that answers of Socket.IO are kept back."""
     sticky: bool = True
     largest: int = 16 * 2**20
     host: str | None = None
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         for path, (status, text) in self.answers.items():
-            if request.path.startswith(path):
+            if fnmatchcase(request.path, path):
                 return web.Response(status=status, text=text, headers=self.add)
         if request.headers.get("Upgrade", "").lower() == "websocket" and self.websockets != "refuse":
             return await self._websocket(request)
@@ -66,6 +72,8 @@ class Proxy:
             headers=self._head(request),
             allow_redirects=False,
         ) as answer:
+            if request.path.startswith("/socket.io/"):
+                await asyncio.sleep(self.delay)
             passed = {n: v for n, v in answer.headers.items() if n.lower() not in HOP and n not in self.drop}
             return web.Response(status=answer.status, body=await answer.read(), headers=passed | self.add)
 
@@ -115,12 +123,6 @@ async def proxy(site: Site, http: aiohttp.ClientSession) -> AsyncIterator[Callab
         await runner.cleanup()
 
 
-@pytest.fixture(autouse=True)
-def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What does not come is given up soon."""
-    monkeypatch.setattr("app.doctor.run.CHECK_SECONDS", 1.5)
-
-
 async def findings(url: str, store: Store | None = None, token: str | None = None) -> dict[str, Finding]:
     tokens = TOKENS if token is None else None
     return {finding.check: finding async for finding in examine(url, token, tokens, store)}
@@ -140,36 +142,48 @@ async def test_a_good_deployment(site: Site, store: Store, proxy: Callable[..., 
         assert await getattr(store, name).distinct("sessionId") == ["shop"]
 
 
+UNBUILT = "<!doctype html><title>Roomcast</title><p>The page is not built yet"
+OTHER_VERSION = '<title>Roomcast</title><meta name="roomcast" content="{&quot;version&quot;:&quot;0.0.1&quot;}">'
 BROKEN: dict[str, tuple[dict[str, Any], str, str, str]] = {
-    "upstream": ({"answers": {"/": (502, "Bad Gateway")}}, "http", FAILURE, "does not reach"),
-    "other-server": ({"answers": {"/": (200, "It works!")}}, "http", FAILURE, "not Roomcast"),
+    "upstream": ({"answers": {"*": (502, "Bad Gateway")}}, "http", FAILURE, "does not reach"),
+    "other-server": ({"answers": {"*": (200, "It works!")}}, "http", FAILURE, "not Roomcast"),
     "redirected": (
-        {"answers": {"/": (301, "")}, "add": {"Location": "https://x.example/"}},
+        {"answers": {"*": (301, "")}, "add": {"Location": "https://x.example/"}},
         "http",
         FAILURE,
-        "elsewhere",
+        "redirects",
     ),
     "not-ready": ({"answers": {"/readyz": (503, '{"database": "unavailable"}')}}, "ready", FAILURE, "database"),
     "no-policy": ({"drop": {"Content-Security-Policy"}}, "headers", FAILURE, "Content-Security-Policy"),
     "no-nosniff": ({"drop": {"X-Content-Type-Options"}}, "headers", FAILURE, "X-Content-Type-Options"),
     "clock": ({"add": {"Date": "Tue, 01 Jan 2019 00:00:00 GMT"}}, "clock", WARNING, "apart"),
     "no-authorization": ({"forget": {"Authorization"}}, "token", FAILURE, "Authorization"),
-    "small-bodies": ({"largest": 100_000}, "body", FAILURE, "bodies"),
+    "small-bodies": ({"largest": 2**20}, "body", FAILURE, "16 MiB"),
+    "no-page": ({"answers": {"/": (200, "<title>Welcome to nginx!</title>")}}, "page", FAILURE, "not the inbox page"),
+    "unbuilt-page": ({"answers": {"/": (200, UNBUILT)}}, "page", FAILURE, "not built"),
+    "other-version": ({"answers": {"/": (200, OTHER_VERSION)}}, "page", WARNING, "version"),
     "no-upgrade": ({"websockets": "refuse"}, "websocket", FAILURE, "handshake"),
     "silent-websocket": ({"websockets": "silent"}, "websocket", FAILURE, ""),
-    "deaf-websocket": ({"websockets": "deaf"}, "sign-in", FAILURE, ""),
+    "deaf-websocket": ({"websockets": "deaf"}, "websocket", FAILURE, ""),
+    "buffering": ({"delay": 0.5}, "buffering", WARNING, "polls"),
     "not-sticky": ({"sticky": False}, "polling", FAILURE, "same server"),
-    "no-polling": ({"answers": {"/socket.io": (404, "")}}, "polling", FAILURE, "404"),
+    "no-polling": ({"answers": {"/socket.io/": (404, "")}}, "polling", FAILURE, "404"),
     "wrong-host": ({"host": "internal.example"}, "origin", FAILURE, "may not connect"),
     "no-origin": ({"forget": {"Origin"}}, "origin", WARNING, "any origin"),
-    "webhook": ({"answers": {"/webhook": (500, "oops")}}, "passage", FAILURE, "500"),
+    "webhook": ({"answers": {"/webhook/*": (500, "oops")}}, "passage", FAILURE, "500"),
 }
 
 
 @pytest.mark.parametrize("name", BROKEN)
-async def test_broken_proxies(name: str, store: Store, proxy: Callable[..., Awaitable[str]]) -> None:
+async def test_broken_proxies(
+    name: str, store: Store, proxy: Callable[..., Awaitable[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a proxy does wrong is found by the name of the check, with what to do."""
     broken, check, status, words = BROKEN[name]
+    if broken.get("websockets") in ("silent", "deaf"):
+        monkeypatch.setattr("app.doctor.run.CHECK_SECONDS", 1)  # of several checks that get no answer
+    if "delay" in broken:
+        monkeypatch.setattr("app.doctor.sockets.PROMPT_SECONDS", broken["delay"] / 2)
     found = (await findings(await proxy(**broken), store))[check]
     assert (found.status, words in found.meaning) == (status, True), found.line()
     assert found.advice or found.status == OK
@@ -194,10 +208,24 @@ async def test_refused_tokens(token: str, words: str, site: Site, store: Store) 
     assert words in found["token"].meaning
 
 
-async def test_nobody_there() -> None:
-    """Where nothing answers there is one finding, and no more."""
-    found = await findings("http://127.0.0.1:1")
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://127.0.0.1:1", "Nothing answers at http://127.0.0.1:1 (Connection refused)."),
+        ("http://no-such-host.invalid", "The name no-such-host.invalid does not resolve."),
+    ],
+)
+async def test_no_server_at_the_address(url: str, words: str) -> None:
+    """Where nothing answers there is one finding, which says so, and no more."""
+    found = await findings(url)
+    assert [(f.check, f.status, f.meaning) for f in found.values()] == [("http", FAILURE, words)]
+
+
+async def test_https_at_a_port_of_http(site: Site) -> None:
+    """An address that says https and leads to a port without TLS is found as that."""
+    found = await findings(site.url.replace("http://", "https://"))
     assert [(f.check, f.status) for f in found.values()] == [("http", FAILURE)]
+    assert "TLS" in found["http"].meaning
 
 
 async def test_certificate(tmp_path: Path, store: Store, proxy: Callable[..., Awaitable[str]]) -> None:
@@ -214,21 +242,76 @@ async def test_certificate(tmp_path: Path, store: Store, proxy: Callable[..., Aw
     assert found["token"].status == WARNING
 
 
-async def test_rights_of_the_database_user(site: Site, mongodb_uri: str, database: str) -> None:
-    """A user who may only read is found; nothing stored in the past hour is a warning."""
-    with MongoClient[dict[str, Any]](mongodb_uri) as client:
-        client[database].command("createUser", "reader", pwd="secret", roles=["read"])
+@pytest.fixture
+def user(mongodb_uri: str, database: str) -> Iterator[Callable[[list[dict[str, Any]]], str]]:
+    """Makes a user of the database with these rights; gives the address to sign in at."""
     host = mongodb_uri.rpartition("@")[2].partition("/")[0]
-    narrow = connect(f"mongodb://reader:secret@{host}/?authSource={database}&replicaSet=rs0", database, 5)
+    with MongoClient[dict[str, Any]](mongodb_uri) as client:
+
+        def make(privileges: list[dict[str, Any]]) -> str:
+            client[database].command("createRole", "narrow", privileges=privileges, roles=[])
+            client[database].command("createUser", "narrow", pwd="secret", roles=["narrow"])
+            return f"mongodb://narrow:secret@{host}/?authSource={database}&replicaSet=rs0"
+
+        yield make
+        client[database].command("dropUser", "narrow")
+        client[database].command("dropRole", "narrow")
+
+
+async def test_rights_of_the_database_user(
+    site: Site, database: str, user: Callable[[list[dict[str, Any]]], str]
+) -> None:
+    """A user who may only read is found; nothing stored in the past hour is a warning."""
+    narrow = connect(user([{"resource": {"db": database, "collection": ""}, "actions": ["find"]}]), database, 5)
     try:
         found = await findings(site.url, narrow)
     finally:
         narrow.close()
-        with MongoClient[dict[str, Any]](mongodb_uri) as client:
-            client[database].command("dropUser", "reader")
     assert found["database-rights"].status == FAILURE
     assert "insert" in found["database-rights"].meaning
     assert found["past-hour"].status == WARNING
+
+
+async def test_user_without_change_streams(
+    site: Site, mongodb_uri: str, database: str, user: Callable[[list[dict[str, Any]]], str]
+) -> None:
+    """A user who may do all but follow changes is found by both checks that need it."""
+    actions = ["find", "insert", "update", "remove", "createIndex", "createCollection", "collMod"]
+    privilege = {"resource": {"db": database, "collection": ""}, "actions": actions}
+    narrow = connect(user([privilege]), database, 5)
+    try:
+        found = await findings(site.url, narrow)
+    finally:
+        narrow.close()
+    assert (found["change-stream"].status, found["database-rights"].status) == (FAILURE, FAILURE)
+    assert "changeStream" in found["change-stream"].advice
+    assert found["database-rights"].meaning == "The database's user may not changeStream."
+    assert found["transaction-lifetime"].status == WARNING
+    assert "may not read" in found["transaction-lifetime"].meaning
+
+
+async def test_long_transactions(site: Site, store: Store, mongodb_uri: str) -> None:
+    """A database that keeps abandoned transactions for a minute is found, with the parameter to set."""
+    with MongoClient[dict[str, Any]](mongodb_uri) as client:
+        before = client.admin.command("getParameter", transactionLifetimeLimitSeconds=1)
+        client.admin.command("setParameter", transactionLifetimeLimitSeconds=60)
+        try:
+            found = (await findings(site.url, store))["transaction-lifetime"]
+        finally:
+            value = before["transactionLifetimeLimitSeconds"]
+            client.admin.command("setParameter", transactionLifetimeLimitSeconds=value)
+    assert found.status == WARNING
+    assert "60 s" in found.meaning
+    assert "transactionLifetimeLimitSeconds" in found.advice
+
+
+async def test_clock_of_the_database(site: Site, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database whose clock differs from this machine's is found. Here it is this process's clock that is wrong."""
+    real = time.time
+    monkeypatch.setattr("app.storage.inspection.time.time", lambda: real() + 60)
+    found = await findings(site.url, store)
+    assert found["database-clock"].status == WARNING
+    assert "60 s apart" in found["database-clock"].meaning
 
 
 async def test_another_database(site: Site, mongodb_uri: str) -> None:
@@ -240,6 +323,30 @@ async def test_another_database(site: Site, mongodb_uri: str) -> None:
         other.close()
     assert found["passage"].status == FAILURE
     assert "another database" in found["passage"].meaning
+
+
+async def test_open_files(site: Site) -> None:
+    """A hard limit of open files that is too low for 10,000 connections is found."""
+    command = "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (400, 1000)); "
+    command += "from app.cli import main; main(['doctor', sys.argv[1]])"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", command, site.url),
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "AUTH_SECRET": SECRET},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    (line,) = [line for line in out.decode().splitlines() if "open-files" in line]
+    assert line.startswith("warning open-files: This user may open 1000 files")
+    assert "LimitNOFILE" in line
+
+
+async def test_what_is_not_an_address() -> None:
+    """Without a scheme, or with another than http and https, the command says what it needs; exit status 2."""
+    for url in ("chat.example.com", "wss://chat.example.com", "https://"):
+        code, _, err = await run("doctor", url)
+        assert code == 2
+        assert "is not an address such as https://chat.example.com" in err
 
 
 async def test_command(site: Site, mongodb_uri: str, database: str) -> None:
