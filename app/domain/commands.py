@@ -16,6 +16,7 @@ from app.domain.changes import apply_update, is_receipt, preview, without_conten
 from app.domain.incoming import IncomingUpdate, Parked
 from app.domain.known import Touched
 from app.domain.ledger import Ledger
+from app.domain.mentions import known_names, with_names
 from app.domain.merges import learn, unite
 from app.domain.models import (
     Alias,
@@ -51,9 +52,12 @@ class StoreMessages:
             yield message.sender.id
             if message.reply_to and message.reply_to.sender_id:
                 yield message.reply_to.sender_id
+            yield from message.mentions
 
     def touch(self, aliases: Aliases, touched: Touched) -> None:
         for message in self.messages:
+            for mentioned in message.mentions:
+                touched.chats.update(aliases.all_names(mentioned))
             names = aliases.all_names(message.chat_id)
             touched.chats.update(names)
             keys = touched.new_messages if len(names) == 1 else touched.messages
@@ -70,10 +74,10 @@ class StoreMessages:
         unite(ledger, incoming.chat_id, incoming.message_id)
         stored = ledger.find(incoming.chat_id, incoming.message_id)
         if stored is None:
-            return self._add(ledger, incoming)
+            return self._add(ledger, _with_mentions(ledger, incoming))
         if stored.is_whole or not incoming.has_content:
             return MessageResult(stored.message_id, stored.seq, duplicate=True)
-        return self._complete(ledger, stored, incoming)
+        return self._complete(ledger, stored, _with_mentions(ledger, incoming))
 
     def _add(self, ledger: Ledger, incoming: IncomingMessage) -> MessageResult:
         seq = ledger.next_seq()
@@ -184,6 +188,8 @@ class UpdateMessages:
 
     def touch(self, aliases: Aliases, touched: Touched) -> None:
         for update in self.updates:
+            for mentioned in update.mentions:
+                touched.chats.update(aliases.all_names(mentioned))
             if update.chat_id is None:
                 touched.ids.add(update.message_id)
             else:
@@ -197,6 +203,9 @@ class UpdateMessages:
         return [result for update, result in results if not update.nothing_to_read]
 
     def _update(self, ledger: Ledger, update: IncomingUpdate) -> UpdateResult:
+        if update.mentions:
+            text = update.text and with_names(update.text, known_names(ledger, update.mentions))
+            update = replace(update, text=text, mentions=())
         parked = Parked(update, self.received_at)
         if update.chat_id is None:
             found = ledger.find_by_id(update.message_id)
@@ -241,6 +250,16 @@ class MarkRead:
         if read_seq <= chat.read_seq:
             return chat
         return ledger.change_chat(replace(chat, read_seq=read_seq, unread_count=ledger.unread_above(chat, read_seq)))
+
+
+def _with_mentions(ledger: Ledger, incoming: IncomingMessage) -> IncomingMessage:
+    if not incoming.mentions:
+        return incoming
+    names = known_names(ledger, incoming.mentions)
+    quoted = incoming.reply_to
+    if quoted is not None and quoted.text:
+        quoted = replace(quoted, text=with_names(quoted.text, names))
+    return replace(incoming, text=incoming.text and with_names(incoming.text, names), reply_to=quoted)
 
 
 def _sender(ledger: Ledger, incoming: IncomingMessage) -> Sender:

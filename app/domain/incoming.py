@@ -56,6 +56,8 @@ class IncomingUpdate:
     reaction: ReactionChange | None = None
     receipt: Receipt | None = None
     nothing_to_read: bool = False
+    mentions: Sequence[str] = ()
+    """Addresses of people whom the text mentions by number."""
 
     def people(self) -> Iterator[str]:
         """Whose addresses it names."""
@@ -65,6 +67,7 @@ class IncomingUpdate:
             yield self.reaction.sender.id
         if self.receipt is not None:
             yield self.receipt.by
+        yield from self.mentions
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,8 @@ class IncomingMessage:
     status: MessageStatus
     timestamp: datetime
     chat_name: str | None = None
+    mentions: Sequence[str] = ()
+    """Addresses of people whom the text, or the quote, mentions by number: `@4915112345678`."""
 
     @property
     def has_content(self) -> bool:

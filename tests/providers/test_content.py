@@ -209,7 +209,17 @@ def test_mentions_are_names() -> None:
     text = f"@351911111111 and @4915112345678 in @{GROUP}"
     mention = entry({"extendedTextMessage": {"text": text, "contextInfo": context}})
     named = entry({"conversation": "hi"}, key={"id": "X2", "remoteJid": RUI}, pushName="Rui")
-    assert parsed(upsert(mention, named)).messages[0].text == "@Rui and @4915112345678 in @Club"
+    message = parsed(upsert(mention, named)).messages[0]
+    assert (message.text, message.mentions) == ("@Rui and @4915112345678 in @Club", (MINA,))
+
+
+def test_a_number_within_a_number_is_no_mention() -> None:
+    """`@3519` is not the beginning of `@35191`; a name with an @ in it is not taken for another mention."""
+    people = ("351911@s.whatsapp.net", "35191111@s.whatsapp.net", "undefined@s.whatsapp.net")
+    text = {"text": "@35191111 and @351911", "contextInfo": {"mentionedJid": [*people, people[0]]}}
+    named = entry({"conversation": "hi"}, key={"id": "X2", "remoteJid": people[1]}, pushName="@351911")
+    message = parsed(upsert(entry({"extendedTextMessage": text}), named)).messages[0]
+    assert (message.text, message.mentions) == ("@@351911 and @351911", (people[0],))
 
 
 @pytest.mark.parametrize("form", ["buffer", "text", "numbers", "keys", "list"])

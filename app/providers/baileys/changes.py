@@ -13,7 +13,7 @@ from typing import Final
 from app.domain.incoming import ReactionChange, Receipt
 from app.domain.models import MAX_NAME, MessageError, ReceiptStatus
 from app.providers.addresses import GROUP, as_address, best_of, participant_alternatives
-from app.providers.baileys.content import edited_text
+from app.providers.baileys.content import read_edited
 from app.providers.baileys.messages import Place, addressed, read_message
 from app.providers.baileys.statuses import as_status
 from app.providers.baileys.stubs import is_revoke
@@ -84,10 +84,11 @@ def _edit(out: Collector, message_id: str, place: Place, edited: Node, update: N
     if protocol:  # The edit's own envelope, which names its target.
         message_id = as_id(as_dict(protocol.get("key")).get("id")) or message_id
         edited = as_dict(protocol.get("editedMessage"))
-    text = edited_text(edited, out.names)
-    if text is None:
+    content = read_edited(edited, out.names)
+    if content is None:
         return False
-    out.update(message_id, place.chat_id, as_time(update.get("messageTimestamp"), out.now), text=text)
+    at = as_time(update.get("messageTimestamp"), out.now)
+    out.update(message_id, place.chat_id, at, text=content.text or "", mentions=content.mentions)
     return True
 
 

@@ -17,8 +17,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from app.domain.mentions import with_names
 from app.domain.models import MAX_NAME, MAX_TEXT, ReplyTo
-from app.providers.addresses import as_address
+from app.providers.addresses import as_address, is_person
 from app.providers.baileys import business, general, media, rich, talk
 from app.providers.baileys.kinds import (
     MAX_DEPTH,
@@ -71,7 +72,7 @@ def _read(message: object, names: Mapping[str, str], depth: int) -> Found:
     for name, node in unread:
         text = general.read(node) if name not in _READERS else None
         if text is not None:
-            return replace(Content("text", text), reply_to=_reply_to(node.get("contextInfo"), names, depth))
+            return _answering(Content("text", text), node.get("contextInfo"), names, depth)
     return None if unread or junk else hidden
 
 
@@ -89,10 +90,10 @@ def _field(name: str, node: Node, names: Mapping[str, str], depth: int) -> Found
     if content is None:
         return None
     context = as_dict(node.get("contextInfo"))
-    text = _with_mentions(content.text, context, names)
+    text, mentions = _with_mentions(content.text, context, names)
     if name == "extendedTextMessage":
         text = lines(text, _advertisement(context)) or text
-    return replace(content, text=text, reply_to=content.reply_to or _reply_to(context, names, depth))
+    return _answering(replace(content, text=text, mentions=mentions), context, names, depth)
 
 
 def _view_once(found: Found, inner: object) -> Found:
@@ -109,19 +110,17 @@ def _protocol(node: Node, names: Mapping[str, str], depth: int) -> Found:
     if kind in ("REVOKE", 0) and not isinstance(kind, bool):
         return Revoked(target) if target else NoMessage("revoke")
     if kind in ("MESSAGE_EDIT", 14):
-        text = edited_text(node.get("editedMessage"), names, depth + 1)
+        edited = read_edited(node.get("editedMessage"), names, depth + 1)
         seconds = as_number(node.get("timestampMs"))
         at = as_known_time(int(seconds // 1000)) if seconds is not None and 0 < seconds < 2**53 else None
-        return Edited(target, text, at) if target and text is not None else NoMessage("edit")
+        return Edited(target, edited.text or "", at, edited.mentions) if target and edited else NoMessage("edit")
     return NoMessage("protocol")
 
 
-def edited_text(message: object, names: Mapping[str, str] | None = None, depth: int = 0) -> str | None:
-    """The new text of an edited message; empty where a caption was taken away."""
-    if depth > MAX_DEPTH:
-        return None
-    found = _read(message, names or {}, depth)
-    return (found.text or "") if isinstance(found, Content) else None
+def read_edited(message: object, names: Mapping[str, str] | None = None, depth: int = 0) -> Content | None:
+    """What an edited message says now."""
+    found = _read(message, names or {}, depth) if depth <= MAX_DEPTH else None
+    return found if isinstance(found, Content) else None
 
 
 def _reaction(node: Node) -> Reacted | NoMessage:
@@ -131,36 +130,32 @@ def _reaction(node: Node) -> Reacted | NoMessage:
     return Reacted(target, as_text(node.get("text"), MAX_NAME), as_known_time(node.get("senderTimestampMs")))
 
 
-def _reply_to(context: object, names: Mapping[str, str], depth: int) -> ReplyTo | None:
+def _answering(content: Content, context: object, names: Mapping[str, str], depth: int) -> Content:
+    """The content with what it answers, as its `contextInfo` says."""
     node = as_dict(context)
     message_id = as_id(node.get("stanzaId"))
-    if message_id is None:
-        return None
-    quoted = _read(node.get("quotedMessage"), names, depth + 1) if depth < MAX_DEPTH else None
-    text = quoted.text if isinstance(quoted, Content) else None
-    return ReplyTo(message_id, as_address(node.get("participant")), as_text(text, QUOTE_LENGTH))
+    if message_id is None or content.reply_to is not None:
+        return content
+    found = _read(node.get("quotedMessage"), names, depth + 1) if depth < MAX_DEPTH else None
+    quoted = found if isinstance(found, Content) else Content("unknown")
+    reply_to = ReplyTo(message_id, as_address(node.get("participant")), as_text(quoted.text, QUOTE_LENGTH))
+    return replace(content, reply_to=reply_to, mentions=(*content.mentions, *quoted.mentions))
 
 
-def reply_to(context: object) -> ReplyTo | None:
-    """What a `contextInfo` says that the message answers."""
-    return _reply_to(context, {}, 0)
-
-
-def _with_mentions(text: str | None, context: Node, names: Mapping[str, str]) -> str | None:
-    """The names of the people and groups that are mentioned, in the place of their numbers."""
+def _with_mentions(text: str | None, context: Node, names: Mapping[str, str]) -> tuple[str | None, tuple[str, ...]]:
+    """The text with the names of the people and groups that are mentioned, in the place of their numbers; and those
+    whose names are not told here."""
     if not text or "@" not in text:
-        return text
-    for mentioned in as_list(context.get("mentionedJid"))[:MAX_MENTIONS]:
-        address = as_address(mentioned)
-        name = names.get(address) if address else None
-        if address and name:
-            text = text.replace("@" + address.partition("@")[0], f"@{name}")
+        return text, ()
+    mentioned = [as_address(one) for one in as_list(context.get("mentionedJid"))[:MAX_MENTIONS]]
+    people = [address for address in mentioned if address and is_person(address)]
+    text = with_names(text, {address: names[address] for address in people if address in names})
     for mention in as_list(context.get("groupMentions"))[:MAX_MENTIONS]:
         node = as_dict(mention)
         group, subject = as_id(node.get("groupJid")), as_text(node.get("groupSubject"), MAX_NAME)
         if group and subject:
             text = text.replace(f"@{group}", f"@{subject}")
-    return as_text(text, MAX_TEXT)
+    return as_text(text, MAX_TEXT), tuple(dict.fromkeys(address for address in people if address not in names))
 
 
 def _advertisement(context: Node) -> str | None:

@@ -20,6 +20,8 @@ class Content:
     text: str | None = None
     media: Media | None = None
     reply_to: ReplyTo | None = None
+    mentions: tuple[str, ...] = ()
+    """Addresses of those whom the text or the quote mentions and whose names the body does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Edited:
     message_id: str
     text: str
     at: datetime | None
+    mentions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

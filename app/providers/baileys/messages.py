@@ -132,11 +132,12 @@ def read_message(out: Collector, entry: Node) -> None:
                 status=(as_status(entry.get("status")) or "sent") if place.from_me else "received",
                 timestamp=at,
                 chat_name=group_name(kind, parameters) if address.endswith(GROUP) else None,
+                mentions=content.mentions,
             )
         )
         return
     if isinstance(content, Edited):
-        out.update(content.message_id, place.chat_id, content.at or at, text=content.text)
+        out.update(content.message_id, place.chat_id, content.at or at, text=content.text, mentions=content.mentions)
     elif isinstance(content, Revoked):
         # Without a time, as messages.update tells it: both end the same, whichever comes first.
         out.update(content.message_id, place.chat_id, deleted=True)

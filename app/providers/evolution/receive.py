@@ -17,7 +17,7 @@ from app.domain.incoming import Receipt
 from app.providers.addresses import GROUP, as_address, best_of, is_from_me
 from app.providers.baileys import people, receive, signals
 from app.providers.baileys.changes import error_of
-from app.providers.baileys.content import edited_text
+from app.providers.baileys.content import read_edited
 from app.providers.baileys.messages import Place, addressed
 from app.providers.baileys.people import entries_of
 from app.providers.baileys.statuses import as_status
@@ -138,11 +138,11 @@ def _change(out: Collector, entry: Node) -> None:
         out.update(message_id, chat_id, deleted=True)
         return
     edited = as_dict(entry.get("editedMessage") or as_dict(entry.get("message")).get("editedMessage"))
-    text = edited_text(as_dict(edited.get("message")) or edited, out.names)
-    if text is None:
+    content = read_edited(as_dict(edited.get("message")) or edited, out.names)
+    if content is None:
         out.skip("edit")
     else:
-        out.update(message_id, chat_id, at, text=text)
+        out.update(message_id, chat_id, at, text=content.text or "", mentions=content.mentions)
 
 
 def _delete(out: Collector, entry: Node) -> None:
