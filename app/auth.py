@@ -111,9 +111,9 @@ class Tokens:
         try:
             principal = self._read(token)
         except (jwt.PyJWTError, _BadClaimError, ValueError, RecursionError, OverflowError) as error:
-            raise AppError("unauthorized", "A valid token is needed.") from error
+            raise AppError("unauthorized", "A valid token is required.") from error
         if self.is_revoked(principal):
-            raise AppError("unauthorized", "A valid token is needed.")
+            raise AppError("unauthorized", "A valid token is required.")
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
         self._known[str(token)] = principal

@@ -79,15 +79,23 @@ def serve() -> None:
 
 
 @main.command()
-@click.option("--sub", default="agent", show_default=True, help="Whose token it is.")
+@click.option("--sub", default="agent", show_default=True, help="Who the token is for.")
 @click.option("--name", help="The person's name.")
-@click.option("--session", "sessions", multiple=True, help="A session it allows; again for more. All unless given.")
-@click.option("--scope", "scopes", multiple=True, type=click.Choice(SCOPES), help="What it allows. All unless given.")
 @click.option(
-    "--days", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True, help="How long it is good."
+    "--session", "sessions", multiple=True, help="A session it gives access to; may be repeated.  [default: all]"
+)
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(SCOPES),
+    help="A scope it has; may be repeated.  [default: all]",
+)
+@click.option(
+    "--days", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True, help="Days until it expires."
 )
 def token(sub: str, name: str | None, sessions: tuple[str, ...], scopes: tuple[str, ...], days: float) -> None:
-    """Mint a token and print it, alone."""
+    """Create a token and print it."""
     tokens = Tokens(known_secrets(_load()))
     click.echo(
         tokens.mint(sub, name=name, sessions=sessions or ["*"], scopes=scopes or SCOPES, lifetime=days * DAY),
@@ -97,7 +105,7 @@ def token(sub: str, name: str | None, sessions: tuple[str, ...], scopes: tuple[s
 @main.command()
 @click.option("--check", is_flag=True, help="Also do what the server does at start, without serving.")
 def config(check: bool) -> None:
-    """Print the effective settings, secrets hidden.
+    """Print the effective settings, without secrets.
 
     With --check: whether the address, DATA_DIR, the secret and the database can be used. Nothing is written to a
     database. Exit status 2 and one line for what cannot be used.
@@ -107,7 +115,7 @@ def config(check: bool) -> None:
         click.echo(f"{name}={value}")
     if check:
         logs.configure("warning", effective.log_format)
-        click.echo(f"roomcast: the settings can be used; database: {asyncio.run(serving.check(effective))}", err=True)
+        click.echo(f"roomcast: the settings are valid; database: {asyncio.run(serving.check(effective))}", err=True)
 
 
 @main.command()
@@ -141,13 +149,13 @@ async def _doctor(effective: Settings, url: str, given: str | None, as_json: boo
 
 @main.command("new-epoch")
 def new_epoch() -> None:
-    """After a restore of the database: let no client take old numbers for new ones.
+    """Make clients load their lists again after the database was restored.
 
-    To be called while no server runs. Clients that come back load their lists anew.
+    Run this while no server is running. Clients then do not use positions from before the restore.
     """
     effective = _load()
     asyncio.run(_new_epoch(effective))
-    click.echo(f"The numbering of {database_name(effective)} has a new name. The servers may be started.")
+    click.echo(f"{database_name(effective)} has a new epoch. You can start the servers now.")
 
 
 async def _new_epoch(effective: Settings) -> None:
@@ -156,10 +164,10 @@ async def _new_epoch(effective: Settings) -> None:
 
 
 @main.command("revoke")
-@click.option("--sub", help="End all tokens of this person that have been issued until now.")
-@click.option("--jti", help="End the token with this id (its claim `jti`).")
+@click.option("--sub", help="Revoke all tokens issued to this person until now.")
+@click.option("--jti", help="Revoke the token with this id (claim `jti`).")
 def revoke_command(sub: str | None, jti: str | None) -> None:
-    """End tokens before their time, on every server within seconds; open connections are closed."""
+    """Revoke tokens, on every server within seconds. Open connections are closed."""
     if (sub is None) == (jti is None):
         raise click.UsageError("Give either --sub or --jti.")
     asyncio.run(_revoke(_load(), sub, jti))
@@ -176,19 +184,19 @@ async def _revoke(effective: Settings, sub: str | None, jti: str | None) -> None
 
 @main.command("split")
 @click.option("--session", "session_id", required=True, help="The session.")
-@click.option("--chat", "chat_id", required=True, help="The chat in which two people's messages are now.")
-@click.option("--from", "old", required=True, help="The hidden address (…@lid) whose messages do not belong there.")
+@click.option("--chat", "chat_id", required=True, help="The chat with the messages of two people.")
+@click.option("--from", "old", required=True, help="The hidden address (…@lid) whose messages to separate.")
 def split_command(session_id: str, chat_id: str, old: str) -> None:
-    """Undo a merge of two chats that was wrong.
+    """Undo a wrong merge of two chats.
 
     What came under the hidden address gets a chat of its own again, and the two addresses are not taken for one
     person's any more. Open pages show it once they have loaded the chats anew.
     """
     chat = asyncio.run(_split(_load(), session_id, chat_id, old))
     if chat is None:
-        click.echo(f"roomcast: nothing in {chat_id} came under {old}. They will not be merged from now on.", err=True)
+        click.echo(f"roomcast: {chat_id} has no messages of {old}. The two will not be merged in future.", err=True)
         sys.exit(1)
-    click.echo(f"{chat.chat_id} is a chat of its own again, with {chat.unread_count} unread messages.")
+    click.echo(f"{chat.chat_id} is a separate chat again, with {chat.unread_count} unread messages.")
 
 
 async def _split(effective: Settings, session_id: str, chat_id: str, old: str) -> Chat | None:
@@ -197,17 +205,21 @@ async def _split(effective: Settings, session_id: str, chat_id: str, old: str) -
 
 
 @main.command("simulate")
-@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="The server.")
-@click.option("--session", "session_id", default=WELCOME_SESSION, show_default=True, help="The session to talk in.")
-@click.option("--token", "given", help="A token with the scope ingest. Minted with this server's secret unless given.")
-@click.option("--rate", type=click.FloatRange(0.01, 10_000), default=2.0, show_default=True, help="Messages a second.")
-@click.option("--seconds", type=click.FloatRange(0.1), default=60.0, show_default=True, help="For how long.")
-@click.option("--chats", type=click.IntRange(1, 100_000), default=14, show_default=True, help="People who talk.")
-@click.option("--seed", type=int, help="The same seed says the same. By chance unless given.")
+@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="The server's URL.")
+@click.option("--session", "session_id", default=WELCOME_SESSION, show_default=True, help="The session to post to.")
+@click.option(
+    "--token", "given", help="A token with the scope ingest. By default one is created with this server's secret."
+)
+@click.option(
+    "--rate", type=click.FloatRange(0.01, 10_000), default=2.0, show_default=True, help="Messages per second."
+)
+@click.option("--seconds", type=click.FloatRange(0.1), default=60.0, show_default=True, help="Duration in seconds.")
+@click.option("--chats", type=click.IntRange(1, 100_000), default=14, show_default=True, help="Number of people.")
+@click.option("--seed", type=int, help="The same seed gives the same messages.  [default: random]")
 def simulate_command(
     url: str, session_id: str, given: str | None, rate: float, seconds: float, chats: int, seed: int | None
 ) -> None:
-    """Post lively conversations to a running server, for a demo or for load."""
+    """Post simulated conversations to a running server, for demos and load tests."""
     bearer = given or Tokens(known_secrets(_load())).mint(
         "simulation", sessions=[session_id], scopes=["ingest"], lifetime=seconds + DAY
     )
@@ -222,24 +234,26 @@ def simulate_command(
     for kind in figures.kinds():
         click.echo(f"  {kind}", err=True)
     if figures.gave_up:
-        click.echo("roomcast: stopped, since nothing succeeds.", err=True)
+        click.echo("roomcast: stopped, because every request fails.", err=True)
     if figures.errors:
         sys.exit(1)
 
 
 @main.command("replay")
 @click.argument("file", type=click.File("rb"))
-@click.option("--session", "session_id", required=True, help="The session to store in.")
-@click.option("--source", required=True, type=click.Choice(list(PROVIDERS)), help="Whose payloads they are.")
+@click.option("--session", "session_id", required=True, help="The session to store into.")
 @click.option(
-    "--dry-run", is_flag=True, help="Send nothing: print what would come of each line, or why it is left out."
+    "--source", required=True, type=click.Choice(list(PROVIDERS)), help="The provider that the payloads come from."
 )
-@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="The server.")
-@click.option("--token", "given", help="A token with the scope ingest. Minted with this server's secret unless given.")
+@click.option("--dry-run", is_flag=True, help="Send nothing; print what each line would become, or why it is skipped.")
+@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="The server's URL.")
+@click.option(
+    "--token", "given", help="A token with the scope ingest. By default one is created with this server's secret."
+)
 def replay_command(file: BinaryIO, session_id: str, source: str, dry_run: bool, url: str, given: str | None) -> None:
-    """Read provider payloads from FILE, one JSON a line, and store them through a running server.
+    """Post provider payloads from FILE, one JSON document per line, to a running server.
 
-    A provider that signs is signed for with the session's webhook secret of SESSIONS_FILE. To repeat a file is safe.
+    If the provider signs, the session's webhook secret from SESSIONS_FILE is used. It is safe to repeat a file.
     """
     figures = Figures()
     if dry_run:

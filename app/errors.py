@@ -18,8 +18,8 @@ class Kind:
 
 
 KINDS: Final[dict[str, Kind]] = {
-    "malformed": Kind(400, "The request cannot be read"),
-    "unauthorized": Kind(401, "A valid token is needed"),
+    "malformed": Kind(400, "The request is malformed"),
+    "unauthorized": Kind(401, "A valid token is required"),
     "forbidden": Kind(403, "Not allowed"),
     "not_found": Kind(404, "Not found"),
     "method_not_allowed": Kind(405, "The method is not allowed"),
@@ -30,7 +30,7 @@ KINDS: Final[dict[str, Kind]] = {
     "internal": Kind(500, "Internal server error"),
     "unavailable": Kind(503, "Temporarily unavailable"),
     # Socket.IO only
-    "unknown_event": Kind(404, "There is no such event"),
+    "unknown_event": Kind(404, "Unknown event"),
     "too_many_connections": Kind(429, "Too many connections"),
     "too_many_subscriptions": Kind(429, "Too many subscriptions"),
 }

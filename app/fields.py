@@ -132,7 +132,7 @@ class Url(Text):
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)
         if not is_http_url(text):
-            raise ValidationError("Must be a http or https URL.")
+            raise ValidationError("Must be an http or https URL.")
         return text
 
 

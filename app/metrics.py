@@ -46,25 +46,25 @@ class _EngineCollector(Collector):
         connections.add_metric(["polling"], stats.connections - stats.websockets)
         yield connections
         for name, words in (
-            ("unauthenticated", "Connections not let in yet"),
-            ("congested", "Connections for which bytes wait"),
+            ("unauthenticated", "Unauthenticated client connections"),
+            ("congested", "Connections with unsent bytes"),
         ):
             yield GaugeMetricFamily(f"roomcast_connections_{name}", words, getattr(stats, name))
         for name, words in (
-            ("events_sent", "Events sent to connections; one to a thousand counts a thousand"),
-            ("bytes_sent", "Bytes of them and of answers"),
+            ("events_sent", "Events sent, counted per recipient"),
+            ("bytes_sent", "Bytes of sent events and answers"),
             ("packets_received", "Socket.IO packets from clients"),
-            ("ephemeral_dropped", "Ephemeral events left out because bytes waited"),
-            ("rate_limited", "Events refused because they were too many"),
-            ("malformed", "Connections closed because of what they sent"),
+            ("ephemeral_dropped", "Ephemeral events dropped for slow connections"),
+            ("rate_limited", "Client events refused by the rate limit"),
+            ("malformed", "Connections closed because of invalid data"),
             ("handler_errors", "Exceptions in handlers"),
-            ("failures", "Exceptions and stray cancellations in timers and tasks, which went on"),
+            ("failures", "Exceptions in timers and tasks that continued"),
         ):
             yield CounterMetricFamily(f"roomcast_engine_{name}", words, getattr(stats, name))
         for name, label, words in (
-            ("opened", "transport", "Connections so far"),
+            ("opened", "transport", "Connections accepted"),
             ("refused", "reason", "Handshakes and connections refused"),
-            ("closed", "reason", "Connections that ended"),
+            ("closed", "reason", "Connections closed"),
         ):
             family = CounterMetricFamily(f"roomcast_engine_{name}", words, labels=[label])
             for value, count in getattr(stats, name).items():
@@ -87,16 +87,14 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         r = self.registry
-        streams = Gauge("roomcast_streams", "Live streams; connections catching up", ["state"], registry=r)
+        streams = Gauge("roomcast_streams", "Live streams, and connections that are catching up", ["state"], registry=r)
         self.live_streams = streams.labels("live")
         self.catching_up = streams.labels("catching_up")
-        self.recoveries = Counter(
-            "roomcast_recoveries", "Connections that came back for what they had", ["outcome"], registry=r
-        )
+        self.recoveries = Counter("roomcast_recoveries", "Socket.IO recoveries, by result", ["outcome"], registry=r)
         self.messages_stored = Counter("roomcast_messages_stored", "Messages stored", registry=r)
         self.events_stored = Counter("roomcast_events_stored", "Durable events stored, by name", ["event"], registry=r)
         self.duplicates = Counter("roomcast_duplicates", "Messages that were already stored", registry=r)
-        self.updates = Counter("roomcast_updates", "Updates of messages, by what became of them", ["state"], registry=r)
+        self.updates = Counter("roomcast_updates", "Updates of messages, by result", ["state"], registry=r)
         self.signals = Counter("roomcast_signals", "Signals received, by type", ["type"], registry=r)
         self.events_published = Counter(
             "roomcast_events_published", "Durable events sent to the rooms of this process", registry=r
@@ -104,13 +102,16 @@ class Metrics:
         self.events_caught_up = Counter(
             "roomcast_events_caught_up", "Durable events sent to connections that were catching up", registry=r
         )
-        self.log_reads = Counter("roomcast_log_reads", "Reads of the log for those who catch up", registry=r)
+        self.log_reads = Counter("roomcast_log_reads", "Reads of the log to catch up", registry=r)
         self.background_failures = Counter(
-            "roomcast_background_failures", "Ends of tasks that must not end; they begin again", ["task"], registry=r
+            "roomcast_background_failures",
+            "Background tasks that ended unexpectedly and were restarted",
+            ["task"],
+            registry=r,
         )
         self.skipped = Counter(
             "roomcast_source_skipped",
-            "Parts of providers' payloads that were left out",
+            "Skipped parts of provider payloads",
             ["source", "kind"],
             registry=r,
         )
@@ -118,14 +119,14 @@ class Metrics:
         self.commit_seconds = Histogram(
             "roomcast_commit_seconds", "Time of a transaction", buckets=_SECONDS, registry=r
         )
-        self.conflicts = Counter("roomcast_conflicts", "Transactions tried again", registry=r)
+        self.conflicts = Counter("roomcast_conflicts", "Transaction retries", registry=r)
         self.receipt_to_push = Histogram(
             "roomcast_receipt_to_push_seconds",
-            "From the receipt of a message to its push to this process's rooms",
+            "Time from receiving a message to pushing it in this process",
             buckets=_SECONDS,
             registry=r,
         )
-        self.refused = Counter("roomcast_refused", "What was refused, by reason", ["reason"], registry=r)
+        self.refused = Counter("roomcast_refused", "Refused requests and events, by code", ["reason"], registry=r)
         self.requests = Counter("roomcast_http_requests", "HTTP requests, by status", ["status"], registry=r)
         Gauge("roomcast_tasks", "Tasks of the event loop", registry=r).set_function(_tasks)
 

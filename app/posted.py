@@ -77,11 +77,11 @@ class _UpdateSchema(_Strict):
     @validates_schema
     def _says_something(self, data: Mapping[str, Any], **kwargs: Any) -> None:
         if data.get("deleted") is False:
-            raise ValidationError("Must be true: a deletion cannot be taken back.", "deleted")
+            raise ValidationError("Must be true: a deletion cannot be undone.", "deleted")
         if data.get("error") and data.get("status", "failed") != "failed":
-            raise ValidationError("Only a status of failed has one.", "error")
+            raise ValidationError("Only allowed with the status failed.", "error")
         if not any(name in data for name in _CHANGES):
-            raise ValidationError(f"One of these is needed: {', '.join(_CHANGES)}.")
+            raise ValidationError(f"One of these is required: {', '.join(_CHANGES)}.")
 
 
 class _TypingSchema(_Strict):

@@ -51,11 +51,11 @@ class Figures:
     """Numbers of lines that are not JSON."""
 
     def report(self) -> Iterator[str]:
-        yield f"lines {self.lines}, messages stored {self.stored}, known already {self.duplicates}"
+        yield f"lines {self.lines}, messages stored {self.stored}, already known {self.duplicates}"
         if self.updates:
             yield "updates: " + ", ".join(f"{state} {count}" for state, count in sorted(self.updates.items()))
         for reason, count in sorted(self.skipped.items()):
-            yield f"left out: {reason} {count} ({REASONS.get(reason, 'unknown reason')})"
+            yield f"skipped: {reason} {count} ({REASONS.get(reason, 'unknown reason')})"
         if self.unreadable:
             numbers = ", ".join(map(str, self.unreadable[:20])) + (" …" if len(self.unreadable) > 20 else "")
             yield f"not JSON: {len(self.unreadable)} (line {numbers})"
@@ -114,7 +114,7 @@ def _describe(parsed: Parsed) -> Iterator[str]:
     for signal in parsed.signals:
         yield _signal(signal)
     for reason, count in parsed.skipped.items():
-        yield f"left out: {reason} {count} ({REASONS.get(reason, 'unknown reason')})"
+        yield f"skipped: {reason} {count} ({REASONS.get(reason, 'unknown reason')})"
 
 
 def _message(message: IncomingMessage) -> str:
@@ -137,9 +137,7 @@ def _change(update: IncomingUpdate) -> str:
         parts.append("deleted")
     if update.reaction:
         who = "we" if update.reaction.from_me else update.reaction.sender.id
-        parts.append(
-            f"{who} reacted {update.reaction.emoji}" if update.reaction.emoji else f"{who} took a reaction back"
-        )
+        parts.append(f"{who} reacted {update.reaction.emoji}" if update.reaction.emoji else f"{who} removed a reaction")
     if update.receipt:
         parts.append(f"{update.receipt.status} by {update.receipt.by}")
     return ", ".join(parts)

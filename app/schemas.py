@@ -131,11 +131,15 @@ def load_message(value: object, session_id: str, received_at: datetime, pointer:
     if text == "" and media:
         text = None
     if not text and not media:
-        raise invalid([Fault(pointer, "One of text (not empty) or media is needed.")])
+        raise invalid([Fault(pointer, "Either text (not empty) or media is required.")])
     from_me = data.get("fromMe", False)
     status = data.get("status", "sent" if from_me else "received")
     if (status == "received") is from_me:
-        detail = "A message from us has one of: " + ", ".join(OWN_STATUSES) if from_me else "Must be received."
+        detail = (
+            "With fromMe, must be one of: " + ", ".join(OWN_STATUSES)
+            if from_me
+            else "Without fromMe, must be received."
+        )
         raise invalid([Fault(f"{pointer}/status", detail)])
     chat_id, sender = data["chatId"], data.get("sender")
     reply_to = data.get("replyTo")

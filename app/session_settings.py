@@ -145,7 +145,7 @@ class _Reader:
         url = given.text("url")
         origin = read_origin(url.partition("//")[0] + "//" + url.partition("//")[2].partition("/")[0]) if url else None
         if url and (origin is None or origin.scheme not in ("http", "https")):
-            given.fault("url", "Must be a http or https URL.")
+            given.fault("url", "Must be an http or https URL.")
         send = SendSettings(
             known or "bot",
             url,

@@ -33,7 +33,7 @@ async def split(store: Store, session_id: str, chat_id: str, old: str) -> Chat |
                     break
                 except Conflict:
                     if attempt == ATTEMPTS - 1:
-                        raise Unavailable("Others write to the session without a pause. Try again.") from None
+                        raise Unavailable("The session is too busy. Try again.") from None
                     await asyncio.sleep(PAUSE_SECONDS)
             commands.popleft()
             commands.extend(outcome.follow_up)

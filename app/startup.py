@@ -32,7 +32,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except (socket.gaierror, UnicodeError) as error:
-        words = error.strerror if isinstance(error, OSError) else "it is no host name"
+        words = error.strerror if isinstance(error, OSError) else "not a valid host name"
         raise SettingsError(f"HOST: {host!r} does not resolve: {words}.") from error
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -61,7 +61,7 @@ def check_data_dir(path: Path) -> None:
     if place == path.absolute() and place.stat().st_uid != os.geteuid():
         raise SettingsError(f"DATA_DIR: {place} belongs to another user. Change its owner, or set another directory.")
     if not os.access(place, os.W_OK | os.X_OK):
-        raise SettingsError(f"DATA_DIR: {place} cannot be written by this user.")
+        raise SettingsError(f"DATA_DIR: {place} is not writable by this user.")
 
 
 def fit_open_files(settings: Settings) -> Settings:
@@ -79,8 +79,8 @@ def fit_open_files(settings: Settings) -> Settings:
         asked=settings.max_connections,
         connections=fitting,
         open_files=soft,
-        hint=f"Raise the hard limit of open files (ulimit -Hn, LimitNOFILE) to {settings.max_connections + OTHER_FILES}"
-        ", or lower MAX_CONNECTIONS.",
+        hint="Raise the hard limit for open files (ulimit -Hn, LimitNOFILE) to "
+        f"{settings.max_connections + OTHER_FILES}, or lower MAX_CONNECTIONS.",
     )
     return replace(settings, max_connections=fitting)
 
@@ -101,7 +101,7 @@ def known_secrets(settings: Settings) -> list[str]:
     if not path.exists():
         raise SettingsError(
             f"AUTH_SECRET: not set, and there is no {path}. Start the server once, or set DATA_DIR or AUTH_SECRET "
-            "as the server has it."
+            "to the server's value."
         )
     return [_kept(path)]
 

@@ -104,7 +104,7 @@ def test_no_other_token_is_believed(token: Any) -> None:
     with pytest.raises(AppError) as error:
         TOKENS.verify(token)
     assert error.value.code == "unauthorized"
-    assert error.value.detail == "A valid token is needed."
+    assert error.value.detail == "A valid token is required."
 
 
 def test_exp_beyond_numbers() -> None:

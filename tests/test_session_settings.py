@@ -77,7 +77,7 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
         "shop.source.verify_token: The environment has no variable NOT_SET.",
         "shop.source.mark_read: Must be true or false.",
         "shop.send.via: Must be one of: bot",
-        "shop.send.url: Must be a http or https URL.",
+        "shop.send.url: Must be an http or https URL.",
         "[bad id]: A sessionId",
         "bad id.source.phone_number_id: shop has the same number.",
         "other.send.url: Is needed",

@@ -43,7 +43,7 @@ def find_mongod(binary: str | None) -> Path:
         found = shutil.which(os.path.expanduser(binary))
         if found is None:
             raise DevDatabaseError(
-                f"MONGOD_BINARY is {binary!r}, which is not there or not executable: correct it, or leave it out"
+                f"MONGOD_BINARY: {binary!r} does not exist or is not executable. Correct it, or do not set it."
             )
         return Path(found).absolute()
     found = shutil.which("mongod")
@@ -120,9 +120,7 @@ def _locked(data_dir: Path) -> Iterator[Path]:
         _for_owner_alone(data_dir)
         lock = open(data_dir / "lock", "a+", encoding="ascii", errors="replace", opener=for_owner)  # noqa: SIM115
     except OSError as error:
-        raise DevDatabaseError(
-            f"DATA_DIR cannot be used ({error}): set it to a directory that can be written"
-        ) from error
+        raise DevDatabaseError(f"DATA_DIR: {error}. Set it to a writable directory.") from error
     with lock:
         # A moment's patience: a child that a killed server was just forking holds the lock until its exec.
         deadline = time.monotonic() + LOCK_SECONDS

@@ -87,7 +87,7 @@ class Mongod:
             if self._log.exists() and self._log.stat().st_size > LOG_LIMIT:
                 self._log.replace(self._log.with_name("mongod.log.1"))
         except OSError as error:
-            raise DevDatabaseError(f"DATA_DIR cannot be used ({error}): make it the server's own") from error
+            raise DevDatabaseError(f"DATA_DIR: {error}. The directory must belong to the server's user.") from error
         await self._left_over_gone()
         old = port = remembered(self._port_file)
         # A process that is being killed gives up its lock a moment before its port.
@@ -183,7 +183,7 @@ class Mongod:
         except TimeoutError as error:
             await self._kill()
             raise DevDatabaseError(
-                f"MongoDB was not up within {self._start_timeout:g} s: {self._last_words()} (more in {self._log})"
+                f"MongoDB did not start within {self._start_timeout:g} s: {self._last_words()} (more in {self._log})"
             ) from error
         except (OSError, PyMongoError) as error:
             await self._kill()
@@ -278,7 +278,7 @@ class Mongod:
 
     def _last_words(self) -> str:
         """What the log says of why it failed: the last error, else the last line."""
-        words = "it said nothing"
+        words = "no output"
         try:
             with open(self._log, "rb") as file:
                 end = file.seek(0, os.SEEK_END)
@@ -287,7 +287,7 @@ class Mongod:
         except OSError:
             return words
         if any(_DISK_FULL in line for line in lines):
-            return f"the disk that DATA_DIR is on is full ({self._data})"
+            return f"the disk of DATA_DIR is full ({self._data})"
         for line in reversed(lines):
             try:
                 entry = json.loads(line)
@@ -295,6 +295,6 @@ class Mongod:
                 return line[:500]  # not mongod's own: the linker's, the launcher's, a bad option
             if isinstance(entry, dict) and entry.get("s") in ("E", "F"):
                 return f"{entry.get('msg')} {json.dumps(entry.get('attr', {}))}"[:500]
-            if words == "it said nothing" and isinstance(entry, dict):
+            if words == "no output" and isinstance(entry, dict):
                 words = str(entry.get("msg"))
         return words

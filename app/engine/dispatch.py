@@ -18,7 +18,7 @@ from .stats import Stats
 
 log = logging.getLogger(__name__)
 
-UNKNOWN_EVENT = ("unknown_event", "There is no such event.")
+UNKNOWN_EVENT = ("unknown_event", "Unknown event.")
 INVALID = ("invalid", "Wrong number of arguments.")
 INTERNAL = ("internal", "Something went wrong on the server.")
 RATE_LIMITED = ("rate_limited", "Too many events.")
@@ -125,7 +125,7 @@ class Dispatcher:
                 await result
         except Exception:
             self._stats.handler_errors += 1
-            log.exception("an acknowledgement's callback failed")
+            log.exception("ack_callback_failed")
 
     # One client's packets, in order
 
@@ -154,7 +154,7 @@ class Dispatcher:
             refused = Refused(*error.args).error_args
         except Exception:
             self._stats.handler_errors += 1
-            log.exception("a connect handler failed")
+            log.exception("connect_handler_failed")
             refused = {"message": "internal"}
         if refused is not None:
             self._rooms.basic_disconnect(client.sid, namespace)
@@ -173,7 +173,7 @@ class Dispatcher:
         try:
             messages = packets.encode(packets.CONNECT_ERROR, namespace, None, error)
         except (TypeError, ValueError):
-            log.exception("the data of a refusal is not JSON")
+            log.exception("refusal_data_not_json")
             messages = packets.encode(packets.CONNECT_ERROR, namespace, None, {"message": str(error.get("message"))})
         connection.send(messages)
 
@@ -189,7 +189,7 @@ class Dispatcher:
             answer = _error(INVALID)
         except Exception:
             self._stats.handler_errors += 1
-            log.exception("the handler of %.80r failed", packet.data[0])
+            log.exception("event_handler_failed", extra={"event_name": str(packet.data[0])[:80]})
             answer = _error(INTERNAL)
         self._answer(client, packet.ident, answer)
 
@@ -202,7 +202,7 @@ class Dispatcher:
             messages = packets.encode(packets.ACK, client.namespace, ident, args)
         except (TypeError, ValueError):
             self._stats.handler_errors += 1
-            log.exception("an answer is not JSON")
+            log.exception("answer_not_json")
             messages = packets.encode(packets.ACK, client.namespace, ident, [_error(INTERNAL)])
         client.connection.send(messages)
 
@@ -225,7 +225,7 @@ class Dispatcher:
             await self._trigger("disconnect", client.namespace, client.sid, reason)
         except Exception:
             self._stats.handler_errors += 1
-            log.exception("a disconnect handler failed")
+            log.exception("disconnect_handler_failed")
         finally:
             self._rooms.basic_disconnect(client.sid, client.namespace)
             if not client.connection.clients:

@@ -55,7 +55,7 @@ async def run(handler: Callable[..., Any], args: tuple[Any, ...], *, optional: b
         if task is not None and task.cancelling():
             raise
         # Something that the handler waited for was cancelled: that is its failure, not the end of this client.
-        raise RuntimeError("a handler's await was cancelled") from None
+        raise RuntimeError("handler_cancelled") from None
 
 
 def _takes(handler: Callable[..., Any], args: tuple[Any, ...]) -> bool:

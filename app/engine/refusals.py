@@ -41,19 +41,19 @@ SESSION_UNKNOWN = Refusal("session_unknown", 1, "Session ID unknown", body='{"co
 SESSION_ELSEWHERE = Refusal(
     "session_elsewhere",
     1,
-    "Session ID unknown: another server gave it, or this one before it was restarted",
+    "Session ID unknown: it is from another server, or from before a restart",
     hint="Normal after a restart. Otherwise the proxy must send polling clients back to the same server.",
 )
 BAD_METHOD = Refusal("bad_method", 2, "Bad handshake method")
 BAD_REQUEST = Refusal("bad_request", 3, "Bad request")
-ENCODED = Refusal("encoded", 3, "Unsupported content encoding: send the body as it is", 415, closes=True)
+ENCODED = Refusal("encoded", 3, "Unsupported content encoding: send the body uncompressed", 415, closes=True)
 TOO_LARGE = Refusal("too_large", 3, "Payload too large", 413, closes=True, body="")
 TIMEOUT = Refusal("timeout", 3, "Request timeout", 408, closes=True)
 NO_UPGRADE = Refusal(
     "upgrade_headers_missing",
     3,
-    "Bad request: a websocket needs the headers Connection and Upgrade",
-    hint="A proxy must pass the headers Connection and Upgrade, and speak HTTP/1.1 to the server.",
+    "Bad request: a WebSocket needs the headers Connection and Upgrade",
+    hint="A proxy must forward the headers Connection and Upgrade, and use HTTP/1.1 to the server.",
 )
 WEBSOCKET_VERSION = Refusal(
     "websocket_version", 3, "Unsupported WebSocket version", 426, header=("Sec-WebSocket-Version", "13")
@@ -62,9 +62,9 @@ ORIGIN = Refusal("origin", 4, "Origin not allowed", 403)
 FULL = Refusal(
     "connections",
     4,
-    "The server has as many connections as it may have",
+    "The server has reached its connection limit",
     503,
-    hint="More servers, or a higher limit of connections.",
+    hint="Add servers, or raise the connection limit.",
     header=RETRY,
 )
 ADDRESS_FULL = Refusal(
@@ -72,15 +72,15 @@ ADDRESS_FULL = Refusal(
     4,
     "Too many connections from this address",
     429,
-    hint="Many clients behind one address need a higher limit. Behind a proxy: its address must be known.",
+    hint="Raise the limit if many clients share an address. Behind a proxy, the server must know the proxy's address.",
     header=RETRY,
 )
 ENTERING_FULL = Refusal(
     "unauthenticated_per_address",
     4,
-    "Too many connections from this address that are not signed in",
+    "Too many unauthenticated connections from this address",
     429,
-    hint="Clients that connect and send no token, or one that is slow to verify.",
+    hint="Clients connect without a token, or verifying tokens takes too long.",
     header=RETRY,
 )
 STOPPING = Refusal("stopping", 4, "The server is stopping", 503, header=RETRY)
@@ -88,7 +88,7 @@ VERSION = Refusal(
     "protocol_version",
     5,
     "Unsupported protocol version: this server speaks Engine.IO 4",
-    hint="The client is too old: socket.io-client needs to be version 3 or later, others must speak Engine.IO 4.",
+    hint="The client is too old. Use socket.io-client 3 or later, or another client with Engine.IO 4.",
 )
 
 

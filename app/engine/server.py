@@ -72,7 +72,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         **socketio_options: Any,
     ) -> None:
         if unknown := socketio_options.keys() - _OPTIONS:
-            raise TypeError(f"not an option of this server: {', '.join(sorted(unknown))}")
+            raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")
         super().__init__(
             client_manager=Rooms(),
             limits=limits,
@@ -194,7 +194,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         room = room if to is None else to
         if room is None:
             if namespace not in self._broadcasting:
-                raise ValueError("an emit needs a room; to=EVERYONE sends to all clients of the namespace")
+                raise ValueError("emit() needs a room; use to=EVERYONE for all clients of the namespace")
             room = EVERYONE
         await self.manager.emit(event, data, namespace, room=room, skip_sid=skip_sid, callback=callback)
 
@@ -266,7 +266,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
                     self.on_congested(client.sid)
                 except (Exception, asyncio.CancelledError):
                     self.stats.handler_errors += 1
-                    log.exception("on_congested failed")
+                    log.exception("on_congested_failed")
 
     def _handle_eio_message(self, connection: Connection, data: str | bytes) -> None:
         self._dispatcher.message(connection, data)

@@ -37,9 +37,9 @@ class Stats:
     congestions: int = 0
     """Times that a connection became congested."""
     rate_limited: int = 0
-    """Events refused because they were too many."""
+    """Client events refused by the rate limit."""
     malformed: int = 0
-    """Connections closed because of what they sent."""
+    """Connections closed because of invalid data."""
     handler_errors: int = 0
     """Exceptions in handlers."""
     failures: int = 0

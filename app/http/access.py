@@ -38,7 +38,7 @@ class Access:
         try:
             kind, _, token = request.headers.get("Authorization", "").partition(" ")
             if kind.lower() != "bearer":
-                raise AppError("unauthorized", "A token is needed: Authorization: Bearer …")
+                raise AppError("unauthorized", "A token is required: Authorization: Bearer …")
             token = token.strip()
             principal = self._tokens.verify(token)
         except AppError:

@@ -68,6 +68,6 @@ class Addresses:
             log.warning(
                 "proxy_not_trusted",
                 proxy=peer,
-                hint="This address sends X-Forwarded-For and is not in TRUSTED_PROXIES. If it is a reverse proxy, all "
+                hint="This address sends X-Forwarded-For but is not in TRUSTED_PROXIES. If it is a reverse proxy, all "
                 "its clients count as one for the limits on addresses: add it to TRUSTED_PROXIES.",
             )

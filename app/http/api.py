@@ -46,7 +46,7 @@ _Handler = Callable[[web.Request], Awaitable[web.Response]]
 class Api:
     def __init__(self, access: Access, store: Store) -> None:
         self._access, self._store = access, store
-        busy = RateLimited("Too many requests with this token are under way.")
+        busy = RateLimited("Too many requests with this token at the same time.")
         self._turns = Turns(AT_ONCE, each=AT_ONCE_FOR_ONE, waiting=MAX_WAITING, error=busy)
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
@@ -91,7 +91,7 @@ class Api:
         limit = _limit(query)
         before, after = _number(query, "before"), _number(query, "after")
         if before is not None and after is not None:
-            raise _invalid("after", "Either before or after, not both.")
+            raise _invalid("after", "Give either before or after, not both.")
         seq = await self._store.seq(session_id)
         chat_id = await self._store.name_of(session_id, chat_id)
         data: list[bytes] = []
@@ -161,9 +161,9 @@ def _query(request: web.Request, *known: str) -> dict[str, str]:
     query: dict[str, str] = {}
     for name, value in request.query.items():
         if name not in known:
-            raise _invalid(name, f"Unknown parameter; there are: {', '.join(known)}.")
+            raise _invalid(name, f"Unknown parameter. Known ones: {', '.join(known)}.")
         if name in query:
-            raise _invalid(name, "Given twice.")
+            raise _invalid(name, "Given more than once.")
         query[name] = value
     return query
 
@@ -208,7 +208,7 @@ def _chats_cursor(cursor: str) -> int:
 
 
 def _bad_cursor() -> AppError:
-    return _invalid("cursor", "Must be a nextCursor that this list has given.")
+    return _invalid("cursor", "Must be a nextCursor from this list.")
 
 
 def _invalid(name: str, detail: str) -> AppError:

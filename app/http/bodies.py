@@ -53,7 +53,7 @@ class Body:
 class Bodies:
     def __init__(self, timeout: float) -> None:
         """`timeout`: seconds that a body may take to come, and that it may wait to be read."""
-        busy = Unavailable("Too many bodies wait to be read. Try again.")
+        busy = Unavailable("Too many request bodies are waiting. Try again.")
         self._timeout = timeout
         self._memory = Turns(MEMORY_BYTES, each=MEMORY_BYTES // 2, waiting=MAX_WAITING, error=busy)
         self._large = Turns(1, waiting=MAX_WAITING, error=busy)
@@ -115,7 +115,9 @@ class Bodies:
                         size += len(chunk)
                     if (seconds := time.monotonic() - clock) >= 1:
                         if wanted() and size - since < SLOWEST * seconds:
-                            raise Unavailable("The body comes too slowly while others wait. Try again.")
+                            raise Unavailable(
+                                "The request body arrived too slowly while others were waiting. Try again."
+                            )
                         clock, since = time.monotonic(), size
         except (TimeoutError, web.RequestPayloadError) as error:
             raise AppError("malformed", "The request body is incomplete.") from error
@@ -141,4 +143,4 @@ def check_head(request: web.Request) -> str:
 
 
 def _too_large(limit: int) -> AppError:
-    return AppError("too_large", f"A body may have at most {limit} bytes.")
+    return AppError("too_large", f"The request body may have at most {limit} bytes.")

@@ -29,8 +29,8 @@ HOST_NOT_LOOPBACK: Final = "origin_host_not_loopback"
 HINTS: Final = {
     MALFORMED: "The Origin header is not an origin.",
     NOT_LISTED: "Add the origin to ALLOWED_ORIGINS, or to PUBLIC_URL if it is this server's.",
-    NOT_OWN: "Set PUBLIC_URL to what this server is called from outside, or add the origin to ALLOWED_ORIGINS.",
-    HOST_NOT_LOOPBACK: "HOST is loopback. Behind a proxy, set PUBLIC_URL to what the server is called from outside.",
+    NOT_OWN: "Set PUBLIC_URL to the server's public address, or add the origin to ALLOWED_ORIGINS.",
+    HOST_NOT_LOOPBACK: "HOST is loopback. Behind a proxy, set PUBLIC_URL to the server's public address.",
 }
 """Why an origin is refused -> what to do."""
 

@@ -72,9 +72,9 @@ class Webhook:
         signs = provider is not None and provider.signs(settings)
         owner = None if signs else self._access.owner_of(request, "ingest")
         if provider is None:
-            raise AppError("not_found", f"No such source; there are: {', '.join(PROVIDERS)}.")
+            raise AppError("not_found", f"Unknown source. Known ones: {', '.join(PROVIDERS)}.")
         if signs and provider.signature not in request.headers:
-            raise self._access.unauthorized(request, f"The body must be signed: {provider.signature}.")
+            raise self._access.unauthorized(request, f"The body must be signed ({provider.signature}).")
         parsing = await self._receive(request, provider, owner)
         for kind, count in parsing.skipped.items():
             self._metrics.skipped.labels(source, kind).inc(count)
@@ -108,7 +108,7 @@ class Webhook:
             # Hashing a large body, perhaps with many secrets, takes long; a thread leaves the interpreter to others.
             proven, numbers = await asyncio.to_thread(prove) if len(raw) > QUICK_BYTES else prove()
             if not proven:
-                raise self._access.unauthorized(request, "The signature is not right.")
+                raise self._access.unauthorized(request, "The signature is wrong.")
             job = Job(session_id, received_at, body.data, body.encoding, source, numbers, settings.mark_read)
             return await self._parser.parse(job)
 
@@ -118,7 +118,7 @@ class Webhook:
         assert challenge is not None, "it has a route"
         answer = challenge(request.query, self._sessions.of(request.match_info["session_id"]).source)
         if answer is None:
-            raise self._access.unauthorized(request, "The verify token is not right.")
+            raise self._access.unauthorized(request, "The verify token is wrong.")
         return web.Response(text=answer, content_type="text/plain", headers={"X-Content-Type-Options": "nosniff"})
 
     async def _store(self, parsing: Parsing, batches: Iterable[tuple[str, Sequence[Command]]]) -> web.Response:

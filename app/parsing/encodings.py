@@ -48,7 +48,7 @@ def unpack(body: bytes | bytearray, encoding: str, limit: int) -> bytes | bytear
             raise AppError("malformed", f"The body is not {encoding}.") from None
         size += len(part)
         if size > limit:
-            raise AppError("too_large", f"Unpacked, the body has more than {limit} bytes.")
+            raise AppError("too_large", f"Decompressed, the body has more than {limit} bytes.")
         if not unpacker.eof:
             raise AppError("malformed", f"The {encoding} body is incomplete.")
         parts.append(part)

@@ -41,7 +41,9 @@ _ROOT: Final = Path(__file__).parent.parent.parent
 
 class Parser:
     def __init__(self) -> None:
-        self._turns = Turns(1, waiting=MAX_WAITING, error=Unavailable("Too many bodies wait to be read. Try again."))
+        self._turns = Turns(
+            1, waiting=MAX_WAITING, error=Unavailable("Too many request bodies are waiting. Try again.")
+        )
         self._process: asyncio.subprocess.Process | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._jobs: set[asyncio.Task[Parsing]] = set()
@@ -93,11 +95,11 @@ class Parser:
             except TimeoutError:
                 log.warning("body_takes_too_long", session_id=job.session_id, source=job.source, bytes=len(job.body))
                 await self._end()
-                raise Unavailable("The body could not be read in time. Try again.") from None
+                raise Unavailable("The body could not be parsed in time. Try again.") from None
             except (OSError, EOFError) as error:
                 log.error("parser_ended", error=type(error).__name__)
                 await self._end()
-                raise Unavailable("The body could not be read now. Try again.") from error
+                raise Unavailable("The body could not be parsed now. Try again.") from error
             except asyncio.CancelledError:
                 await self._end()
                 raise

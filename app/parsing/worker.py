@@ -51,13 +51,15 @@ def _answer(job: Job, sink: IO[bytes]) -> None:
         finally:
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
     except _TooLongError:
-        sink.write(wire.frame(wire.FAILED, ("too_large", f"The body takes more than {CPU_SECONDS:.0f} s to read.", ())))
+        sink.write(
+            wire.frame(wire.FAILED, ("too_large", f"The body takes more than {CPU_SECONDS:.0f} s to parse.", ()))
+        )
         return
     except AppError as error:
         sink.write(wire.frame(wire.FAILED, (error.code, error.detail, error.faults)))
         return
     except (MemoryError, RecursionError):
-        sink.write(wire.frame(wire.FAILED, ("too_large", "The body takes too much memory to read.", ())))
+        sink.write(wire.frame(wire.FAILED, ("too_large", "The body takes too much memory to parse.", ())))
         return
     for part in parsing.commands():
         sink.write(wire.frame(wire.PART, part))

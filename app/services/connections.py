@@ -137,7 +137,7 @@ class Connections:
         """
         connection = self.get(sid)
         if principal.sub != connection.principal.sub:
-            raise AppError("forbidden", "The token belongs to somebody else.")
+            raise AppError("forbidden", "The token belongs to another person.")
         connection.principal = principal
         self._subscriptions.narrow(connection)
 

@@ -38,7 +38,7 @@ FOLLOW_UP_SECONDS = 5.0
 """After how long what nobody waits for is tried again."""
 END_SECONDS = 1.0
 """How long writers that are given up may take to end."""
-STOPPED = "The server has stopped before this was stored. Repeat it."
+STOPPED = "The server stopped before this was stored. Send it again."
 ABANDONED_AFTER_SECONDS = 0.5
 """A conflict that lasts longer is no other writer at work but one that was killed: see Store.end_abandoned."""
 

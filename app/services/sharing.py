@@ -10,7 +10,7 @@ from app.errors import Unavailable
 
 T = TypeVar("T")
 
-GIVEN_UP = "The session's events are being put in order. Try again."
+GIVEN_UP = "The session is being reloaded. Try again."
 
 
 def shared(question: Coroutine[Any, Any, T]) -> asyncio.Task[T]:

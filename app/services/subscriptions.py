@@ -34,7 +34,7 @@ MAX_SUBSCRIPTIONS: Final = 128
 POSITION_SECONDS: Final = 36.0
 """How often streams are told how far they have come; the contract promises 40 s."""
 
-_FORBIDDEN = "The token does not allow this session, or there is none of this name."
+_FORBIDDEN = "The token does not allow this session, or it does not exist."
 CLOSED: Final = "The connection is closed."
 
 

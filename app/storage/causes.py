@@ -78,15 +78,15 @@ def _advice(error: BaseException, words: str) -> str:
     for part, advice in (
         (
             "CERTIFICATE_VERIFY_FAILED",
-            "Name the certificate authority in tlsCAFile, and the host as its certificate does.",
+            "Set tlsCAFile to the certificate authority, and use the host name in the certificate.",
         ),
-        ("SSL handshake failed", "Check that the database speaks TLS on this port."),
+        ("SSL handshake failed", "Check that the database uses TLS on this port."),
         ("Connection refused", "Check the host and the port, and that the database is running."),
         ("Name or service not known", "Check the name of the host."),
         ("nodename nor servname", "Check the name of the host."),
         ("No address associated", "Check the name of the host."),
-        ("DNS query name does not exist", "mongodb+srv:// needs a name with SRV records; else use mongodb://."),
-        ("connection closed", "The database ended the connection: it may want TLS (tls=true)."),
+        ("DNS query name does not exist", "mongodb+srv:// needs a name with SRV records. Otherwise use mongodb://."),
+        ("connection closed", "The database closed the connection. It may require TLS (tls=true)."),
         ("timed out", "Check the host, the port and the firewall."),
     ):
         if part in words:

@@ -129,7 +129,7 @@ class Writer:
             return outcome
         except PyMongoError as error:
             if error.has_error_label("UnknownTransactionCommitResult"):
-                raise Unavailable("The database did not say whether it stored this. Repeat it.") from error
+                raise Unavailable("The database did not confirm whether this was stored. Send it again.") from error
             if _is_transient(error) and not error.timeout and not (committing and isinstance(error, AutoReconnect)):
                 raise Conflict from error
             raise

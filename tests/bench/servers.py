@@ -88,7 +88,7 @@ class Process:
                 if "failed" in answer:
                     raise Broken(f"{self.name}: {answer['failed']}")
                 return answer
-            words = "\n".join(self._words) or "it said nothing"
+            words = "\n".join(self._words) or "no output"
             state = f"has ended ({self._process.returncode})" if ended.done() else f"is silent for {patience:g} s"
             raise Broken(f"{self.name} {state}: {words}")
         finally:

@@ -303,7 +303,7 @@ async def test_a_mongod_that_cannot_start_says_why(tmp_path: Path) -> None:
 async def test_a_mongod_that_never_answers_is_given_up(tmp_path: Path) -> None:
     """The start has a time limit, after which the process is gone."""
     mute = executable(tmp_path / "mongod", f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 100\n")
-    with pytest.raises(DevDatabaseError, match=r"not up within 0.3 s"):
+    with pytest.raises(DevDatabaseError, match=r"did not start within 0.3 s"):
         async with run(tmp_path / "data", str(mute), start_timeout=0.3):
             pass
     assert not is_running(int((tmp_path / "pid").read_text()))

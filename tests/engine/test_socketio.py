@@ -15,7 +15,7 @@ from .conftest import QUICK, Serve, Site, until
 
 def error(code: str) -> dict[str, Any]:
     messages = {
-        "unknown_event": "There is no such event.",
+        "unknown_event": "Unknown event.",
         "invalid": "Wrong number of arguments.",
         "internal": "Something went wrong on the server.",
         "rate_limited": "Too many events.",

@@ -36,7 +36,7 @@ DAY = 86_400.0
 TASKS_MORE = 2
 DEFECTS = (
     *("catching_up_failed", "stream_left_behind", "events_missing_in_log", "log_not_read", "recovery_failed"),
-    *("log_trimmed_while_catching_up", "housekeeping_failed", "a connect handler failed", "a job of"),
+    *("log_trimmed_while_catching_up", "connect_handler_failed", "event_handler_failed", "job_failed"),
 )
 """What a server logs when something of it has failed that only a defect, or a database that went back, makes fail."""
 DESCRIPTORS_MORE = 40

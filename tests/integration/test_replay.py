@@ -67,7 +67,7 @@ async def test_dry_run_says_what_would_come(tmp_path: Path) -> None:
         f"line 1: message R1 in {MINA} from Mina: text “hello  [31m”",
         "line 3: not JSON",
         f"line 4: update of R1 in {MINA}: {MINA} reacted 👍",
-        "line 5: left out: event 1 (an event of a kind that is not handled)",
+        "line 5: skipped: event 1 (an unsupported kind of event)",
     ]
     assert "lines 4" in err
 
@@ -79,12 +79,12 @@ async def test_a_file_is_stored_once(site: Site, tmp_path: Path) -> None:
     )
     arguments = (str(path), "--session", "old", "--source", "baileys", "--url", site.url)
     code, out, _ = await run(*arguments)
-    assert (code, out.splitlines()[0]) == (0, "lines 451, messages stored 452, known already 0")
+    assert (code, out.splitlines()[0]) == (0, "lines 451, messages stored 452, already known 0")
     newest = await site.messages("old", MINA)
     assert [one["messageId"] for one in newest][-3:] == ["R449", "R450", "R451"]
     assert await site.seq("old") == 452
     code, out, _ = await run(*arguments)
-    assert (code, out.splitlines()[0]) == (0, "lines 451, messages stored 0, known already 452")
+    assert (code, out.splitlines()[0]) == (0, "lines 451, messages stored 0, already known 452")
     assert await site.seq("old") == 452
 
 
@@ -117,11 +117,11 @@ async def test_a_provider_that_signs(http: aiohttp.ClientSession, mongodb_uri: s
             server.process.send_signal(signal.SIGHUP)
             await until(lambda: any(f'"event": "{event}"' in line for line in server.log))
 
-        assert "messages stored 1, known already 0" in await replayed()
+        assert "messages stored 1, already known 0" in await replayed()
         settings.write_text('[shop]\nsource.webhook_secret = "two"')
         assert "401" in await replayed()
         await reread('[shop]\ncolour = "two"', "sessions_file_not_accepted")
         settings.write_text('[shop]\nsource.webhook_secret = "one"')
-        assert "messages stored 0, known already 1" in await replayed()
+        assert "messages stored 0, already known 1" in await replayed()
         await reread('[shop]\nsource.webhook_secret = "two"', "sessions_file_read")
-        assert "messages stored 0, known already 1" in await replayed()
+        assert "messages stored 0, already known 1" in await replayed()

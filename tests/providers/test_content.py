@@ -142,7 +142,7 @@ PIX = {
                     "joinLink": "https://call.example/1",
                 }
             },
-            "Party\nThe event is cancelled\nStart: 2026-02-02 02:40 UTC\nEnd: 2026-02-02 03:40 UTC\nHall\n"
+            "Party\nThe event was cancelled\nStart: 2026-02-02 02:40 UTC\nEnd: 2026-02-02 03:40 UTC\nHall\n"
             "1.000000, 2.000000\nhttps://call.example/1",
         ),
         (
@@ -152,13 +152,13 @@ PIX = {
                     "pollVotes": [{"optionName": "Yes", "optionVoteCount": 3}],
                 }
             },
-            "Result of the poll\nLunch?\n• Yes: 3",
+            "Poll results\nLunch?\n• Yes: 3",
         ),
         (
             {"stickerPackMessage": {"name": "Cats", "publisher": "Ada", "stickers": [{}, {}]}},
             "Sticker pack: Cats – Ada\n2 stickers",
         ),
-        ({"newsletterAdminInviteMessage": {"newsletterName": "News"}}, "Invitation to run the channel News"),
+        ({"newsletterAdminInviteMessage": {"newsletterName": "News"}}, "Invitation to manage the channel News"),
         ({"groupInviteMessage": {}}, "Invitation"),
         (
             {
@@ -177,7 +177,7 @@ PIX = {
             {"scheduledCallCreationMessage": {"title": "Sync", "scheduledTimestampMs": 1770000000000}},
             "Sync\nAt: 2026-02-02 02:40 UTC",
         ),
-        ({"placeholderMessage": {"type": 0}}, "A message that only the phone can show: open it there"),
+        ({"placeholderMessage": {"type": 0}}, "This message can only be shown on the phone"),
         ({"viewOnceMessageV2": {"message": {"imageMessage": {"caption": "c"}}}}, "c\nView once: open it on the phone"),
         (
             {

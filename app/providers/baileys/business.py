@@ -77,7 +77,7 @@ def _payment_invitation(node: Node) -> Content:
 
 
 def _request_phone_number(node: Node) -> Content:
-    return Content("system", "Asked for the phone number")
+    return Content("system", "Requested the phone number")
 
 
 def _payment_link(node: Node) -> Content | None:

@@ -17,7 +17,7 @@ from app.providers.words import Node
 MAX_PEOPLE: Final = 1_000
 """Of one presence.update."""
 LOGGED_OUT: Final = 401
-SCAN: Final = "A QR code waits to be scanned."
+SCAN: Final = "A QR code is waiting to be scanned."
 
 _TYPING: Final[dict[str, TypingAction]] = {
     "composing": "typing",

@@ -124,7 +124,7 @@ TEXTS: Final[dict[int, str]] = {
     181: "A group call has begun",
     182: "Whether messages can be reported to admins was changed",
     183: "A group was created in the community",
-    184: "The planned call was cancelled",
+    184: "The scheduled call was cancelled",
     185: "{people} joined the group",
     186: "Whether new members see earlier messages was changed",
     188: "The community's general chat was created",

@@ -10,7 +10,7 @@ from app.providers.baileys.media import coordinates
 from app.providers.values import as_count, as_dict, as_flag, as_list
 from app.providers.words import MAX_ITEMS, Node, counted, first, items, lines, row, time_line
 
-ONLY_ON_THE_PHONE: Final = "A message that only the phone can show: open it there"
+ONLY_ON_THE_PHONE: Final = "This message can only be shown on the phone"
 
 _MISSED: Final = ("MISSED", "SILENCED_BY_DND", "SILENCED_UNKNOWN_CALLER", 1, 6, 7)
 _OUTCOMES: Final[dict[object, str]] = {
@@ -34,7 +34,7 @@ def _poll_result(node: Node) -> Content | None:
         for vote in map(as_dict, as_list(node.get("pollVotes"))[:MAX_ITEMS])
         if (name := first(vote, "optionName", longest=MAX_NAME))
     ]
-    return Content("text", lines("Result of the poll", node.get("name"), *votes))
+    return Content("text", lines("Poll results", node.get("name"), *votes))
 
 
 def _event(node: Node) -> Content | None:
@@ -42,7 +42,7 @@ def _event(node: Node) -> Content | None:
     cancelled = as_flag(node.get("isCanceled", node.get("isCancelled")))
     text = lines(
         node.get("name"),
-        "The event is cancelled" if cancelled else None,
+        "The event was cancelled" if cancelled else None,
         node.get("description"),
         time_line("Start", node.get("startTime")),
         time_line("End", node.get("endTime")),
@@ -55,10 +55,10 @@ def _event(node: Node) -> Content | None:
 
 
 def _event_answer(node: Node) -> Content:
-    words = {1: "Will come", "GOING": "Will come", 2: "Will not come", "NOT_GOING": "Will not come"}
+    words = {1: "Going", "GOING": "Going", 2: "Not going", "NOT_GOING": "Not going"}
     answer = node.get("response")
     known = words.get(answer) if isinstance(answer, str | int) else None
-    return Content("text", known or "Answered an event")
+    return Content("text", known or "Responded to an event")
 
 
 def _group_invitation(node: Node) -> Content | None:
@@ -89,11 +89,11 @@ def _call_log(node: Node) -> Content:
 def _scheduled_call(node: Node) -> Content:
     kind = "video call" if node.get("callType") in (2, "VIDEO") else "call"
     when = time_line("At", node.get("scheduledTimestampMs"))
-    return Content("system", lines(node.get("title") or f"Planned {kind}", when))
+    return Content("system", lines(node.get("title") or f"Scheduled {kind}", when))
 
 
 def _scheduled_call_edit(node: Node) -> Content:
-    return Content("system", "The planned call was cancelled")
+    return Content("system", "The scheduled call was cancelled")
 
 
 def _call(node: Node) -> Content:
@@ -126,7 +126,7 @@ READERS: Final[dict[str, Reader]] = {
     "eventMessage": _event,
     "eventResponseMessage": _event_answer,
     "groupInviteMessage": _group_invitation,
-    "newsletterAdminInviteMessage": _channel_invitation("Invitation to run the channel"),
+    "newsletterAdminInviteMessage": _channel_invitation("Invitation to manage the channel"),
     "newsletterFollowerInviteMessage": _channel_invitation("Invitation to the channel"),
     "newsletterFollowerInviteMessageV2": _channel_invitation("Invitation to the channel"),
     "callLogMesssage": _call_log,  # spelled so in the protocol

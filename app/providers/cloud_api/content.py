@@ -145,7 +145,7 @@ def _system(node: Node, message: Node) -> Content | None:
 def _unsupported(node: Node, message: Node) -> Content | None:
     error = as_dict(next(iter(as_list(message.get("errors"))), None))
     view_once = as_flag(node.get("view_once")) or node.get("type") == "view_once"
-    words = "View once: open it on the phone" if view_once else "A message of a kind that WhatsApp does not hand on"
+    words = "View once: open it on the phone" if view_once else "WhatsApp does not pass on this kind of message"
     return Content("text", lines(words, as_dict(error.get("error_data")).get("details")))
 
 
