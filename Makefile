@@ -1,4 +1,4 @@
-# `make` alone tells what there is to do. Everything sets itself up, once, and again when what it depends on changes.
+# `make` lists the targets. Each target installs what it needs, once, and again when its dependencies change.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -17,73 +17,73 @@ export NPM_CONFIG_FUND := false
 export NPM_CONFIG_AUDIT := false
 export NPM_CONFIG_UPDATE_NOTIFIER := false
 
-##@ To use it
+##@ Use
 
 .PHONY: run
 run: $(VENV) $(PAGE) ## Start the server with a private MongoDB and print what to do next
 	@exec $(BIN)/python -m app serve
 
 .PHONY: demo
-demo: $(VENV) $(PAGE) ## The same with a simulated bot: open the address and watch
+demo: $(VENV) $(PAGE) ## The same with a simulated bot: open the page and watch
 	@exec scripts/demo
 
-##@ To work on it
+##@ Develop
 
 .PHONY: test
-test: check $(PAGE) $(NODE_CLIENTS) ## Everything that must hold before a change lands
+test: check $(PAGE) $(NODE_CLIENTS) ## Run all checks and tests
 	@scripts/need-chromium
 	@scripts/test-beside
 
 .PHONY: test-python
-test-python: $(VENV) $(PAGE) $(NODE_CLIENTS) ## The Python tests, with a real MongoDB, real clients and real proxies
+test-python: $(VENV) $(PAGE) $(NODE_CLIENTS) ## Run the Python tests, with a real MongoDB, real clients and real proxies
 	@scripts/need-proxies
 	$(BIN)/python -m pytest --ignore tests/e2e --ignore tests/faults
 
 .PHONY: test-faults
-test-faults: $(VENV) $(PAGE) $(NODE_CLIENTS) ## One short round of each fault
+test-faults: $(VENV) $(PAGE) $(NODE_CLIENTS) ## Run one short round of each fault
 	$(BIN)/python -m pytest tests/faults
 
 .PHONY: test-browser
-test-browser: $(VENV) $(PAGE) ## The page in a real Chromium; a run of its own, see docs/architecture.md
+test-browser: $(VENV) $(PAGE) ## Test the page in Chromium (a separate run, see docs/architecture.md)
 	@scripts/need-chromium
 	$(BIN)/python -m pytest tests/e2e
 
 .PHONY: test-web
-test-web: $(WEB) ## The page's own tests
+test-web: $(WEB) ## Run the page's unit tests
 	cd web && npm test --silent
 
 .PHONY: check
-check: $(VENV) $(WEB) ## Lint, formatting and types, of Python and TypeScript
+check: $(VENV) $(WEB) ## Check formatting, lint and types of Python and TypeScript
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	cd web && npm run --silent check
 
 .PHONY: bench
-bench: $(VENV) $(PAGE) ## Measure Roomcast beside its peers, as ratios; ONLY='NAME …' for some lines
+bench: $(VENV) $(PAGE) ## Compare Roomcast with its peers; ONLY='NAME …' for some lines
 	$(BIN)/python -m tests.bench $(if $(ONLY),--lines $(ONLY))
 
 .PHONY: bench-page
-bench-page: $(VENV) $(PAGE) ## Measure the page in a real Chromium
+bench-page: $(VENV) $(PAGE) ## Measure the page in Chromium
 	@scripts/need-chromium
 	$(BIN)/python -m tests.bench.page
 
 .PHONY: faults
-faults: $(VENV) $(PAGE) $(NODE_CLIENTS) ## All faults, all rounds (hours); ONLY='NAME …' for some
+faults: $(VENV) $(PAGE) $(NODE_CLIENTS) ## Run all rounds of all faults (hours); ONLY='NAME …' for some
 	$(BIN)/python -m tests.faults $(if $(ONLY),--only $(ONLY))
 
 .PHONY: conformance
-conformance: $(VENV) ## The protocol's and the clients' own test suites; SOCKETIO=DIR, a clone of socketio/socket.io
-	@test -n "$(SOCKETIO)" || { echo 'git clone --depth 1 https://github.com/socketio/socket.io somewhere else, then: make conformance SOCKETIO=that' >&2; exit 2; }
+conformance: $(VENV) ## Run the protocol's and the clients' test suites; SOCKETIO=DIR is a clone of socketio/socket.io
+	@test -n "$(SOCKETIO)" || { echo 'Run: git clone --depth 1 https://github.com/socketio/socket.io DIR (outside this folder), then: make conformance SOCKETIO=DIR' >&2; exit 2; }
 	$(BIN)/python tests/conformance/run.py $(SOCKETIO)
 
 .PHONY: format
-format: $(VENV) ## Put the Python code into its form
+format: $(VENV) ## Format the Python code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 .PHONY: audit
-audit: $(VENV) $(WEB) ## Ask the registries whether a dependency has a known weakness
+audit: $(VENV) $(WEB) ## Check the dependencies for known vulnerabilities
 	$(BIN)/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
 	cd web && npm audit --omit dev
 
@@ -91,23 +91,23 @@ audit: $(VENV) $(WEB) ## Ask the registries whether a dependency has a known wea
 page: $(PAGE) ## Build the page
 
 .PHONY: upgrade
-upgrade: ## Take the newest versions that setup.cfg allows and write constraints.txt anew
+upgrade: ## Upgrade to the newest versions that setup.cfg allows, and update constraints.txt
 	rm -rf .venv && $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --editable '.[embedded,test,check]'
 	(sed -n 1p constraints.txt; $(BIN)/pip freeze --exclude-editable) > constraints.new && mv constraints.new constraints.txt
 	touch $(VENV)
 
 .PHONY: clean
-clean: ## Remove everything that was built or installed here; data/ stays
+clean: ## Remove everything built or installed here, except data/
 	rm -rf .venv build dist *.egg-info app/static web/dist-client web/node_modules tests/clients/node_modules tests/bench/peers/node_modules
 	rm -rf artifacts .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: help
-help: ## Show this
+help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# What the targets above need
+# Prerequisites of the targets above
 
 $(VENV): setup.cfg pyproject.toml constraints.txt
 	@scripts/need-python $(PYTHON)

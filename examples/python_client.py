@@ -1,7 +1,7 @@
-"""A client that follows a session for good: python examples/python_client.py --url URL --session shop --token TOKEN
+"""A client that follows a session: python examples/python_client.py --url URL --session shop --token TOKEN
 
-It prints each event as a line of JSON, once and in order, whatever happens to the connection. Where it has come to it
-keeps in a file, if one is named, so that it goes on from there when it is started again.
+It prints each event as a line of JSON, once and in order, across reconnects. With --keep FILE it stores its
+position in a file, and continues from there when it is started again.
 
 Needs: pip install "python-socketio[asyncio_client]" aiohttp
 """
@@ -23,12 +23,12 @@ DURABLE = ("new_message", "message_updated", "chat_updated", "chat_merged")
 
 
 class Follower:
-    """One session: its position, and what to do when there is no way on from it."""
+    """Follows one session, and keeps the position of the last event."""
 
     def __init__(self, url: str, session_id: str, token: str, on_event: Callable[[dict[str, Any]], None]) -> None:
         self.url, self.session_id, self.token, self.on_event = url, session_id, token, on_event
         self.position: dict[str, Any] | None = None
-        # It connects again by itself, with growing delays; the token goes along each time.
+        # The client reconnects by itself, with growing delays, and sends the token each time.
         self.client = socketio.AsyncClient(reconnection_delay=0.5, reconnection_delay_max=5, randomization_factor=0.5)
         self.client.on("connect", self.connected)
         self.client.on("connect_error", self.refused)
@@ -40,7 +40,7 @@ class Follower:
 
     async def run(self) -> None:
         try:
-            # What cannot be reached is tried again (`retry`), now and ever after; an error that is left is a refusal.
+            # With `retry`, an unreachable server is tried again. An error raised here is a refusal.
             await self.client.connect(self.url, auth={"token": self.token}, transports=["websocket"], retry=True)
             await self.ended.wait()
             await self.client.disconnect()
@@ -49,24 +49,24 @@ class Follower:
         raise SystemExit(self.fault)
 
     async def connected(self) -> None:
-        """A new connection knows nothing of us: subscribe anew, with our position."""
+        """A new connection starts without subscriptions: subscribe again, with our position."""
         if self.position is None:
             self.position = await self.load()
         if self.position is None:
             return
         payload = {"sessionId": self.session_id, "position": self.position}
-        # By callback: it runs in the order of what comes, so before the events that the answer brings.
+        # A callback runs in order with the events, so before those that follow the answer.
         await self.client.emit("subscribe", payload, callback=self.subscribed)
 
     def subscribed(self, answer: dict[str, Any]) -> None:
         if answer["ok"]:
             if not answer["data"]["recovered"]:
-                # Nothing is replayed: events go on from here, and what was before has to be read.
+                # Nothing is replayed: events continue from this position, and the lists have to be loaded again.
                 self.position = answer["data"]["position"]
                 self.client.start_background_task(self.load)
         elif answer["error"]["code"] in ("forbidden", "invalid"):
             self.end(f"not allowed: {answer['error']['code']}")
-        else:  # unavailable, rate_limited: in a while
+        else:  # unavailable, rate_limited: try again later
             self.client.start_background_task(self.again)
 
     async def again(self) -> None:
@@ -75,16 +75,16 @@ class Follower:
             await self.connected()
 
     def refused(self, data: Any) -> None:
-        """Without an answer from the server it is tried again; this is an answer."""
+        """The server refused the connection. (If it cannot be reached, the client tries again.)"""
         if isinstance(data, dict) and data.get("data", {}).get("code") == "unauthorized":
-            self.end("the token is not good")
+            self.end("the token is not valid")
 
     def end(self, fault: str) -> None:
         self.fault = fault
         self.ended.set()
 
     async def load(self) -> dict[str, Any] | None:
-        """Read the list of chats, as often as it takes; answer the position at which it was read."""
+        """Read the list of chats, with retries. Returns the position at which it was read, or None if not allowed."""
         while True:
             try:
                 return await self.read_chats()
@@ -108,7 +108,7 @@ class Follower:
                     page = await response.json()
                 for chat in page["data"]:
                     self.on_event({"event": "chat", "data": chat})
-                # The first page's position: what changed while the others were read comes as events.
+                # The first page's position: changes made while the other pages are read come as events.
                 position = position or page["position"]
                 cursor = page["nextCursor"]
         return position
@@ -121,7 +121,7 @@ class Follower:
         return handle
 
     def take(self, seq: int) -> bool:
-        """Whether this is the next one; what has been taken in already is left out."""
+        """Move the position to `seq`. Returns False if it was there already."""
         if self.position is None or seq <= self.position["seq"]:
             return False
         self.position = {**self.position, "seq": seq}
@@ -137,13 +137,13 @@ async def main() -> None:
     parser.add_argument("--url", default="http://127.0.0.1:8080")
     parser.add_argument("--session", default="shop")
     parser.add_argument("--token", required=True)
-    parser.add_argument("--keep", type=pathlib.Path, help="a file for the position")
+    parser.add_argument("--keep", type=pathlib.Path, help="a file to store the position in")
     options = parser.parse_args()
 
     def show(event: dict[str, Any]) -> None:
         print(json.dumps(event, ensure_ascii=False), flush=True)  # noqa: T201
         if options.keep and follower.position:
-            # Whole or not at all. Whoever is stopped before this sees the last event once more.
+            # Replace the file atomically. If we are stopped before this, the last event is shown again.
             fresh = options.keep.with_suffix(".new")
             fresh.write_text(json.dumps(follower.position), encoding="utf-8")
             fresh.replace(options.keep)

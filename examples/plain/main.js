@@ -1,7 +1,7 @@
-// An inbox without a framework: the chats of one session, one of them open, all of it live.
+// An inbox without a framework: the chats of one session and one open chat, updated live.
 //
-//   cd web && npm run build:client        makes the module that is imported here
-//   python3 -m http.server 8000           in the repository's folder
+//   cd web && npm run build:client        builds the module that is imported here
+//   python3 -m http.server 8000           in the repository's root
 //   http://127.0.0.1:8000/examples/plain/?server=http://127.0.0.1:8080&session=shop#token=…
 //
 // The server must allow this page's origin: ALLOWED_ORIGINS=http://127.0.0.1:8000
@@ -21,8 +21,8 @@ const chats = new Map();
 let messages = new Map();
 let opened = null;
 
-// 1. What is known, and from where on to follow. The list was read no earlier than its position, so the events after
-//    it, where they are not older than what is there, give the present.
+// 1. Load the list and its position. The position is read before the list, so the events after it, applied where they
+//    are not older than the list's data, give the present state.
 async function load() {
   const page = await api.chats(sessionId, { limit: 200 });
   chats.clear();
@@ -42,11 +42,11 @@ function putMessage(message) {
   if (!known || message.updatedSeq >= known.updatedSeq) messages.set(message.messageId, message);
 }
 
-// 2. What comes. The client hands on each event once and in order, over however many connections.
+// 2. Handle events. The client delivers each event once and in order, across reconnects.
 client.on("event", (event) => {
   putChat(event.chat);
   if (event.event === "chat_merged") {
-    chats.delete(event.from); // it has become a part of the event's chat
+    chats.delete(event.from); // it was merged into the event's chat
     if ([event.from, event.chatId].includes(opened)) void open(event.chatId);
   }
   if (event.message && event.chatId === opened) putMessage(event.message);
@@ -54,7 +54,7 @@ client.on("event", (event) => {
   draw();
 });
 
-// 3. What was missed cannot be brought: everything anew. Events go on from the position that the client has been given.
+// 3. Missed events cannot be replayed: load everything again. Events continue by themselves.
 client.on("reset", () => void load());
 
 client.on("state", (state) => {
@@ -66,7 +66,7 @@ async function open(chatId) {
   opened = chatId;
   messages = new Map();
   const page = await api.messages(sessionId, chatId, { limit: 50 });
-  if (opened !== chatId) return; // another one has been opened meanwhile
+  if (opened !== chatId) return; // another chat was opened meanwhile
   page.data.forEach(putMessage);
   await read(chats.get(chatId));
   draw();
@@ -76,7 +76,7 @@ async function read(chat) {
   if (chat.unreadCount > 0) putChat(await client.markRead(sessionId, chat.chatId, chat.lastSeq));
 }
 
-// 4. What is seen. What people wrote is only ever set as text.
+// 4. Render. Set message texts only as text, never as HTML.
 function draw() {
   const ordered = [...chats.values()].sort((a, b) => b.lastSeq - a.lastSeq);
   document.getElementById("chats").replaceChildren(
