@@ -1,7 +1,7 @@
 """The settings of sessions: SESSIONS_FILE, a TOML file with a table for each session.
 
-Read at start and again on SIGHUP. All faults are told at once; a file with a fault changes nothing. A secret may be
-`"env:NAME"`: then it is the environment's variable of that name. Messages never hold a secret.
+Read at start and on SIGHUP. All errors are reported at once; a file with an error changes nothing. A secret may be
+`"env:NAME"`, which reads the environment variable of that name. Error messages never contain a secret.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ _NEEDED: Final[dict[Way, tuple[str, ...]]] = {
     "waha": ("url",),
     "cloud-api": ("key",),
 }
-"""What a way out cannot do without."""
+"""The settings that each way of sending requires."""
 
 
 class SessionsFileError(Exception):
-    """The message lists every fault of the file, one on a line."""
+    """The message lists every error of the file, one per line."""
 
 
 @dataclass(frozen=True, slots=True)
 class SendSettings:
-    """The `send.…` part: how messages of agents leave."""
+    """The `send.…` part: how agents' messages are sent."""
 
     via: Way = "bot"
     url: str | None = None
     key: str | None = field(default=None, repr=False)
     instance: str | None = None
     read_receipts: bool = False
-    """Whether the provider is told what agents have read."""
+    """Whether to tell the provider what agents have read."""
     typing: bool = False
-    """Whether the provider is told that an agent is typing."""
+    """Whether to tell the provider when an agent is typing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class SessionSettings:
 
 
 class Sessions:
-    """The settings of all sessions. A session that the file does not name has the defaults."""
+    """The settings of all sessions. A session that is not in the file has the defaults."""
 
     def __init__(self, path: Path | None = None) -> None:
         """Raises SessionsFileError."""
@@ -67,7 +67,7 @@ class Sessions:
         self.reload()
 
     def reload(self) -> None:
-        """Read the file again. Raises SessionsFileError, and then everything stays as it was."""
+        """Read the file again. Raises SessionsFileError, and keeps the earlier settings then."""
         if self._path is not None:
             self._sessions = load(self._path)
 
@@ -78,7 +78,7 @@ class Sessions:
         return len(self._sessions)
 
     def numbers(self, allowed: Callable[[str, SourceSettings], bool]) -> dict[str, str | None]:
-        """phone_number_id -> the session that names it, None where it may not be written to."""
+        """phone_number_id -> the session that names it, or None if the sender may not write to that session."""
         return {
             settings.source.phone_number_id: session_id if allowed(session_id, settings.source) else None
             for session_id, settings in self._sessions.items()
@@ -99,7 +99,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> dict[str, Sessi
     except OSError as error:
         raise SessionsFileError(f"{path}: {error.strerror}.") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SessionsFileError(f"{path}: The file is not TOML: {error}.") from None
+        raise SessionsFileError(f"{path}: The file is not valid TOML: {error}.") from None
     reader = _Reader(environ)
     sessions = {session_id: reader.session(session_id, table) for session_id, table in tables.items()}
     reader.check_numbers(sessions)
@@ -156,7 +156,7 @@ class _Reader:
         )
         for name in _NEEDED[send.via]:
             if not getattr(send, name):
-                given.fault(name, f"Is needed for via = {send.via!r}.")
+                given.fault(name, f"Required with via = {send.via!r}.")
         return send
 
     def check_numbers(self, sessions: Mapping[str, SessionSettings]) -> None:
@@ -167,18 +167,18 @@ class _Reader:
                 self.faults.append(f"{session_id}.source.phone_number_id: {other} has the same number.")
 
     def resolve(self, where: str, value: str) -> str:
-        """The secret itself, of the environment where it says so."""
+        """The secret itself, read from the environment if the value says so."""
         if not value.startswith(_ENVIRONMENT):
             return value
         name = value.removeprefix(_ENVIRONMENT)
         found = self._environ.get(name, "")
         if not found:
-            self.faults.append(f"{where}: The environment has no variable {name}.")
+            self.faults.append(f"{where}: The environment variable {name} is not set.")
         return found
 
 
 class _Table:
-    """A table of which each field is taken once."""
+    """A table whose fields are taken one by one, so that unknown ones are left over."""
 
     def __init__(self, reader: _Reader, where: str, fields: Mapping[str, Any]) -> None:
         self._reader, self._where, self._fields = reader, where, dict(fields)
@@ -196,7 +196,7 @@ class _Table:
     def text(self, name: str) -> str | None:
         value = self._fields.pop(name, None)
         if value is not None and (not isinstance(value, str) or not value.strip()):
-            self.fault(name, "Must be a text that is not empty.")
+            self.fault(name, "Must be a non-empty string.")
             return None
         return value
 
@@ -208,7 +208,7 @@ class _Table:
         value = self._fields.pop(name, None)
         several = value if isinstance(value, list) else [] if value is None else [value]
         if not all(isinstance(one, str) and one.strip() for one in several) or value == []:
-            self.fault(name, "Must be a text that is not empty, or a list of such.")
+            self.fault(name, "Must be a non-empty string, or a list of them.")
             return ()
         return tuple(self._reader.resolve(f"{self._where}.{name}", one) for one in several)
 
@@ -221,4 +221,4 @@ class _Table:
 
     def refuse_the_rest(self) -> None:
         for name in self._fields:
-            self.fault(name, "There is no such setting.")
+            self.fault(name, "Unknown setting.")

@@ -71,10 +71,10 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
     told = str(caught.value)
     for part in (
         "top: Must be a table.",
-        "shop.colour: There is no such setting.",
-        "shop.name: Must be a text",
+        "shop.colour: Unknown setting.",
+        "shop.name: Must be a non-empty string",
         "shop.source.webhook_secret: Must be",
-        "shop.source.verify_token: The environment has no variable NOT_SET.",
+        "shop.source.verify_token: The environment variable NOT_SET is not set.",
         "shop.source.mark_read: Must be true or false.",
         "shop.send.via: Must be one of: bot",
         "shop.send.url: Must be an http or https URL.",
@@ -94,7 +94,7 @@ def test_what_is_no_file(tmp_path: Path, text: str) -> None:
     with pytest.raises(SessionsFileError, match=r"sessions\.toml: No such file"):
         load(path)
     path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(SessionsFileError, match="The file is not TOML"):
+    with pytest.raises(SessionsFileError, match="The file is not valid TOML"):
         load(path)
 
 

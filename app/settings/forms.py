@@ -1,5 +1,4 @@
-"""The forms that texts of settings may have. Each function gives the effective value, or raises ValueError that says
-what is wanted."""
+"""Validators for settings. Each returns the effective value, or raises ValueError that says what is expected."""
 
 from __future__ import annotations
 
@@ -17,10 +16,10 @@ SECRET_BYTES: Final = 32
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _MEDIA_ORIGIN: Final = re.compile(r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]{0,4})?")
-"""What a Content-Security-Policy can name as a host: it has no form for IPv6 addresses (CSP Level 3, 2.3.1)."""
+"""A host in a Content-Security-Policy, which cannot express IPv6 addresses (CSP Level 3, 2.3.1)."""
 _DATABASE_NAME: Final = re.compile(r'[^/\\. "$*<>:|?\0]{1,63}')
 _OWN_DATABASES: Final = ("admin", "config", "local")
-"""MongoDB's own."""
+"""Reserved by MongoDB."""
 _NOT_OF_PAGES: Final = ("ws", "wss", "ftp", "ftps", "mongodb", "data", "blob", "about", "javascript", "mailto")
 
 
@@ -38,7 +37,7 @@ def file_path(text: str) -> Path:
 
 
 def address_or_name(text: str) -> str:
-    """An address without brackets, or a name; no port."""
+    """An address without brackets, or a host name; no port."""
     try:
         ipaddress.ip_address(text)
     except ValueError:
@@ -75,7 +74,7 @@ def public_urls(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def page_origins(texts: Sequence[str]) -> tuple[str, ...]:
-    """As a browser or an app sends them: the scheme of a page is never that of a websocket or of mail."""
+    """Origins as browsers and apps send them. A page's scheme is never that of a WebSocket or of mail."""
     origins = _origins(texts)
     if not all(one is not None and one.scheme not in _NOT_OF_PAGES for one in origins):
         raise ValueError(
@@ -93,7 +92,7 @@ def media_origins(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def networks(texts: Sequence[str]) -> tuple[Network, ...]:
-    """IPv4 for a network of IPv4 addresses that is written as IPv6, as clients' addresses are."""
+    """IPv4-mapped IPv6 networks become IPv4 networks, because clients' addresses do, too."""
     try:
         return tuple(_unmapped(ipaddress.ip_network(text.strip(), strict=False)) for text in texts)
     except ValueError:

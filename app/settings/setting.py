@@ -1,4 +1,4 @@
-"""One setting: what it is called and is for, how its value is read, and what it may be."""
+"""A setting: its name, description, default and limits, and how its value is read."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _KEY: Final = "setting"
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Declared by `text`, `whole` … at the field of a dataclass that holds its value; `settings_of` finds it there."""
+    """Declared with `text`, `whole` … in the dataclass field that holds its value; `settings_of` collects them."""
 
     kind: str
-    """The name of environs' method that reads it."""
+    """The environs method that reads it."""
     words: str
     default: Any
     least: float | None = None
     most: float | None = None
     secret: bool = False
     take: Callable[[Any], Any] | None = None
-    """Makes the effective value, also of the default. Raises ValueError that says what is wrong."""
+    """Returns the effective value, also for the default. Raises ValueError that says what is wrong."""
     name: str = ""
 
     def read(self) -> Any:
-        """The effective value. What is set to nothing is not set. Raises ValueError that says what is wrong."""
+        """The effective value. An empty variable counts as not set. Raises ValueError that says what is wrong."""
         value = self.default
         if os.environ.get(self.name, "").strip():
             limits = None if self.least is None else Range(self.least, self.most)
@@ -41,7 +41,7 @@ class Setting:
         return value if self.take is None or value is None else self.take(value)
 
     def show(self, value: Any) -> str:
-        """An effective value for people; a secret is hidden."""
+        """An effective value for people, with secrets hidden."""
         if value is None:
             return ""
         if self.secret:
@@ -52,7 +52,7 @@ class Setting:
 
 
 def settings_of(fields: Sequence[Field[Any]]) -> tuple[Setting, ...]:
-    """The settings that a dataclass's fields declare, named as in the environment."""
+    """The settings that the fields of a dataclass declare, with the names of their environment variables."""
     return tuple(replace(one.metadata[_KEY], name=one.name.upper()) for one in fields)
 
 
@@ -69,7 +69,7 @@ def texts(
     secret: bool = False,
     take: Callable[[Sequence[str]], Any] | None = None,
 ) -> Any:
-    """Several, by commas."""
+    """A comma-separated list."""
     return _declare(Setting("list", words, default, secret=secret, take=take))
 
 
