@@ -80,8 +80,8 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
         "shop.send.url: Must be an http or https URL.",
         "[bad id]: A sessionId",
         "bad id.source.phone_number_id: shop has the same number.",
-        "other.send.url: Is needed",
-        "other.send.instance: Is needed",
+        "other.send.url: Required with",
+        "other.send.instance: Required with",
     ):
         assert part in told
     assert "hidden-secret" not in told
