@@ -13,7 +13,7 @@ import structlog
 from aiohttp import web
 
 from app import __version__, devdb, engine
-from app.auth import Tokens
+from app.auth import DAY, Tokens
 from app.errors import Unavailable
 from app.http import listener, origins, problems
 from app.http.access import Access
@@ -81,7 +81,7 @@ async def create_app(settings: Settings) -> AsyncIterator[web.Application]:
     Raises SettingsError, DevDatabaseError, SetupError, Unavailable. Their messages say what to do.
     """
     settings = fit_open_files(settings)
-    tokens = Tokens(auth_secrets(settings))
+    tokens = Tokens(auth_secrets(settings), longest=settings.token_max_days * DAY)
     async with open_store(settings) as store:
         yield assemble(settings, tokens, store)
 

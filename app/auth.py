@@ -1,27 +1,33 @@
 """Tokens: JSON Web Tokens (RFC 7519), HS256, audience `roomcast`, and what their owner may do.
 
-`sub` and `exp` are required, and so is a scope; `nbf` is obeyed, there is no leeway. `iat` is compared with revocations
-alone: a clock that was put back must not lock out those who signed in before.
+`sub` and `exp` are required, and so is a scope; `nbf` is obeyed, there is no leeway. `iat` says how old a token is, for
+revocations and for the limit on its life, and nothing else: a clock that was put back must not lock out anybody.
 A token is revoked by its `jti`, or with all tokens of its `sub` that were issued until then; one that does not say when
-it was issued counts as old.
+it was issued counts as old. A token that is good for too long is refused, since it could outlive its revocation.
 """
 
 from __future__ import annotations
 
+import base64
+import hmac
+import math
 import secrets
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import jwt
 
+from app.domain.revocations import Revocation
 from app.errors import AppError
 
 AUDIENCE: Final = "roomcast"
 ALGORITHM: Final = "HS256"
 SCOPES: Final = ("read", "write", "ingest")
 ALL_SESSIONS: Final = "*"
+DAY: Final = 86_400.0
+"""In seconds, as lifetimes are."""
 MAX_KNOWN: Final = 4_096
 """Tokens that are remembered as good: a bot shows the same one with each message."""
 MAX_TOKEN: Final = 16_384
@@ -51,40 +57,27 @@ class Principal:
         return self.exp <= time.time()
 
 
-class Revocations:
-    """Which tokens were ended before their time."""
-
-    def __init__(self, subs: Mapping[str, float] | None = None, jtis: Collection[str] = ()) -> None:
-        """`subs`: the time (epoch seconds) until which each one's tokens were issued that are ended."""
-        self._subs, self._jtis = dict(subs or {}), frozenset(jtis)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Revocations) and (self._subs, self._jtis) == (other._subs, other._jtis)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def hold(self, principal: Principal) -> bool:
-        """Whether the principal's token is revoked."""
-        return principal.jti in self._jtis or principal.issued <= self._subs.get(principal.sub, -1.0)
-
-
 class Tokens:
-    def __init__(self, secrets: str | Sequence[str]) -> None:
-        """The first secret signs; all of them verify."""
-        self._secrets = [secrets] if isinstance(secrets, str) else list(secrets)
+    def __init__(self, secrets: str | Sequence[str], *, longest: float = math.inf) -> None:
+        """The first secret signs; all of them verify. `longest`: for how many seconds a token may be good."""
+        self._secrets = [secrets.encode()] if isinstance(secrets, str) else [secret.encode() for secret in secrets]
+        self._longest = longest
         self._known: dict[str, Principal] = {}
-        self._revocations = Revocations()
+        self._revoked: dict[tuple[str, str], Revocation] = {}
+        """By `kind` and `value`."""
 
-    def revoke(self, revocations: Revocations) -> bool:
-        """Take these for all the revocations there are. Answers whether that is news."""
-        if revocations == self._revocations:
-            return False
-        self._revocations = revocations
-        self._known.clear()
-        return True
+    def revoke(self, revocations: Iterable[Revocation]) -> None:
+        """End these tokens, beside those that have been ended before."""
+        now = time.time()
+        self._revoked |= {(one.kind, one.value): one for one in revocations}
+        self._revoked = {key: one for key, one in self._revoked.items() if one.until > now}
+        self._known = {token: one for token, one in self._known.items() if not self.is_revoked(one)}
 
     def is_revoked(self, principal: Principal) -> bool:
-        return self._revocations.hold(principal)
+        of_sub = self._revoked.get(("sub", principal.sub))
+        if of_sub is not None and principal.issued <= of_sub.before:
+            return True
+        return principal.jti is not None and ("jti", principal.jti) in self._revoked
 
     def mint(
         self,
@@ -135,27 +128,31 @@ class Tokens:
             raise _BadClaimError("jti")
         if isinstance(issued, bool) or not isinstance(issued, int | float):
             raise _BadClaimError("iat")
+        if exp - min(issued or math.inf, time.time()) > self._longest:
+            raise _BadClaimError("exp")
         scopes = _strings(claims, "scopes")
         if not scopes:
             raise _BadClaimError("scopes")
         return Principal(sub, exp, name, _strings(claims, "sessions"), scopes, jti, issued)
 
     def _decode(self, token: str) -> dict[str, object]:
-        for number, secret in enumerate(self._secrets, 1):
-            try:
-                claims: dict[str, object] = jwt.decode(
-                    token,
-                    secret,
-                    algorithms=[ALGORITHM],
-                    audience=AUDIENCE,
-                    options={"require": ["sub", "exp", "aud"], "verify_iat": False},
-                )
-            except jwt.InvalidSignatureError:
-                if number == len(self._secrets):
-                    raise
-            else:
-                return claims
-        raise AssertionError("there is a secret")
+        claims: dict[str, object] = jwt.decode(
+            token,
+            self._signer(token),
+            algorithms=[ALGORITHM],
+            audience=AUDIENCE,
+            options={"require": ["sub", "exp", "aud"], "verify_iat": False},
+        )
+        return claims
+
+    def _signer(self, token: str) -> bytes:
+        """The secret that signed it. Nothing is parsed before that is known: a forged token costs no more than this."""
+        signed, _, signature = token.encode().rpartition(b".")
+        for secret in self._secrets:
+            digest = hmac.digest(secret, signed, "sha256")
+            if hmac.compare_digest(base64.urlsafe_b64encode(digest).rstrip(b"="), signature):
+                return secret
+        raise _BadClaimError("signature")
 
 
 class _BadClaimError(Exception):

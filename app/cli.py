@@ -12,22 +12,23 @@ import re
 import sys
 import time
 from dataclasses import asdict
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import click
 import uvloop
 
 from app import __version__, devdb, logs, serving, settings
 from app.application import connected, database_name, open_store
-from app.auth import SCOPES, Tokens
+from app.auth import DAY, SCOPES, Tokens
 from app.devdb import DevDatabaseError
 from app.doctor import examine, exit_status
 from app.domain.events import now
 from app.domain.models import Chat
+from app.domain.revocations import Revocation
 from app.errors import Unavailable
 from app.providers import PROVIDERS
 from app.replay import Figures, ReplayError, explain, replay
-from app.serving import DAY, WELCOME_SESSION
+from app.serving import WELCOME_SESSION
 from app.session_settings import Sessions, SessionsFileError
 from app.settings import Settings, SettingsError
 from app.simulate import simulate
@@ -96,7 +97,10 @@ def serve() -> None:
 )
 def token(sub: str, name: str | None, sessions: tuple[str, ...], scopes: tuple[str, ...], days: float) -> None:
     """Create a token and print it."""
-    tokens = Tokens(known_secrets(_load()))
+    effective = _load()
+    if days > effective.token_max_days:
+        raise SettingsError(f"TOKEN_MAX_DAYS: a token may be good for {effective.token_max_days:g} days.")
+    tokens = Tokens(known_secrets(effective))
     click.echo(
         tokens.mint(sub, name=name, sessions=sessions or ["*"], scopes=scopes or SCOPES, lifetime=days * DAY),
     )
@@ -168,18 +172,20 @@ async def _new_epoch(effective: Settings) -> None:
 @click.option("--jti", help="Revoke the token with this id (claim `jti`).")
 def revoke_command(sub: str | None, jti: str | None) -> None:
     """Revoke tokens, on every server within seconds. Open connections are closed."""
-    if (sub is None) == (jti is None):
+    if sub is not None and jti is None:
+        asyncio.run(_revoke(_load(), "sub", sub))
+        click.echo(f"All tokens of {sub} are revoked.")
+    elif jti is not None and sub is None:
+        asyncio.run(_revoke(_load(), "jti", jti))
+        click.echo(f"The token {jti} is revoked.")
+    else:
         raise click.UsageError("Give either --sub or --jti.")
-    asyncio.run(_revoke(_load(), sub, jti))
-    click.echo(f"All tokens of {sub} are revoked." if sub is not None else f"The token {jti} is revoked.")
 
 
-async def _revoke(effective: Settings, sub: str | None, jti: str | None) -> None:
+async def _revoke(effective: Settings, kind: Literal["sub", "jti"], value: str) -> None:
+    now = time.time()
     async with open_store(effective, beside=True) as store:
-        if sub is not None:
-            await store.revoke("sub", sub, time.time())
-        elif jti is not None:
-            await store.revoke("jti", jti, time.time())
+        await store.revoke(Revocation(kind, value, before=now, until=now + effective.token_max_days * DAY))
 
 
 @main.command("split")

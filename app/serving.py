@@ -15,9 +15,10 @@ from aiohttp import web
 
 from app import __version__
 from app.application import DRAINING, REQUESTS_SECONDS, SESSIONS, connected, create_app, database_name
-from app.auth import Tokens
+from app.auth import DAY, Tokens
 from app.http import listener
 from app.http.addresses import Addresses
+from app.http.limits import Limits
 from app.session_settings import Sessions, SessionsFileError
 from app.settings import Settings
 from app.startup import auth_secrets, check_data_dir, fit_open_files, known_secrets, listen, secret_file
@@ -25,7 +26,6 @@ from app.storage import schema
 
 log = structlog.get_logger(__name__)
 
-DAY: Final = 86_400
 WELCOME_SESSION: Final = "shop"
 
 
@@ -64,7 +64,7 @@ async def _serve(app: web.Application, effective: Settings, listening: socket.so
     await runner.setup()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, app[SESSIONS])
     try:
-        limits = listener.Limits(
+        limits = Limits(
             effective.header_timeout,
             effective.stall_timeout,
             # A polling client has two at times, and a page loads its files beside.

@@ -19,10 +19,11 @@ from aiohttp import web
 from app import devdb
 from app import settings as app_settings
 from app.application import assemble
+from app.auth import Tokens
 from app.http import listener
 from app.settings import Settings
 from app.storage.mongo import Store, connect
-from tests.support import SECRET, TOKENS, WARNINGS, Client, Process, Site, look_for_warnings, serve
+from tests.support import SECRET, WARNINGS, Client, Process, Site, look_for_warnings, serve
 
 _numbers = itertools.count(1)
 
@@ -133,7 +134,7 @@ async def run_app(http: aiohttp.ClientSession) -> AsyncIterator[Callable[[web.Ap
 
 @pytest.fixture
 async def app(settings: Settings, store: Store) -> web.Application:
-    return assemble(settings, TOKENS, store)
+    return assemble(settings, Tokens(SECRET), store)
 
 
 @pytest.fixture

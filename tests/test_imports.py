@@ -89,6 +89,13 @@ def test_the_reader_reads() -> None:
 
 
 @EVERYTHING
+def test_modules_are_short(name: str) -> None:
+    """A module is one noun, and has at most 300 lines."""
+    path = dict(modules())[name]
+    assert len(path.read_text().splitlines()) <= 300, f"{path} is too long: which noun in it could stand by itself?"
+
+
+@EVERYTHING
 def test_engine_stands_alone(name: str) -> None:
     """The engine imports nothing of the application."""
     if within(name, "app.engine"):

@@ -193,7 +193,10 @@ def _why(token: str) -> str:
         return f"its audience is not {AUDIENCE}."
     if not claims.get("scopes"):
         return "it has no scopes."
-    return "it is signed with another AUTH_SECRET, it was revoked, or the proxy does not pass on Authorization."
+    return (
+        "it is signed with another AUTH_SECRET, it was revoked, it is valid for longer than TOKEN_MAX_DAYS, or the proxy "
+        "does not pass on Authorization."
+    )
 
 
 async def body(it: Context) -> Finding:

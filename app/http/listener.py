@@ -20,8 +20,6 @@ import fcntl
 import socket
 import struct
 import termios
-from collections import Counter
-from collections.abc import Callable
 from typing import Final, cast
 
 import structlog
@@ -29,9 +27,8 @@ from aiohttp import StreamReader, web
 from aiohttp.typedefs import Handler
 
 from app.errors import AppError
-from app.hosts import network_of
+from app.http.limits import Limits
 from app.http.problems import HEADERS, problem
-from app.logs import Limited
 
 log = structlog.get_logger(__name__)
 
@@ -44,38 +41,6 @@ LINGER_BYTES: Final = 1024 * 1024
 answer (RFC 9112, 9.6)."""
 
 _RESET: Final = struct.pack("ii", 1, 0)
-
-
-class Limits:
-    """What connections may cost, and how many each address has."""
-
-    def __init__(
-        self,
-        head_timeout: float,
-        stall_timeout: float = 5.0,
-        per_address: int | None = None,
-        is_proxy: Callable[[str], bool] = lambda address: False,
-    ) -> None:
-        """`per_address`: None for no limit. `is_proxy`: whether an address is that of a trusted proxy."""
-        self.head_timeout, self.stall_timeout = head_timeout, stall_timeout
-        self._per_address, self._is_proxy = per_address, is_proxy
-        self._of: Counter[str] = Counter()
-        self.log = Limited(log.info)
-
-    def opened(self, transport: asyncio.BaseTransport) -> str | None:
-        """Whom the new connection is counted for, until `closed`; None where it is one too many."""
-        address = str((transport.get_extra_info("peername") or [""])[0])
-        who = network_of(address)
-        if self._per_address is not None and self._of[who] >= self._per_address and not self._is_proxy(address):
-            self.log("connection_reset", "connections_per_address", address=address)
-            return None
-        self._of[who] += 1
-        return who
-
-    def closed(self, who: str) -> None:
-        self._of[who] -= 1
-        if not self._of[who]:
-            del self._of[who]
 
 
 class GuardedHandler(web.RequestHandler):

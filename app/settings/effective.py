@@ -30,6 +30,13 @@ class Settings:
         secret=True,
         take=forms.signing_secrets,
     )
+    token_max_days: float = number(
+        "Longest lifetime of a token in days, counted from `iat`; tokens with a longer one are refused. "
+        "Revocations are kept for as long.",
+        3650.0,
+        1,
+        36_500,
+    )
     mongodb_uri: str | None = text(
         "A replica set. By default the server runs a private mongod.", secret=True, take=forms.mongodb_uri
     )

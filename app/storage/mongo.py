@@ -13,7 +13,7 @@ import math
 import warnings
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, Literal, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 import pymongo
 from bson.codec_options import CodecOptions
@@ -28,8 +28,9 @@ from app.domain.aliases import is_hidden
 from app.domain.changes import moved
 from app.domain.events import Event
 from app.domain.models import Alias, Chat, Message, Position, kind_of
+from app.domain.revocations import Revocation
 from app.errors import Unavailable
-from app.storage import abandoned, causes, migration, schema
+from app.storage import abandoned, causes, commits, migration, revocations, schema
 from app.storage.abandoned import APP_NAME
 from app.storage.bounds import bounded
 from app.storage.documents import MAJORITY, Document, load_chat, load_event, load_message
@@ -41,10 +42,6 @@ TRANSACTION_LIFETIME_SECONDS: Final = 5
 PARALLEL_WRITES: Final = 8
 """Transactions under way at once, each of another session."""
 CLOSE_SECONDS: Final = 0.5
-
-_STREAM_AWAIT_MS = 1000
-_STREAM_SECONDS = 2.5
-"""A change stream answers every second, if only that there is nothing new. One that is silent for longer is dead."""
 
 Result = TypeVar("Result")
 Parameters = ParamSpec("Parameters")
@@ -79,7 +76,6 @@ class Store:
         self.messages: AsyncIOMotorCollection[Document] = db["messages"]
         self.chats: AsyncIOMotorCollection[Document] = db["chats"]
         self.aliases: AsyncIOMotorCollection[Document] = db["aliases"]
-        self._revocations: AsyncIOMotorCollection[Document] = db["revocations"]
         self._threads = ThreadPoolExecutor(PARALLEL_WRITES, thread_name_prefix="writer")
         self.epoch = ""
         self.to_unite: Sequence[tuple[str, Alias]] = ()
@@ -254,55 +250,21 @@ class Store:
             kept = await self.events.count_documents(query, hint=[("sessionId", ASCENDING), ("seq", ASCENDING)])
         return first["seq"] - 1 if kept == upto - first["seq"] + 1 else upto
 
-    async def watch(self) -> AsyncIterator[tuple[str, int] | None]:
+    def watch(self) -> AsyncIterator[tuple[str, int] | None]:
         """(sessionId, seq) of each commit from now on, whoever made it; None when watching has begun, and every second.
 
         Ends by raising Unavailable when the stream breaks; what was committed meanwhile must then be asked for.
         """
-        pipeline = [{"$project": {"documentKey": 1, "fullDocument.seq": 1, "updateDescription.updatedFields.seq": 1}}]
-        stream = self.sessions.watch(pipeline, max_await_time_ms=_STREAM_AWAIT_MS)
-        try:
-            while True:
-                async with self.bounded(_STREAM_SECONDS):  # the first call opens it
-                    change = await stream.try_next()
-                if change is None:
-                    yield None
-                    continue
-                fields = change.get("fullDocument") or change.get("updateDescription", {}).get("updatedFields", {})
-                if "seq" in fields:
-                    yield change["documentKey"]["_id"], fields["seq"]
-        except Exception as error:
-            # Of any kind: where a limit was not kept to, a thread of the driver's still waits in a stream that is being
-            # closed, and the two of them trip over each other.
-            raise Unavailable(f"The change stream broke: {type(error.__cause__ or error).__name__}") from error
-        finally:
-            # It asks the database to forget the cursor, which may be what does not answer: whoever must know that the
-            # stream broke waits no longer than this for it.
-            with contextlib.suppress(Exception):
-                async with self.bounded(1):
-                    await stream.close()
+        return commits.follow(self.sessions, self.bounded)
 
     # revocations of tokens
 
-    async def revocations(self) -> tuple[dict[str, float], set[str]]:
-        """The time (epoch seconds) until which each `sub`'s tokens are revoked, and each `jti` that is."""
-        subs: dict[str, float] = {}
-        jtis: set[str] = set()
-        async with self.bounded():
-            async for document in self._revocations.find({}):
-                if document["_id"]["kind"] == "sub":
-                    subs[document["_id"]["value"]] = document["before"]
-                else:
-                    jtis.add(document["_id"]["value"])
-        return subs, jtis
+    async def revocations(self, number: int) -> tuple[int, list[Revocation]]:
+        """The last number of a revocation, and the revocations after `number`."""
+        return await self._run(math.inf, revocations.newer, self._database, number)
 
-    async def revoke(self, kind: Literal["sub", "jti"], value: str, before: float) -> None:
-        """End the token with this `jti`, or the tokens of this `sub` that were issued up to `before`. Kept for good:
-        how long a token lasts is not bounded."""
-        async with self.bounded():
-            await self._revocations.update_one(
-                {"_id": {"kind": kind, "value": value}}, {"$max": {"before": before}}, upsert=True
-            )
+    async def revoke(self, revocation: Revocation) -> None:
+        await self._run(math.inf, revocations.add, self._database, revocation)
 
     # writing
 

@@ -13,7 +13,7 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from app.domain.incoming import PARKED_FOR
-from app.storage import migration
+from app.storage import migration, revocations
 from app.storage.causes import SetupError
 from app.storage.documents import Document
 
@@ -25,7 +25,10 @@ _INDEX_OPTIONS_CONFLICT: Final = 85
 _INDEXES: Final[dict[str, list[IndexModel]]] = {
     "meta": [],
     "sessions": [],
-    "revocations": [],
+    "revocations": [
+        IndexModel([("number", ASCENDING)]),
+        IndexModel([("until", ASCENDING)], expireAfterSeconds=0),
+    ],
     "events": [
         IndexModel([("sessionId", ASCENDING), ("seq", ASCENDING)], unique=True),
         IndexModel([("sessionId", ASCENDING), ("chatId", ASCENDING), ("seq", ASCENDING)]),
@@ -84,6 +87,7 @@ def prepare(database: Database[Document], retention_days: int) -> int:
         if indexes:
             database[name].create_indexes(indexes)
     _set_retention(database, retention_days)
+    _put_once(database, revocations.COUNTER, 0)
     version: int = _put_once(database, "schema", SCHEMA_VERSION)
     return version
 

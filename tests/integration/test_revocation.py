@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import time
 from typing import Any
@@ -10,15 +11,22 @@ from typing import Any
 import jwt
 import pytest
 from aiohttp import web
+from pymongo import MongoClient
 from socketio.exceptions import ConnectionError as Refused
 
 from app.application import CONNECTIONS, METRICS, assemble
-from app.auth import AUDIENCE, Revocations, Tokens
+from app.auth import AUDIENCE, DAY, Tokens
+from app.domain.revocations import Revocation
 from app.errors import AppError
 from app.services.connections import Connections
 from app.settings import Settings
-from app.storage.mongo import Store
+from app.storage.mongo import Store, connect
 from tests.support import SECRET, TOKENS, Client, Site, message, mint, until
+
+
+def of_sub(sub: str, seconds: float = 3600) -> Revocation:
+    """Ends all tokens of the person that are issued up to the next second; it is kept for so long."""
+    return Revocation("sub", sub, time.time() + 1, time.time() + seconds)
 
 
 async def test_a_revoked_token_ends_at_once(
@@ -30,7 +38,7 @@ async def test_a_revoked_token_ends_at_once(
     bob: Client = await connect_client(other)
     await ann.subscribe("shop")
     await bob.subscribe("shop")
-    await store.revoke("sub", "ann", time.time() + 1)
+    await store.revoke(of_sub("ann"))
     await ann.wait_for(lambda me: not me.connected)
     assert (await site.request("GET", "/api/v1/sessions", token=old)).status == 401
     assert (await site.request("GET", "/api/v1/sessions", token=other)).status == 200
@@ -46,12 +54,12 @@ async def test_revoked_while_it_connects(
     connect = Connections.connect
 
     async def revoking(self: Connections, *args: Any, **options: Any) -> None:
-        await store.revoke("sub", "ann", time.time() + 1)
-        await until(lambda: TOKENS.is_revoked(principal))
+        await store.revoke(of_sub("ann"))
+        while (await site.request("GET", "/api/v1/sessions", token=token)).status != 401:
+            await asyncio.sleep(0.05)
         await connect(self, *args, **options)
 
     token = mint("shop", sub="ann")
-    principal = TOKENS.verify(token)
     monkeypatch.setattr(Connections, "connect", revoking)
     with pytest.raises(Refused):
         await connect_client(token)
@@ -64,12 +72,105 @@ def test_a_person_is_let_in_again_by_a_new_token() -> None:
     first = tokens.verify(tokens.mint("ann", sessions=["*"], scopes=["read"], lifetime=60))
     second = tokens.mint("ann", sessions=["*"], scopes=["read"], lifetime=60)
     assert first.jti
-    tokens.revoke(Revocations({"ann": first.issued - 1}, [first.jti]))
+    until = time.time() + 60
+    tokens.revoke(
+        [Revocation("sub", "ann", first.issued - 1, until), Revocation("jti", first.jti, first.issued, until)]
+    )
     assert tokens.is_revoked(first)
     assert tokens.verify(second).sub == "ann"
-    tokens.revoke(Revocations({"ann": first.issued}))
+    tokens.revoke([Revocation("sub", "ann", first.issued, until)])
     with pytest.raises(AppError, match="unauthorized"):
         tokens.verify(second)
+
+
+async def test_each_server_reads_a_revocation_once(
+    settings: Settings, mongodb_uri: str, database: str, run_app: Any, connect_client: Any, monkeypatch: Any
+) -> None:
+    """Two servers on one database end a token of either kind, whoever was told; each reads what is new, once."""
+    read: dict[Store, list[str]] = {}
+    revocations = Store.revocations
+
+    async def reading(self: Store, number: int) -> tuple[int, list[Revocation]]:
+        last, found = await revocations(self, number)
+        read.setdefault(self, []).extend(one.value for one in found)
+        return last, found
+
+    monkeypatch.setattr(Store, "revocations", reading)
+    async with contextlib.AsyncExitStack() as stack:
+        stores, sites = [], []
+        for _ in range(2):
+            store = connect(mongodb_uri, database, 5)
+            stack.callback(store.close)
+            await store.prepare(30)
+            stores.append(store)
+        await asyncio.gather(*(stores[n % 2].revoke(of_sub(f"old{n}")) for n in range(8)))
+        for store in stores:
+            sites.append(await run_app(assemble(settings, Tokens(SECRET), store)))
+        clients: list[Client] = [await connect_client(mint(sub="ann"), to=site) for site in sites]
+        one = mint(sub="bob")
+        bob: Client = await connect_client(one, to=sites[1])
+        other: Client = await connect_client(mint(sub="bob"), to=sites[1])
+        await stores[0].revoke(of_sub("ann"))
+        for client in clients:
+            await client.gone()
+        await stores[1].revoke(Revocation("jti", Tokens(SECRET).verify(one).jti or "", 0, time.time() + 60))
+        await bob.gone()
+        await until(lambda: all(len(found) == 10 for found in read.values()))
+        assert (await sites[0].request("GET", "/api/v1/sessions", token=one)).status == 401
+        assert [len(set(read[store])) for store in stores] == [10, 10]
+        assert other.connected
+
+
+async def test_a_revocation_is_kept_as_long_as_a_token_could_live(
+    store: Store, database: str, mongodb_uri: str
+) -> None:
+    """The database is told to remove each when no token that it ends can be good any more; the longest stays."""
+    long = of_sub("ann")
+    await store.revoke(of_sub("bob"))
+    await store.revoke(long)
+    await store.revoke(of_sub("ann", seconds=10))
+    number, found = await store.revocations(1)
+    assert number == 3
+    assert [(one.value, round(one.until)) for one in found] == [("ann", round(long.until))]
+    assert await store.revocations(number) == (number, [])
+    with MongoClient[dict[str, Any]](mongodb_uri) as client:
+        collection = client[database]["revocations"]
+        indexes = collection.index_information().values()
+        assert [one["key"] for one in indexes if one.get("expireAfterSeconds") == 0] == [[("until", 1)]]
+        assert collection.count_documents({"until": {"$type": "date"}}) == 2
+
+
+def test_a_revocation_ends_with_the_tokens_that_it_ended() -> None:
+    """What is kept of revocations does not grow for good."""
+    tokens = Tokens(SECRET)
+    principal = tokens.verify(tokens.mint("ann", sessions=["*"], scopes=["read"], lifetime=60))
+    tokens.revoke([of_sub("ann", seconds=-1)])
+    assert not tokens.is_revoked(principal)
+    tokens.revoke([of_sub("ann")])
+    assert tokens.is_revoked(principal)
+
+
+@pytest.mark.parametrize(
+    ("claims", "good"),
+    [
+        ({"exp": 9 * DAY}, True),
+        ({"exp": 11 * DAY}, False),
+        ({"exp": 9 * DAY, "iat": 0}, True),
+        ({"exp": 2 * DAY, "iat": -7 * DAY}, True),
+        ({"exp": 2 * DAY, "iat": -9 * DAY}, False),
+        ({"exp": 11 * DAY, "iat": 5 * DAY}, False),
+    ],
+)
+def test_tokens_that_outlive_their_revocation_are_refused(claims: dict[str, float], good: bool) -> None:
+    """A token may be good for so long from when it was issued, and from now."""
+    times = {name: time.time() + seconds for name, seconds in claims.items()}
+    whole = {"sub": "ann", "aud": AUDIENCE, "sessions": ["*"], "scopes": ["read"], **times}
+    tokens = Tokens(SECRET, longest=10 * DAY)
+    if good:
+        assert tokens.verify(jwt.encode(whole, SECRET, "HS256")).sub == "ann"
+    else:
+        with pytest.raises(AppError, match="unauthorized"):
+            tokens.verify(jwt.encode(whole, SECRET, "HS256"))
 
 
 def test_secrets_change_without_signing_anybody_out() -> None:

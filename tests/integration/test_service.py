@@ -13,7 +13,7 @@ from aiohttp import web
 
 from app.application import FOLLOWER
 from app.services import follower, subscriptions
-from app.storage import mongo
+from app.storage import commits
 from app.storage.mongo import Store
 from tests.faults.mongods import Driver, Mongod, Single
 from tests.support import PATIENCE, Client, Site, message, until
@@ -39,8 +39,8 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Positions all the time, and limits that a database on the same machine keeps to."""
     monkeypatch.setattr(subscriptions, "POSITION_SECONDS", 0.05)
     monkeypatch.setattr(follower, "LOOK_SECONDS", 0.3)
-    monkeypatch.setattr(mongo, "_STREAM_AWAIT_MS", 100)
-    monkeypatch.setattr(mongo, "_STREAM_SECONDS", 1.0)
+    monkeypatch.setattr(commits, "AWAIT_MS", 100)
+    monkeypatch.setattr(commits, "ANSWER_SECONDS", 1.0)
 
 
 def told(client: Client) -> list[bool]:
