@@ -194,8 +194,8 @@ def _why(token: str) -> str:
     if not claims.get("scopes"):
         return "it has no scopes."
     return (
-        "it is signed with another AUTH_SECRET, it was revoked, it is valid for longer than TOKEN_MAX_DAYS, or the proxy "
-        "does not pass on Authorization."
+        "it is signed with another AUTH_SECRET, it was revoked, it is valid for longer than TOKEN_MAX_DAYS, or the "
+        "proxy does not pass on Authorization."
     )
 
 
