@@ -4,36 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import json
 import os
-import random
 import re
 import sys
 import time
 from dataclasses import asdict
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import click
 import uvloop
 
-from app import __version__, devdb, logs, serving, settings
+from app import __version__, devdb, logs, serving
 from app.application import connected, database_name, open_store
 from app.auth import DAY, SCOPES, Tokens
 from app.devdb import DevDatabaseError
 from app.doctor import examine, exit_status
-from app.domain.events import now
 from app.domain.models import Chat
 from app.domain.revocations import Revocation
 from app.errors import Unavailable
-from app.providers import PROVIDERS
-from app.replay import Figures, ReplayError, explain, replay
-from app.serving import WELCOME_SESSION
-from app.session_settings import Sessions, SessionsFileError
+from app.posting import replay_command, simulate_command
+from app.session_settings import SessionsFileError
 from app.settings import Settings, SettingsError
-from app.simulate import simulate
 from app.split import split
-from app.startup import known_secrets
+from app.startup import known_secrets, load_settings
 from app.storage import schema
 from app.storage.causes import SetupError
 from app.storage.mongo import connect
@@ -68,7 +62,7 @@ def main() -> None:
 @main.command()
 def serve() -> None:
     """Run the server until SIGTERM or SIGINT."""
-    effective = _load()
+    effective = load_settings()
     logs.configure(effective.log_level, effective.log_format)
     # The database's driver works in threads, and each of its answers would wait for 5 ms behind a busy loop.
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -97,7 +91,7 @@ def serve() -> None:
 )
 def token(sub: str, name: str | None, sessions: tuple[str, ...], scopes: tuple[str, ...], days: float) -> None:
     """Create a token and print it."""
-    effective = _load()
+    effective = load_settings()
     if days > effective.token_max_days:
         raise SettingsError(f"TOKEN_MAX_DAYS: a token may be good for {effective.token_max_days:g} days.")
     tokens = Tokens(known_secrets(effective))
@@ -114,7 +108,7 @@ def config(check: bool) -> None:
     With --check: whether the address, DATA_DIR, the secret and the database can be used. Nothing is written to a
     database. Exit status 2 and one line for what cannot be used.
     """
-    effective = _load()
+    effective = load_settings()
     for name, value in effective.render().items():
         click.echo(f"{name}={value}")
     if check:
@@ -133,7 +127,7 @@ def doctor(url: str, given: str | None, as_json: bool) -> None:
     """
     if not re.match(r"https?://[^/]", url):
         raise click.UsageError(f"{url!r} is not an address such as https://chat.example.com.")
-    sys.exit(asyncio.run(_doctor(_load(), url, given, as_json)))
+    sys.exit(asyncio.run(_doctor(load_settings(), url, given, as_json)))
 
 
 async def _doctor(effective: Settings, url: str, given: str | None, as_json: bool) -> int:
@@ -157,7 +151,7 @@ def new_epoch() -> None:
 
     Run this while no server is running. Clients then do not use positions from before the restore.
     """
-    effective = _load()
+    effective = load_settings()
     asyncio.run(_new_epoch(effective))
     click.echo(f"{database_name(effective)} has a new epoch. You can start the servers now.")
 
@@ -173,10 +167,10 @@ async def _new_epoch(effective: Settings) -> None:
 def revoke_command(sub: str | None, jti: str | None) -> None:
     """Revoke tokens, on every server within seconds. Open connections are closed."""
     if sub is not None and jti is None:
-        asyncio.run(_revoke(_load(), "sub", sub))
+        asyncio.run(_revoke(load_settings(), "sub", sub))
         click.echo(f"All tokens of {sub} are revoked.")
     elif jti is not None and sub is None:
-        asyncio.run(_revoke(_load(), "jti", jti))
+        asyncio.run(_revoke(load_settings(), "jti", jti))
         click.echo(f"The token {jti} is revoked.")
     else:
         raise click.UsageError("Give either --sub or --jti.")
@@ -198,7 +192,7 @@ def split_command(session_id: str, chat_id: str, old: str) -> None:
     What came under the hidden address gets a chat of its own again, and the two addresses are not taken for one
     person's any more. Open pages show it once they have loaded the chats anew.
     """
-    chat = asyncio.run(_split(_load(), session_id, chat_id, old))
+    chat = asyncio.run(_split(load_settings(), session_id, chat_id, old))
     if chat is None:
         click.echo(f"roomcast: {chat_id} has no messages of {old}. The two will not be merged in future.", err=True)
         sys.exit(1)
@@ -210,92 +204,5 @@ async def _split(effective: Settings, session_id: str, chat_id: str, old: str) -
         return await split(store, session_id, chat_id, old)
 
 
-@main.command("simulate")
-@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="The server's URL.")
-@click.option("--session", "session_id", default=WELCOME_SESSION, show_default=True, help="The session to post to.")
-@click.option(
-    "--token", "given", help="A token with the scope ingest. By default one is created with this server's secret."
-)
-@click.option(
-    "--rate", type=click.FloatRange(0.01, 10_000), default=2.0, show_default=True, help="Messages per second."
-)
-@click.option("--seconds", type=click.FloatRange(0.1), default=60.0, show_default=True, help="Duration in seconds.")
-@click.option("--chats", type=click.IntRange(1, 100_000), default=14, show_default=True, help="Number of people.")
-@click.option("--seed", type=int, help="The same seed gives the same messages.  [default: random]")
-def simulate_command(
-    url: str, session_id: str, given: str | None, rate: float, seconds: float, chats: int, seed: int | None
-) -> None:
-    """Post simulated conversations to a running server, for demos and load tests."""
-    bearer = given or Tokens(known_secrets(_load())).mint(
-        "simulation", sessions=[session_id], scopes=["ingest"], lifetime=seconds + DAY
-    )
-    seed = random.randrange(2**24) if seed is None else seed  # noqa: S311
-    click.echo(f"seed {seed}", err=True)
-    with click.progressbar(length=max(1, round(rate * seconds)), label="messages", file=sys.stderr) as bar:
-        work = simulate(
-            url.rstrip("/"), bearer, session_id, rate=rate, seconds=seconds, chats=chats, seed=seed, progress=bar.update
-        )
-        figures = asyncio.run(work)
-    click.echo(figures.line())
-    for kind in figures.kinds():
-        click.echo(f"  {kind}", err=True)
-    if figures.gave_up:
-        click.echo("roomcast: stopped, because every request fails.", err=True)
-    if figures.errors:
-        sys.exit(1)
-
-
-@main.command("replay")
-@click.argument("file", type=click.File("rb"))
-@click.option("--session", "session_id", required=True, help="The session to store into.")
-@click.option(
-    "--source", required=True, type=click.Choice(list(PROVIDERS)), help="The provider that the payloads come from."
-)
-@click.option("--dry-run", is_flag=True, help="Send nothing; print what each line would become, or why it is skipped.")
-@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="The server's URL.")
-@click.option(
-    "--token", "given", help="A token with the scope ingest. By default one is created with this server's secret."
-)
-def replay_command(file: BinaryIO, session_id: str, source: str, dry_run: bool, url: str, given: str | None) -> None:
-    """Post provider payloads from FILE, one JSON document per line, to a running server.
-
-    If the provider signs, the session's webhook secret from SESSIONS_FILE is used. It is safe to repeat a file.
-    """
-    figures = Figures()
-    if dry_run:
-        for words in explain(file, session_id, source, now(), figures):
-            click.echo(words)
-    else:
-        effective = _load()
-        provider, settings = PROVIDERS[source], Sessions(effective.sessions_file).of(session_id).source
-        if provider.sign is not None and provider.signs(settings):
-            headers = functools.partial(provider.sign, settings.webhook_secrets[0])
-        else:
-            tokens = given or Tokens(known_secrets(effective)).mint(
-                "replay", sessions=[session_id], scopes=["ingest"], lifetime=DAY
-            )
-            headers = functools.partial(_bearer, tokens)
-        length = os.fstat(file.fileno()).st_size if file.name != "<stdin>" else 0
-        try:
-            with click.progressbar(length=length, label="replay", file=sys.stderr) as bar:
-                asyncio.run(replay(file, url.rstrip("/"), session_id, source, headers, figures, bar.update))
-        except ReplayError as error:
-            click.echo(f"roomcast: {error}", err=True)
-            for words in figures.report():
-                click.echo(words)
-            sys.exit(1)
-    for words in figures.report():
-        click.echo(words, err=dry_run)
-    if figures.unreadable:
-        sys.exit(1)
-
-
-def _bearer(token: str, raw: bytes) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
-
-
-def _load() -> Settings:
-    """Raises SettingsError, SessionsFileError."""
-    effective = settings.load()
-    Sessions(effective.sessions_file)
-    return effective
+main.add_command(simulate_command)
+main.add_command(replay_command)

@@ -17,7 +17,8 @@ from typing import Final
 import structlog
 
 from app.devdb.secret import kept_secret
-from app.settings import SECRET_BYTES, Settings, SettingsError
+from app.session_settings import Sessions
+from app.settings import SECRET_BYTES, Settings, SettingsError, load
 
 log = structlog.get_logger(__name__)
 
@@ -83,6 +84,13 @@ def fit_open_files(settings: Settings) -> Settings:
         f"{settings.max_connections + OTHER_FILES}, or lower MAX_CONNECTIONS.",
     )
     return replace(settings, max_connections=fitting)
+
+
+def load_settings() -> Settings:
+    """The effective settings, with a SESSIONS_FILE that can be used. Raises SettingsError, SessionsFileError."""
+    effective = load()
+    Sessions(effective.sessions_file)
+    return effective
 
 
 def auth_secrets(settings: Settings) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,25 +14,14 @@ APP = Path(__file__).parent.parent / "app"
 
 LAYERS = (
     ("app.cli", "app.__main__"),
+    ("app.posting",),
     ("app.serving",),
     ("app.application", "app.doctor", "app.replay", "app.simulate", "app.split"),
     ("app.http", "app.sockets"),
     (
-        "app.services",
-        "app.parsing",
-        "app.providers",
-        "app.schemas",
-        "app.fields",
-        "app.posted",
-        "app.auth",
-        "app.json_input",
-        "app.metrics",
-        "app.hosts",
-        "app.logs",
-        "app.settings",
-        "app.session_settings",
-        "app.startup",
-        "app.turns",
+        *("app.services", "app.parsing", "app.providers"),
+        *("app.schemas", "app.fields", "app.posted", "app.auth", "app.json_input", "app.metrics"),
+        *("app.hosts", "app.logs", "app.settings", "app.session_settings", "app.startup", "app.turns"),
     ),
     ("app.storage", "app.devdb"),
     ("app.domain", "app.errors"),
@@ -86,6 +76,17 @@ def test_the_reader_reads() -> None:
     assert "app.domain.events" in IMPORTS["app.storage.documents"]
     assert "app.engine.frames" in IMPORTS["app.engine.websocket"]
     assert "app.schemas" in IMPORTS["app.sockets.namespace"]
+
+
+def test_the_picture_of_the_layers_is_true() -> None:
+    """The architecture's picture shows these layers, with every module and package of the application in its place."""
+    text = (APP.parent / "docs" / "architecture.md").read_text().partition("## The layers")[2]
+    picture = text.split("```")[1].strip("\n").splitlines()
+    assert re.findall(r"^\w+", "\n".join(picture), re.MULTILINE) == ["program", "edges", "rules", "storage", "domain"]
+    drawn = [name for line in picture for name in re.findall(r"\w+", line[11:].partition("►")[0])]
+    assert drawn == [name.removeprefix("app.") for packages in LAYERS for name in packages]
+    there = {path.stem for path in APP.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert there == {*drawn, "engine", "__init__"}
 
 
 @EVERYTHING

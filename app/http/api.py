@@ -79,7 +79,7 @@ class Api:
         limit = _limit(query)
         before = _chats_cursor(query["cursor"]) if "cursor" in query else None
         seq = await self._store.seq(session_id)
-        found = await self._store.read_chats(session_id, before, limit + 1)
+        found = await self._store.lists.read_chats(session_id, before, limit + 1)
         data = _fitting(render_chat(chat) for chat in found[:limit])
         following = _make_cursor("c", found[len(data) - 1].last_seq) if len(found) > len(data) else None
         return _answer(data, {"position": self._position(seq), "nextCursor": following})
@@ -95,10 +95,10 @@ class Api:
         seq = await self._store.seq(session_id)
         chat_id = await self._store.name_of(session_id, chat_id)
         data: list[bytes] = []
-        size, more = 0, True
+        size, more, lists = 0, True, self._store.lists
         while more and len(data) < limit and size < MAX_BYTES:
             step = min(STEP, limit - len(data))
-            found = await self._store.read_messages(session_id, chat_id, before=before, after=after, limit=step + 1)
+            found = await lists.read_messages(session_id, chat_id, before=before, after=after, limit=step + 1)
             more = len(found) > step
             page = (found if after is not None else found[::-1])[:step]
             fitting = _fitting(map(render_message, page), MAX_BYTES - size, one=not data)

@@ -18,22 +18,22 @@ from typing import Any, Final, ParamSpec, TypeVar
 import pymongo
 from bson.codec_options import CodecOptions
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
-from pymongo import ASCENDING, DESCENDING, MongoClient
+from pymongo import ASCENDING, MongoClient
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 
 from app.domain.aliases import is_hidden
-from app.domain.changes import moved
 from app.domain.events import Event
-from app.domain.models import Alias, Chat, Message, Position, kind_of
+from app.domain.models import Alias, Position, kind_of
 from app.domain.revocations import Revocation
 from app.errors import Unavailable
 from app.storage import abandoned, causes, commits, migration, revocations, schema
 from app.storage.abandoned import APP_NAME
 from app.storage.bounds import bounded
-from app.storage.documents import MAJORITY, Document, load_chat, load_event, load_message
+from app.storage.documents import MAJORITY, Document, load_event
+from app.storage.lists import Lists
 from app.storage.writer import Writer
 
 TRANSACTION_LIFETIME_SECONDS: Final = 5
@@ -76,6 +76,7 @@ class Store:
         self.messages: AsyncIOMotorCollection[Document] = db["messages"]
         self.chats: AsyncIOMotorCollection[Document] = db["chats"]
         self.aliases: AsyncIOMotorCollection[Document] = db["aliases"]
+        self.lists = Lists(db, self.bounded)
         self._threads = ThreadPoolExecutor(PARALLEL_WRITES, thread_name_prefix="writer")
         self.epoch = ""
         self.to_unite: Sequence[tuple[str, Alias]] = ()
@@ -145,15 +146,6 @@ class Store:
     def position(self, seq: int) -> Position:
         return Position(self.epoch, seq)
 
-    async def read_chats(self, session_id: str, before: int | None, limit: int) -> list[Chat]:
-        """Chats by falling lastSeq, those below `before` if it is given."""
-        query: Document = {"sessionId": session_id}
-        if before is not None:
-            query["lastSeq"] = {"$lt": before}
-        async with self.bounded():
-            cursor = self.chats.find(query).sort("lastSeq", DESCENDING).limit(limit)
-            return [load_chat(document) async for document in cursor]
-
     async def name_of(self, session_id: str, chat_id: str) -> str:
         """The address that the chat is named by, which may be another's where this one is a hidden address."""
         if not is_hidden(chat_id):
@@ -171,50 +163,6 @@ class Store:
         async with self.bounded():
             found = self.aliases.find({"sessionId": session_id, "address": name}).sort("lid", ASCENDING)
             return list(dict.fromkeys([name, chat_id, *[document["lid"] async for document in found]]))
-
-    async def read_messages(
-        self, session_id: str, chat_id: str, *, before: int | None = None, after: int | None = None, limit: int
-    ) -> list[Message]:
-        """In ascending seq: the first `limit` messages after `after`, else the last `limit` before `before`."""
-        here = {"sessionId": session_id, "chatId": chat_id}
-        seq: Document = {}
-        if after is not None:
-            seq = {"seq": {"$gt": after}}
-        elif before is not None:
-            seq = {"seq": {"$lt": before}}
-        order = ASCENDING if after is not None else DESCENDING
-        async with self.bounded():
-            if await self.chats.find_one({**here, "also": {"$exists": True}}, {"_id": 1}):
-                found = await self._read_merging(here, seq, order, limit)
-            else:
-                documents = self.messages.find({**here, **seq}).sort("seq", order).limit(limit)
-                found = [load_message(document) async for document in documents]
-        return found if after is not None else found[::-1]
-
-    async def _read_merging(self, here: Document, seq: Document, order: int, limit: int) -> list[Message]:
-        """Messages of a chat, and those that are still stored under the chatIds of others that were merged into it.
-
-        As of one moment, so that one that moves meanwhile is neither missed nor seen twice. Of a message that is in
-        several places only the one with the lowest seq, which is the one that will be kept.
-        """
-        found: list[Message] = []
-        async with await self._client.start_session(snapshot=True) as moment:
-            chat = await self.chats.find_one(here, {"also": 1}, session=moment) or {}
-            everywhere = {**here, "chatId": {"$in": [here["chatId"], *chat.get("also", [])]}}
-            while len(found) < limit:
-                documents = self.messages.find({**everywhere, **seq}, session=moment).sort("seq", order).limit(limit)
-                page = [load_message(document) async for document in documents]
-                ids = {"$in": [message.message_id for message in page]}
-                twins = self.messages.find({**everywhere, "messageId": ids}, {"messageId": 1, "seq": 1}, session=moment)
-                lowest: dict[str, int] = {}
-                async for twin in twins:
-                    lowest[twin["messageId"]] = min(twin["seq"], lowest.get(twin["messageId"], twin["seq"]))
-                found += [message for message in page if message.seq == lowest[message.message_id]]
-                if len(page) < limit:
-                    break
-                seq = {"seq": {"$gt" if order == ASCENDING else "$lt": page[-1].seq}}
-        chat_id = here["chatId"]
-        return [one if one.chat_id == chat_id else moved(one, chat_id) for one in found[:limit]]
 
     async def merging(self, limit: int = 100) -> dict[tuple[str, str, str], int | None]:
         """(sessionId, old chatId, chatId) of merges whose messages have not all moved, and the lowest seq of those that

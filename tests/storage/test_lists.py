@@ -22,10 +22,10 @@ async def test_each_message_once(store: Store, limit: int) -> None:
     assert await store.messages.count_documents({"chatId": LID}) == 5
     forwards, backwards = [], []
     after, before = 0, 100
-    while page := await store.read_messages("shop", ANA, after=after, limit=limit):
+    while page := await store.lists.read_messages("shop", ANA, after=after, limit=limit):
         forwards += page
         after = page[-1].seq
-    while page := await store.read_messages("shop", ANA, before=before, limit=limit):
+    while page := await store.lists.read_messages("shop", ANA, before=before, limit=limit):
         backwards[:0] = page
         before = page[0].seq
     for found in (forwards, backwards):

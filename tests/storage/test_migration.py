@@ -44,11 +44,11 @@ async def old(mongodb_uri: str, database: str) -> AsyncIterator[Store]:
 
 
 async def chats_of(store: Store) -> dict[str, dict[str, Any]]:
-    return {chat.chat_id: render_chat(chat) for chat in await store.read_chats("shop", None, 50)}
+    return {chat.chat_id: render_chat(chat) for chat in await store.lists.read_chats("shop", None, 50)}
 
 
 async def messages_of(store: Store, chat_id: str) -> list[Message]:
-    return await store.read_messages("shop", chat_id, limit=50)
+    return await store.lists.read_messages("shop", chat_id, limit=50)
 
 
 async def test_what_was_stored_is_brought_over(old: Store) -> None:

@@ -96,8 +96,8 @@ async def test_a_batch_is_its_commands_one_by_one(store: Store) -> None:
         assert answers == expected, commands
         assert await state(store, together) == await state(store, apart), commands
         for session_id in (together, apart):
-            for chat in await store.read_chats(session_id, None, 200):
-                messages = await store.read_messages(session_id, chat.chat_id, limit=200)
+            for chat in await store.lists.read_chats(session_id, None, 200):
+                messages = await store.lists.read_messages(session_id, chat.chat_id, limit=200)
                 unread = [one for one in messages if one.counts and one.content_seq > chat.read_seq]
                 assert chat.unread_count == len(unread), (chat, messages)
         for writer in (in_batches, of_another_process, one_by_one):
@@ -131,7 +131,7 @@ async def test_aliases_that_contradict_each_other_in_one_batch(store: Store) -> 
     after = store_messages(incoming("m3", "10101@lid"), aliases=[Alias("10101@lid", BOB)])
     outcome = await writer.apply([before, after])
     assert [event.chat_id for event in outcome.events] == [ANA, BOB]
-    chat = next(chat for chat in await store.read_chats("shop", None, 10) if chat.chat_id == ANA)
+    chat = next(chat for chat in await store.lists.read_chats("shop", None, 10) if chat.chat_id == ANA)
     assert (chat.read_seq, chat.unread_count, chat.last_seq) == (1, 1, 3)
     await writer.end()
 
@@ -198,7 +198,7 @@ async def test_more_chats_than_a_writer_remembers(store: Store) -> None:
         for start in range(0, len(chats), 20):
             part = chats[start : start + 20]
             await writer.apply([store_messages(*(incoming(f"m{n}", chat) for chat in part))])
-    assert {chat.unread_count for chat in await store.read_chats("shop", None, 200)} == {2}
+    assert {chat.unread_count for chat in await store.lists.read_chats("shop", None, 200)} == {2}
     await writer.end()
 
 
