@@ -6,7 +6,7 @@ Only what could be a person's address is ever an alias: two strangers who are ta
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from app.domain.models import Alias
@@ -33,6 +33,25 @@ def aliases_of(addresses: Iterable[str]) -> list[Alias]:
     if address is None:
         return []
     return [Alias(lid, address) for lid in told if _LID.fullmatch(lid)]
+
+
+class People:
+    """Who may be stored under which names: all addresses that any of these aliases brings together, in whatever order
+    they are told, and whether or not a later one contradicts them.
+    """
+
+    def __init__(self, aliases: Iterable[Alias]) -> None:
+        self._names: dict[str, list[str]] = {}
+        for alias in aliases:
+            if is_possible(alias):
+                here, there = (self._names.setdefault(one, [one]) for one in (alias.address, alias.lid))
+                if here is not there:
+                    more, fewer = sorted((here, there), key=len, reverse=True)
+                    more += fewer
+                    self._names |= dict.fromkeys(fewer, more)
+
+    def all_names(self, address: str) -> Sequence[str]:
+        return self._names.get(address, [address])
 
 
 class Aliases:

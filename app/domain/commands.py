@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from app.domain.aliases import Aliases
+from app.domain.aliases import People
 from app.domain.changes import apply_update, is_receipt, preview, without_content
 from app.domain.incoming import IncomingUpdate, Parked
 from app.domain.known import Touched
@@ -54,16 +54,16 @@ class StoreMessages:
                 yield message.reply_to.sender_id
             yield from message.mentions
 
-    def touch(self, aliases: Aliases, touched: Touched) -> None:
+    def touch(self, people: People, touched: Touched) -> None:
         for message in self.messages:
             for mentioned in message.mentions:
-                touched.chats.update(aliases.all_names(mentioned))
-            names = aliases.all_names(message.chat_id)
+                touched.chats.update(people.all_names(mentioned))
+            names = people.all_names(message.chat_id)
             touched.chats.update(names)
             keys = touched.new_messages if len(names) == 1 else touched.messages
             keys.update((name, message.message_id) for name in names)
         for alias in self.aliases:
-            touched.chats.update(aliases.all_names(alias.lid))
+            touched.chats.update(people.all_names(alias.lid))
 
     def apply(self, ledger: Ledger) -> list[MessageResult]:
         for alias in self.aliases:
@@ -186,14 +186,14 @@ class UpdateMessages:
         for update in self.updates:
             yield from update.people()
 
-    def touch(self, aliases: Aliases, touched: Touched) -> None:
+    def touch(self, people: People, touched: Touched) -> None:
         for update in self.updates:
             for mentioned in update.mentions:
-                touched.chats.update(aliases.all_names(mentioned))
+                touched.chats.update(people.all_names(mentioned))
             if update.chat_id is None:
                 touched.ids.add(update.message_id)
             else:
-                names = aliases.all_names(update.chat_id)
+                names = people.all_names(update.chat_id)
                 touched.chats.update(names)
                 touched.messages.update((name, update.message_id) for name in names)
 
@@ -238,8 +238,8 @@ class MarkRead:
     def addresses(self) -> Iterable[str]:
         return (self.chat_id,)
 
-    def touch(self, aliases: Aliases, touched: Touched) -> None:
-        touched.chats.update(aliases.all_names(self.chat_id))
+    def touch(self, people: People, touched: Touched) -> None:
+        touched.chats.update(people.all_names(self.chat_id))
 
     def apply(self, ledger: Ledger) -> Chat | None:
         unite(ledger, self.chat_id)

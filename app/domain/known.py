@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from app.domain.aliases import Aliases
+from app.domain.aliases import Aliases, People
 from app.domain.events import Event
 from app.domain.incoming import Parked
 from app.domain.models import Alias, Chat, Key, Message, MessageResult, UpdateResult
@@ -44,8 +44,8 @@ class Command(Protocol):
     def addresses(self) -> Iterable[str]:
         """Whose aliases it needs."""
 
-    def touch(self, aliases: Aliases, touched: Touched) -> None:
-        """Add what it needs to `touched`. `aliases` are as they will be when it is applied."""
+    def touch(self, people: People, touched: Touched) -> None:
+        """Add what it needs to `touched`."""
 
     def apply(self, ledger: Ledger) -> Result: ...
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from app.domain.aliases import Aliases
+from app.domain.aliases import People
 from app.domain.changes import apply_update, is_receipt, moved
 from app.domain.events import merged_event
 from app.domain.known import Touched
@@ -153,7 +153,7 @@ class MoveMessages:
     def addresses(self) -> Iterable[str]:
         return ()
 
-    def touch(self, aliases: Aliases, touched: Touched) -> None:
+    def touch(self, people: People, touched: Touched) -> None:
         touched.chats.add(self.chat_id)
 
     def apply(self, ledger: Ledger) -> Chat | None:

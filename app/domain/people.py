@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from app.domain.aliases import Aliases, aliases_of
+from app.domain.aliases import People, aliases_of
 from app.domain.changes import moved, preview
 from app.domain.incoming import Contact
 from app.domain.known import Touched
@@ -28,11 +28,11 @@ class TellContacts:
     def addresses(self) -> Iterable[str]:
         return (contact.id for contact in self.contacts)
 
-    def touch(self, aliases: Aliases, touched: Touched) -> None:
+    def touch(self, people: People, touched: Touched) -> None:
         for contact in self.contacts:
-            touched.chats.update(aliases.all_names(contact.id))
+            touched.chats.update(people.all_names(contact.id))
             for alias in aliases_of((contact.id, *contact.aliases)):
-                touched.chats.update(aliases.all_names(alias.lid))
+                touched.chats.update(people.all_names(alias.lid))
 
     def apply(self, ledger: Ledger) -> None:
         for contact in self.contacts:
@@ -66,7 +66,7 @@ class SplitChat:
     def addresses(self) -> Iterable[str]:
         return (self.chat_id, self.old)
 
-    def touch(self, aliases: Aliases, touched: Touched) -> None:
+    def touch(self, people: People, touched: Touched) -> None:
         touched.chats.update((self.chat_id, self.old))
 
     def apply(self, ledger: Ledger) -> Chat | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from app.domain.aliases import Aliases
+from app.domain.aliases import People
 from app.domain.changes import renamed
 from app.domain.events import render_receipts
 from app.domain.known import Touched
@@ -47,7 +47,7 @@ class RenamePerson:
     def addresses(self) -> Iterable[str]:
         return (self.alias.lid,)
 
-    def touch(self, aliases: Aliases, touched: Touched) -> None:
+    def touch(self, people: People, touched: Touched) -> None:
         pass
 
     def apply(self, ledger: Ledger) -> None:

@@ -24,7 +24,7 @@ from pymongo.errors import AutoReconnect, BulkWriteError, DuplicateKeyError, PyM
 from pymongo.read_concern import ReadConcern
 
 from app.domain import ledger
-from app.domain.aliases import Aliases
+from app.domain.aliases import Aliases, People
 from app.domain.events import now
 from app.domain.incoming import PARKED_FOR, Parked
 from app.domain.known import Command, Known, Outcome, Touched
@@ -192,17 +192,11 @@ class Writer:
         """What is stored of all that the commands touch; without the messages that are presumed to be new."""
         read = Reader(self._database, self._client_session, self._session_id)
         aliases = Aliases(*read.aliases(_people_of(commands))) if session.has_aliases else Aliases()
-        # Names as the ledger will find them: what a command tells of people is learned before it and kept after it.
-        learned = aliases.copy()
+        # What a command has stored may become another chat's within the batch, and even another's after that.
+        people = People((*aliases, *(alias for command in commands for alias in command.aliases)))
         touched = Touched()
-        news = False
         for command in commands:
-            for alias in command.aliases:
-                news = learned.learn(alias) or news
-            command.touch(learned, touched)
-        if news:  # what a command has stored may become another chat's within the batch
-            for command in commands:
-                command.touch(learned, touched)
+            command.touch(people, touched)
         if not session.exists:
             return Known(0, aliases, {}, {}, (), {}, read)
         keys = touched.messages if presume_new else touched.messages | touched.new_messages
@@ -219,8 +213,8 @@ class Writer:
         parked: list[Parked] = []
         if session.parked_until is not None and session.parked_until > now():
             parked = read.parked({message_id for _, message_id in touched.new_messages | touched.messages})
-        if session.has_aliases and (people := {one for each in parked for one in each.update.people()}):
-            aliases.add(*read.aliases(people))
+        if session.has_aliases and (who := {one for each in parked for one in each.update.people()}):
+            aliases.add(*read.aliases(who))
         missing = touched.chats - chats.keys()
         names = read.contact_names(missing) if missing and session.has_contacts else {}
         return Known(session.seq, aliases, chats, messages, parked, names, read)

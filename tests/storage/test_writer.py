@@ -120,6 +120,16 @@ async def test_two_marks_in_one_batch(store: Store) -> None:
     await writer.end()
 
 
+async def test_a_person_who_was_another_for_a_moment(store: Store) -> None:
+    """What a batch brings together and takes apart again finds the messages of everybody who was concerned."""
+    writer = await writer_with(store, store_messages(incoming("m1", BOB)))
+    told_twice = [store_messages(aliases=[Alias("10101@lid", one)]) for one in (BOB, ANA)]
+    outcome = await apply(writer, store_messages(incoming("m1", "10101@lid")), *told_twice)
+    assert told(outcome.results)[0] == [MessageResult("m1", 2, duplicate=False)]
+    assert [(m.message_id, m.seq) for m in await store.read_messages("shop", BOB, limit=9)] == [("m1", 1)]
+    await writer.end()
+
+
 async def test_aliases_that_contradict_each_other_in_one_batch(store: Store) -> None:
     """A person who is told to be another within a batch leaves the first one's chat as it was."""
     writer = await writer_with(
