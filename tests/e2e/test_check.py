@@ -114,7 +114,7 @@ BROKEN: dict[str, tuple[Callable[[Page], None], str, str, str]] = {
         "Sign in again",
     ),
     "no upgrade": (_no_upgrade, "checkWebsocket", "failure", "WebSocket is blocked"),
-    "silence after the upgrade": (_silent, "checkWebsocket", "failure", "a proxy holds the data back"),
+    "silence after the upgrade": (_silent, "checkWebsocket", "failure", "a proxy buffers it"),
     "no sticky sessions": (_not_sticky, "checkPolling", "warning", "sticky sessions"),
     "the origin refused": (
         lambda page: _answer(page, "transport=polling&sid=", status=403, body="{}"),
@@ -143,7 +143,7 @@ def test_each_fault_is_found_by_its_name(desk: Desk, server: Server, fault: str)
     assert found[name][0] == verdict
     assert words in found[name][1]
     assert [other for other, (theirs, _) in found.items() if theirs != "ok"] == [name]
-    expect(page.locator(".check-result")).to_have_text("1 point needs attention.")
+    expect(page.locator(".check-result")).to_have_text("1 check needs attention.")
     if fault == "silence after the upgrade":
         desk.shoot(page, "silent")
 

@@ -234,7 +234,7 @@ def test_signed_out_and_in_again(desk: Desk, server: Server) -> None:
     desk.shoot(page, "sign-in-again")
     page.get_by_role("dialog").get_by_role("textbox").fill("no token")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("alert")).to_contain_text("This is no token")
+    expect(page.get_by_role("alert")).to_contain_text("This is not a token")
     page.get_by_role("dialog").get_by_role("textbox").fill(mint("expiry"))
     page.keyboard.press("Enter")
     expect(page.get_by_role("dialog")).to_have_count(0)

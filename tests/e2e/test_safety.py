@@ -241,4 +241,4 @@ def test_a_damaged_link_says_so(desk: Desk, server: Server) -> None:
     desk.shoot(page, "damaged")
     page.get_by_role("textbox").fill("http://127.0.0.1/#token=%E0%A4%A")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("alert")).to_contain_text("This is no token")
+    expect(page.get_by_role("alert")).to_contain_text("This is not a token")

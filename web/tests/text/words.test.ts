@@ -162,5 +162,5 @@ test("every kind of message in a line", () => {
   expect(summary({ type: "image", text: null }, t)).toBe("Picture");
   expect(summary({ type: "image", text: "look" }, t)).toBe("Picture · look");
   expect(summary({ type: "text", text: null, deletedAt: "2026-02-06T12:04:00.000Z" }, t)).toBe("This message was deleted");
-  expect(summary({ type: "hologram" as never, text: null }, t)).toBe("Message of a kind that cannot be shown");
+  expect(summary({ type: "hologram" as never, text: null }, t)).toBe("This kind of message cannot be shown");
 });
