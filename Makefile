@@ -73,9 +73,11 @@ faults: $(VENV) $(PAGE) $(NODE_CLIENTS) ## Run all rounds of all faults (hours);
 	$(BIN)/python -m tests.faults $(if $(ONLY),--only $(ONLY))
 
 .PHONY: conformance
-conformance: $(VENV) ## Run the protocol's and the clients' test suites; SOCKETIO=DIR is a clone of socketio/socket.io
+conformance: $(VENV) $(NODE_CLIENTS) ## Run the protocol's and the clients' test suites, and long tests; SOCKETIO=DIR is a clone of socketio/socket.io
 	@test -n "$(SOCKETIO)" || { echo 'Run: git clone --depth 1 https://github.com/socketio/socket.io DIR (outside this folder), then: make conformance SOCKETIO=DIR' >&2; exit 2; }
 	$(BIN)/python tests/conformance/run.py $(SOCKETIO)
+	@scripts/need-proxies
+	$(BIN)/python -m pytest -m long tests/config tests/integration
 
 .PHONY: format
 format: $(VENV) ## Format the Python code

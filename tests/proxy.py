@@ -21,6 +21,8 @@ class Wire:
         """Our own port at the server's end: what the server sees as its client's."""
         self.marked = False
         """For whoever watches."""
+        self.lossy: set[str] = set()
+        """The directions, `up` and `down`, in which data is lost; that a connection ends is not."""
         self.up, self.down = asyncio.Event(), asyncio.Event()
         self.abandoned = False
         self.thaw()
@@ -166,6 +168,8 @@ class Proxy:
                     watch(wire, data)
                 await whole.wait()
                 await own.wait()
+                if ("up" if up else "down") in wire.lossy:
+                    continue
                 for part in self._parts(data):
                     writer.write(part)
                     await writer.drain()
@@ -175,7 +179,7 @@ class Proxy:
                     await asyncio.sleep(len(data) / self.bytes_per_second)
         if wire.abandoned and up:
             await own.wait()  # the server is not to learn of it
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: uvloop's, where it is closed already
             if writer.can_write_eof():
                 writer.write_eof()
 

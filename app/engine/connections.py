@@ -16,7 +16,7 @@ from .polling import Polls
 from .reasons import CONNECT_TIMEOUT, PING_TIMEOUT, Reason
 from .stats import Stats, Throttle
 from .tasks import Tasks
-from .websocket import WebSockets
+from .websocket import WebSocket, WebSockets
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +48,9 @@ class Connections:
             ping_interval, ping_timeout, stats, ping=Connection.send_ping, lost=self._lost
         )
         self.on_congested: Callable[[Connection], None] = lambda connection: None
-        self._unconnected = Deadlines[Connection](
-            limits.connect_timeout, lambda connection, _: connection.close(CONNECT_TIMEOUT), stats
+        self._unconnected, self._upgrading = (
+            Deadlines[Connection](delay, lambda connection, _: connection.close(CONNECT_TIMEOUT), stats)
+            for delay in (limits.connect_timeout, limits.upgrade_timeout + limits.connect_timeout)
         )
         self._may_log = Throttle()
 
@@ -59,7 +60,9 @@ class Connections:
     @property
     def watched(self) -> int:
         """Everything that a deadline is kept for."""
-        return len(self.heartbeat) + len(self._unconnected) + len(self.websockets) + len(self.polls)
+        return (
+            len(self.heartbeat) + len(self._unconnected) + len(self._upgrading) + len(self.websockets) + len(self.polls)
+        )
 
     def is_foreign(self, sid: str) -> bool:
         """Whether an id was given by another server, or by this one before a restart."""
@@ -90,6 +93,14 @@ class Connections:
             connection.admitted = False
             self._outside(connection)
 
+    def begin_upgrade(self, connection: Connection, websocket: WebSocket) -> None:
+        """A polling client tries a WebSocket. Some say nothing else until that has opened or failed, so it gets that
+        much longer to be let in, but once only."""
+        connection.upgrading = websocket
+        websocket.begin_upgrade()
+        if self._unconnected.discard(connection):
+            self._upgrading.add(connection)
+
     def _outside(self, connection: Connection) -> None:
         self.admission.outside(connection.handshake.address)
         self._unconnected.add(connection)
@@ -97,6 +108,7 @@ class Connections:
     def _inside(self, connection: Connection) -> None:
         self.admission.inside(connection.handshake.address)
         self._unconnected.discard(connection)
+        self._upgrading.discard(connection)
 
     def is_lost(self, connection: Connection) -> bool:
         """Whether its time to answer a ping is over, though that may not have been noticed yet."""
@@ -114,6 +126,7 @@ class Connections:
         for part in (self.heartbeat, self.websockets, self.polls):
             part.stop()
         self._unconnected.clear()
+        self._upgrading.clear()
 
     # connection.Host
 

@@ -167,8 +167,7 @@ class Requests:
             # Refusing with a status would be an uncaught error in the JavaScript client.
             websocket.close(frames.PROTOCOL_ERROR)
         else:
-            connection.upgrading = websocket
-            websocket.begin_upgrade()
+            self._connections.begin_upgrade(connection, websocket)
         if tail:
             websocket.data_received(tail)
         return Detached(status=101)

@@ -31,7 +31,8 @@ class Limits:
     max_callbacks: int = 1_000
     """Acknowledgements that one client owes the server; the oldest is forgotten beyond that."""
     connect_timeout: float = 10.0
-    """From the handshake (or from leaving the last namespace) until a connect handler has let the client in."""
+    """From the handshake (or from leaving the last namespace) until a connect handler has let the client in. A client
+    that begins an upgrade before that has `upgrade_timeout` more, once."""
     max_unauthenticated_per_address: int = 50
     """Connections of one address that no connect handler has let in yet; more are answered 429. 0: no limit."""
     max_per_address: int = 1_000

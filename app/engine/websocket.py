@@ -64,7 +64,7 @@ class WebSockets:
         self.limits, self.deflate = limits, deflate
         self.extra_frames = max(1_024, limits.max_packet // LEAST_FRAGMENT)
         """Frames that bring no message: so many at once, and as many again in ten seconds."""
-        self.upgrading = Deadlines[WebSocket](limits.upgrade_timeout, lambda ws, _: ws.close(frames.POLICY), stats)
+        self.upgrading = Deadlines[WebSocket](limits.upgrade_timeout, lambda ws, _: ws.give_up_upgrade(), stats)
         self.stalled = Deadlines[WebSocket](limits.stall_timeout, WebSocket.check_stalled, stats)
         self.closing = Deadlines[WebSocket](limits.close_timeout, lambda ws, _: reset(ws.transport), stats)
 
@@ -101,6 +101,16 @@ class WebSocket(frames.FrameParser, asyncio.Protocol):
     def begin_upgrade(self) -> None:
         """It is a second transport, and may be that for `Limits.upgrade_timeout`."""
         self._all.upgrading.add(self)
+
+    def give_up_upgrade(self) -> None:
+        """The probe was not completed in time: reset it, without a close frame.
+
+        python-socketio's asyncio client waits for the answer to its probe without a time limit. It goes on with
+        polling when the connection breaks, but a close frame in the place of the answer is an error to it.
+        """
+        self.ended = True
+        self.state = State.CLOSING
+        reset(self.transport)
 
     def open(self) -> None:
         """It is the connection's transport from here on, and writes for it."""

@@ -153,8 +153,7 @@ async def _body(site: Site, body: bytes) -> int | None:
         return None
 
 
-@pytest.mark.parametrize("seconds", [4])
-async def test_silence(deploy: Deploy, kind: str, seconds: float) -> None:
+async def test_silence(deploy: Deploy, kind: str) -> None:
     """A connection on which nothing happens is kept, by heartbeats, for longer than the proxy's time limits."""
 
     def quicker(text: str) -> str:
@@ -163,7 +162,13 @@ async def test_silence(deploy: Deploy, kind: str, seconds: float) -> None:
         return put(text, ("timeout client 75s", "timeout client 2s"), ("timeout server 75s", "timeout server 2s"))
 
     deployment = await deploy(edit=quicker, PING_INTERVAL="0.5", PING_TIMEOUT="1")
-    await _keeps(deployment, seconds)
+    await _keeps(deployment, 4)
+
+
+@pytest.mark.long
+async def test_100_seconds_of_silence(deploy: Deploy) -> None:
+    """The same with the files of config/ and the server's heartbeats as they are."""
+    await _keeps(await deploy(), 100)
 
 
 async def _keeps(deployment: Deployment, seconds: float) -> None:

@@ -403,6 +403,23 @@ async def test_an_upgrade_that_fails_leaves_the_session_polling(serve: Serve) ->
     assert site.told.empty()
 
 
+async def test_who_tries_an_upgrade_first_may_connect_later(serve: Serve) -> None:
+    """The websocket that brings nothing is reset, without a close frame, and the client has time to connect by polling
+    after that. Once only: a second try gives it no more."""
+    site = await serve(limits=Limits(connect_timeout=2, upgrade_timeout=2.5))
+    async with await site.polling(connect=False) as polling, await site.polling(connect=False) as other:
+        query = "EIO=4&transport=websocket&sid="
+        sockets = [await site.raw(query + client.sid) for client in (polling, other)]
+        for socket in sockets:
+            closed = await socket.closed()
+            assert (closed.code, closed.reset) == (None, True)
+        assert site.server.stats.closed == {}
+        assert await polling.post("40") == (200, "ok")
+        await (await site.raw(query + other.sid)).closed()
+        assert site.server.stats.closed == {"connect timeout": 1}
+        assert (await polling.poll())[1].startswith('40{"sid":')
+
+
 async def test_a_client_whose_websocket_hears_nothing_goes_on_polling(serve: Serve) -> None:
     """The server's frames get lost behind its probe: events come by polls at once, and polls without are not busy."""
     site = await serve(limits=Limits(stall_timeout=0.2))

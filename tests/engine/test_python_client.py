@@ -1,4 +1,5 @@
-"""The stock Python client comes back by itself: python-engineio takes a close packet in a poll for the end."""
+"""The stock Python client: python-engineio takes a close packet in a poll for the end, and a close frame in the place
+of its probe's answer for an error."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,7 +10,8 @@ import pytest
 import socketio
 from aiohttp import web
 
-from app.engine import Server
+from app.engine import Limits, Server
+from tests.proxy import Proxy, Wire
 
 from .conftest import Serve
 
@@ -65,3 +67,28 @@ async def test_it_comes_back_by_itself_after_a_restart(serve: Serve, transports:
         await web.TCPSite(runner, "127.0.0.1", site.port, reuse_address=True).start()
         assert await hear(told) == "connect"
         await runner.cleanup()
+
+
+@pytest.mark.parametrize("lost", [{"up"}, {"down"}, {"up", "down"}], ids="-".join)
+async def test_it_polls_where_a_proxy_breaks_its_upgrade(serve: Serve, lost: set[str]) -> None:
+    """The proxy passes the 101 and then nothing, in one direction or both: the client, with its default transports, is
+    connected by polling as soon as the server has given the websocket up. (With Node's server it fails with a TypeError
+    where nothing comes up, and takes 40 s where nothing comes down.)"""
+    site = await serve(limits=Limits(upgrade_timeout=0.5))
+    proxy = Proxy("127.0.0.1", site.port)
+
+    def look(wire: Wire, data: bytes) -> None:
+        if data.startswith(b"HTTP/1.1 101 "):
+            asyncio.get_running_loop().call_soon(setattr, wire, "lossy", lost)  # when this has been passed on
+
+    proxy.on_down = look
+    await proxy.start()
+    try:
+        async with client(f"http://127.0.0.1:{proxy.port}", ["polling", "websocket"]) as told:
+            assert await hear(told) == "connect"
+            assert site.server.transport(site.sids[0]) == "polling"
+            site.server.close(site.sids[0], "expired")
+            assert await hear(told) == "disconnect"
+            assert await hear(told) == "connect"
+    finally:
+        await proxy.stop()

@@ -48,8 +48,10 @@ async def test_javascript_stays_with_polling(site: Site, dead: Site) -> None:
 
 
 async def test_python_polls_where_it_is_told_to(site: Site, dead: Site) -> None:
-    """python-socketio's client waits for ever for the probe's answer, whatever the server; with polling alone, as the
-    README advises, it gets its events."""
+    """A proxy that also hides that the server has closed the connection: python-socketio's asyncio client waits for the
+    probe's answer for ever, with any server (Node's too). With polling alone, as the README advises, it gets its
+    events.
+    tests/engine/test_python_client.py has the proxies that do not hide it."""
     seqs: asyncio.Queue[int] = asyncio.Queue()
     gone: list[Any] = []
     client = socketio.AsyncClient()
