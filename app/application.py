@@ -1,4 +1,4 @@
-"""The one place where the parts are put together."""
+"""Assembles the application from its parts."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ log = structlog.get_logger(__name__)
 
 SOCKET_PATH: Final = "/socket.io/"
 REQUESTS_SECONDS: Final = 2
-"""How long requests may go on that are under way when all else has stopped."""
+"""How long pending requests may continue after everything else has stopped."""
 START_SECONDS: Final = 30
-"""How long the server waits at start for a database that is not there yet."""
+"""How long the server waits at start for a database that is not yet available."""
 
 STORE: Final = web.AppKey("store", Store)
 ENGINE: Final = web.AppKey("engine", engine.Server)
@@ -66,7 +66,7 @@ DRAINING: Final = web.AppKey("draining", Draining)
 
 
 class InboxServer(engine.Server):
-    """The engine, telling clients that may be recovered their private id."""
+    """The engine, which also sends a private id (`pid`) to clients that may be recovered."""
 
     clients: Connections
 
@@ -76,7 +76,7 @@ class InboxServer(engine.Server):
 
 @contextlib.asynccontextmanager
 async def create_app(settings: Settings) -> AsyncIterator[web.Application]:
-    """The application, with its database ready; the database is let go at the end.
+    """The application with its database, which is closed at the end.
 
     Raises SettingsError, DevDatabaseError, SetupError, Unavailable. Their messages say what to do.
     """
@@ -130,7 +130,7 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
         edges,
         publications,
         seconds=settings.recovery_seconds,
-        # Who is gone may have been dead since the ping before the one that it did not answer.
+        # A client may have been dead since the ping before the one that it did not answer.
         remember_seconds=settings.recovery_seconds + settings.ping_interval + 2 * settings.ping_timeout,
     )
     catch_up = CatchUp(store, sio, memory, metrics, batch_events=settings.batch_max_events)
@@ -188,7 +188,7 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
                 publications.batches.close()
 
     async def drain(app: web.Application) -> None:
-        """Finish what was taken, then let the clients go; they come back by themselves."""
+        """Finish accepted work, then disconnect the clients, which reconnect by themselves."""
         draining.begin()
         await parser.close()
         await ingest.close(draining.left(keep=5))
@@ -238,8 +238,8 @@ def database_name(settings: Settings) -> str:
 
 @contextlib.asynccontextmanager
 async def connected(settings: Settings, *, beside: bool = False) -> AsyncIterator[Store]:
-    """The database, unprepared: the one of MONGODB_URI, else a private one that ends with us. `beside`: the private one
-    of a server that runs now will do."""
+    """The database without preparation: that of MONGODB_URI, or a private one that is stopped at the end. `beside`:
+    use the private database of a running server if there is one."""
     async with contextlib.AsyncExitStack() as stack:
         uri = settings.mongodb_uri or (devdb.uri_of_running(settings.data_dir) if beside else None)
         if uri is None:

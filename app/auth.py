@@ -1,9 +1,9 @@
-"""Tokens: JSON Web Tokens (RFC 7519), HS256, audience `roomcast`, and what their owner may do.
+"""Tokens: JSON Web Tokens (RFC 7519) with HS256 and the audience `roomcast`, and the rights of their owner.
 
-`sub` and `exp` are required, and so is a scope; `nbf` is obeyed, there is no leeway. `iat` says how old a token is, for
-revocations and for the limit on its life, and nothing else: a clock that was put back must not lock out anybody.
-A token is revoked by its `jti`, or with all tokens of its `sub` that were issued until then; one that does not say when
-it was issued counts as old. A token that is good for too long is refused, since it could outlive its revocation.
+`sub`, `exp` and at least one scope are required; `nbf` is respected; there is no leeway. `iat` is only used for
+revocation and for the limit on a token's lifetime, so that a clock that was set back locks nobody out. A token is
+revoked by its `jti`, or together with all tokens of its `sub` issued until then; a token without `iat` counts as old.
+A token with too long a lifetime is refused, because it could outlive its revocation.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ ALL_SESSIONS: Final = "*"
 DAY: Final = 86_400.0
 """In seconds, as lifetimes are."""
 MAX_KNOWN: Final = 4_096
-"""Tokens that are remembered as good: a bot shows the same one with each message."""
+"""Size of the cache of verified tokens: a bot sends the same one with each message."""
 MAX_TOKEN: Final = 16_384
-"""Characters of a token that we look at."""
+"""Maximum length of a token, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who signed in, until when (`exp`, epoch seconds), and what they may do."""
+    """The owner of a token, its expiry (`exp`, epoch seconds) and rights."""
 
     sub: str
     exp: float
@@ -48,7 +48,7 @@ class Principal:
     """Epoch seconds (`iat`)."""
 
     def may(self, scope: str, session_id: str) -> bool:
-        """Whether the token allows this now: an expired one allows nothing."""
+        """Whether the token allows this now. An expired token allows nothing."""
         allowed = ALL_SESSIONS in self.sessions or session_id in self.sessions
         return allowed and scope in self.scopes and not self.expired
 
@@ -59,7 +59,7 @@ class Principal:
 
 class Tokens:
     def __init__(self, secrets: str | Sequence[str], *, longest: float = math.inf) -> None:
-        """The first secret signs; all of them verify. `longest`: for how many seconds a token may be good."""
+        """The first secret signs; all of them verify. `longest`: the maximum lifetime of a token, in seconds."""
         self._secrets = [secrets.encode()] if isinstance(secrets, str) else [secret.encode() for secret in secrets]
         self._longest = longest
         self._known: dict[str, Principal] = {}
@@ -67,7 +67,7 @@ class Tokens:
         """By `kind` and `value`."""
 
     def revoke(self, revocations: Iterable[Revocation]) -> None:
-        """End these tokens, beside those that have been ended before."""
+        """Revoke these tokens, in addition to those revoked before."""
         now = time.time()
         self._revoked |= {(one.kind, one.value): one for one in revocations}
         self._revoked = {key: one for key, one in self._revoked.items() if one.until > now}
@@ -88,7 +88,7 @@ class Tokens:
         lifetime: float,
         name: str | None = None,
     ) -> str:
-        """A new token that is good for `lifetime` seconds from now."""
+        """A new token that expires after `lifetime` seconds."""
         now = int(time.time())
         claims: dict[str, object] = {"sub": sub, "aud": AUDIENCE, "iat": now, "exp": now + int(lifetime)}
         claims["jti"] = secrets.token_urlsafe(12)
@@ -98,7 +98,7 @@ class Tokens:
         return jwt.encode(claims, self._secrets[0], ALGORITHM)
 
     def verify(self, token: object) -> Principal:
-        """Who the token belongs to. Raises AppError `unauthorized`, without the reason, which would help to guess."""
+        """The token's owner. Raises AppError `unauthorized`, without a reason, which could help an attacker."""
         if isinstance(token, str) and (known := self._known.get(token)) and not known.expired:
             return known
         try:
@@ -146,7 +146,7 @@ class Tokens:
         return claims
 
     def _signer(self, token: str) -> bytes:
-        """The secret that signed it. Nothing is parsed before that is known: a forged token costs no more than this."""
+        """The secret that signed the token. Nothing is parsed before, so a forged token costs no more than this."""
         signed, _, signature = token.encode().rpartition(b".")
         for secret in self._secrets:
             digest = hmac.digest(secret, signed, "sha256")

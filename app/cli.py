@@ -34,11 +34,11 @@ from app.storage.mongo import connect
 
 SWITCH_SECONDS = 0.0005
 INTERRUPTED = 130
-"""What a shell answers for a command that Ctrl-C has ended."""
+"""The usual exit status of a command that was ended with Ctrl-C."""
 
 
 class _Quiet(click.Group):
-    """Ends at Ctrl-C without a word, and with one line for whatever a setting or the database is to blame for."""
+    """Exits silently on Ctrl-C, and with one line per problem for errors of settings or the database."""
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -64,10 +64,10 @@ def serve() -> None:
     """Run the server until SIGTERM or SIGINT."""
     effective = load_settings()
     logs.configure(effective.log_level, effective.log_format)
-    # The database's driver works in threads, and each of its answers would wait for 5 ms behind a busy loop.
+    # The database driver uses threads. With the default of 5 ms, a busy event loop would delay each of its answers.
     sys.setswitchinterval(SWITCH_SECONDS)
     uvloop.run(serving.serve(effective))
-    # At exit the interpreter waits for threads, and a driver's thread may wait for a database that does not answer.
+    # A normal exit waits for threads, and a driver thread may be waiting for a database that does not answer.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
@@ -105,8 +105,8 @@ def token(sub: str, name: str | None, sessions: tuple[str, ...], scopes: tuple[s
 def config(check: bool) -> None:
     """Print the effective settings, without secrets.
 
-    With --check: whether the address, DATA_DIR, the secret and the database can be used. Nothing is written to a
-    database. Exit status 2 and one line for what cannot be used.
+    With --check, also check that the address, DATA_DIR, the secret and the database can be used. Nothing is written to
+    the database. Each problem is one line, and the exit status is 2.
     """
     effective = load_settings()
     for name, value in effective.render().items():
@@ -189,8 +189,8 @@ async def _revoke(effective: Settings, kind: Literal["sub", "jti"], value: str) 
 def split_command(session_id: str, chat_id: str, old: str) -> None:
     """Undo a wrong merge of two chats.
 
-    What came under the hidden address gets a chat of its own again, and the two addresses are not taken for one
-    person's any more. Open pages show it once they have loaded the chats anew.
+    The messages of the hidden address get a separate chat again, and the two addresses are no longer treated as one
+    person. Open pages show this after they load the chats again.
     """
     chat = asyncio.run(_split(load_settings(), session_id, chat_id, old))
     if chat is None:

@@ -1,6 +1,6 @@
-"""Every error that clients can see: its code, its HTTP status and its title, in one table.
+"""All errors that clients can see, with code, HTTP status and title, in one table.
 
-HTTP answers them as RFC 9457 problems (`app.http.problems`), Socket.IO in the acknowledgement
+HTTP returns them as RFC 9457 problems (`app.http.problems`), Socket.IO in the acknowledgement
 (`app.sockets.namespace`).
 """
 
@@ -34,14 +34,14 @@ KINDS: Final[dict[str, Kind]] = {
     "too_many_connections": Kind(429, "Too many connections"),
     "too_many_subscriptions": Kind(429, "Too many subscriptions"),
 }
-"""code -> HTTP status and title. `forbidden` is used over Socket.IO only; over HTTP it is `not_found`."""
+"""code -> HTTP status and title. `forbidden` is only used over Socket.IO; over HTTP it is `not_found`."""
 
 RETRY_AFTER_SECONDS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault in a request. `pointer` is a JSON pointer (RFC 6901) as a URI fragment."""
+    """One error in a request. `pointer` is a JSON pointer (RFC 6901) as a URI fragment."""
 
     pointer: str
     detail: str
@@ -51,7 +51,7 @@ class Fault:
 
 
 class AppError(Exception):
-    """An error with a code of KINDS. `detail` tells the caller what is wrong and what to do; it contains no secret."""
+    """An error with a code of KINDS. `detail` says what is wrong and what to do; it contains no secrets."""
 
     def __init__(self, code: str, detail: str, faults: Sequence[Fault] = ()) -> None:
         super().__init__(f"{code}: {detail}")
@@ -66,14 +66,14 @@ class AppError(Exception):
 
 
 class Unavailable(AppError):
-    """Not possible now, and will pass by itself. Repeating is safe where there is a messageId."""
+    """A temporary failure. It is safe to repeat the request if it has a messageId."""
 
     def __init__(self, detail: str = "The database does not answer. Try again.") -> None:
         super().__init__("unavailable", detail)
 
 
 class RateLimited(AppError):
-    """Too many requests; `seconds` until the next one may come."""
+    """Too many requests. The next one is allowed after `seconds`."""
 
     def __init__(self, detail: str, seconds: float = RETRY_AFTER_SECONDS) -> None:
         super().__init__("rate_limited", detail)

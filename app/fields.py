@@ -1,4 +1,4 @@
-"""The fields of what comes in: strict types. A number is no text, `true` is no number, a list is no object."""
+"""Strictly typed fields for input: a number is not a string, `true` is not a number, a list is not an object."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from app.domain.models import MAX_ID, MAX_NAME, MAX_PREVIEW_BYTES, MAX_URL
 from app.domain.text import clean_name
 
 MAX_INTEGER: Final = 2**53 - 1
-"""The largest whole number that every client of JSON keeps as it is (RFC 7493)."""
+"""The largest integer that every JSON client keeps exact (RFC 7493)."""
 
 SESSION_ID: Final = re.compile(r"(?!\.\.?\Z)[A-Za-z0-9_.:@-]{1,64}\Z")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _ISO: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?([Zz]|[+-]\d\d(:?\d\d)?)?\Z")
 _PREVIEW: Final = re.compile(r"data:image/(?:jpeg|png|webp|gif);base64,([A-Za-z0-9+/]+={0,2})")
 _MILLISECONDS_FROM: Final = 100_000_000_000
-"""An epoch time from here on is in milliseconds: in seconds it would be the year 5138."""
+"""Epoch times from here on are in milliseconds: in seconds this would be the year 5138."""
 
 
 class Text(fields.Field[str]):
-    """A string without lone surrogates, which are no text (RFC 7493)."""
+    """A string without lone surrogates, which are not valid text (RFC 7493)."""
 
     def __init__(self, longest: int, *, shortest: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -44,7 +44,7 @@ class Text(fields.Field[str]):
 
 
 class Name(Text):
-    """What people read as a person's, a chat's or a file's name; None where nothing of it can be read."""
+    """A name of a person, chat or file as people read it; None if nothing readable is left."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(MAX_NAME, allow_none=True, **kwargs)
@@ -76,7 +76,7 @@ class SessionId(fields.Field[str]):
 
 
 class Whole(fields.Field[int]):
-    """A whole number from 0 on."""
+    """A non-negative integer."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_INTEGER:
@@ -110,7 +110,7 @@ class Choice(fields.Field[str]):
 
 
 class Timestamp(fields.Field[datetime]):
-    """ISO 8601 (UTC where it names no zone), or epoch seconds, or epoch milliseconds."""
+    """ISO 8601 (UTC if it has no zone), epoch seconds, or epoch milliseconds."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> datetime:
         try:
@@ -160,7 +160,7 @@ def is_text(value: str) -> bool:
 
 
 def is_preview(value: str) -> bool:
-    """Whether it can be a `media.preview`."""
+    """Whether the string is a valid `media.preview`."""
     found = _PREVIEW.fullmatch(value)
     if found is None or len(found[1]) > MAX_PREVIEW_BYTES * 4 // 3 + 4:
         return False

@@ -1,7 +1,7 @@
-"""Hosts, origins and addresses, compared as what they are and not as strings.
+"""Hosts, origins and addresses, compared by meaning instead of spelling.
 
-Names are compared without regard to case, ports with the default of their scheme, IPv6 addresses in any spelling, and
-IPv4 addresses that are written as IPv6 (RFC 4291, 2.5.5.2) as IPv4.
+Names are case-insensitive, a missing port is the scheme's default, IPv6 addresses may have any spelling, and
+IPv4-mapped IPv6 addresses (RFC 4291, 2.5.5.2) count as IPv4.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _LONGEST: Final = 300
 
 
 class Host(NamedTuple):
-    """A name in lower case, or an address in its shortest form without brackets; and a port if one was named."""
+    """A name in lower case or an address in its shortest form without brackets, and a port if one was given."""
 
     name: str
     port: int | None
 
 
 class Origin(NamedTuple):
-    """What a browser sends as `Origin` (RFC 6454): of `null` only the scheme is set."""
+    """What a browser sends as `Origin` (RFC 6454). For `null`, only the scheme is set."""
 
     scheme: str
     name: str = ""
@@ -42,7 +42,7 @@ class Origin(NamedTuple):
 
 
 def read_address(text: str) -> Address | None:
-    """An IP address, also with brackets or a port (`10.0.0.1:80`, `[::1]:80`); None for what is no address."""
+    """An IP address, with or without brackets or port (`10.0.0.1:80`, `[::1]:80`). None if it is not an address."""
     text = text.strip()
     if text.startswith("["):
         text, bracket, port = text[1:].partition("]")
@@ -56,7 +56,7 @@ def read_address(text: str) -> Address | None:
 
 
 def read_host(text: str) -> Host | None:
-    """The value of a Host header; None for what cannot be one."""
+    """The value of a Host header. None if it is not valid."""
     if len(text) > _LONGEST:
         return None
     name, port = text.strip().lower(), None
@@ -73,7 +73,7 @@ def read_host(text: str) -> Host | None:
         name, _, rest = name.partition(":")
         if not _NAME.fullmatch(name):
             return None
-        # A name whose last label is a number is an IPv4 address or nothing (URL Standard, 3.5).
+        # A name whose last label is a number must be an IPv4 address (URL Standard, 3.5).
         if name.rstrip(".").rpartition(".")[2].isdigit() and _address(name) is None:
             return None
     if rest:
@@ -84,7 +84,7 @@ def read_host(text: str) -> Host | None:
 
 
 def read_origin(text: str) -> Origin | None:
-    """An origin with its port, the scheme's default where none is named; None for what no client sends as one."""
+    """An origin with its port (by default the scheme's). None if it is not an origin that clients send."""
     text = text.strip().lower()
     if text == "null":
         return Origin("null")
@@ -100,14 +100,14 @@ def read_origin(text: str) -> Origin | None:
 
 
 def origin_on(scheme: str, host: str | None) -> Origin | None:
-    """The origin of a page that is served with this scheme and Host header."""
+    """The origin of a page served with this scheme and Host header."""
     found = read_host(host) if host else None
     return found and Origin(scheme, found.name, found.port or _DEFAULT_PORTS.get(scheme))
 
 
 @functools.lru_cache(maxsize=4_096)
 def network_of(address: str) -> str:
-    """Whom an address is counted for: an IPv6 network of 64 bits is one."""
+    """The key for limits per address: the address, or its /64 network for IPv6."""
     ip = read_address(address)
     if isinstance(ip, ipaddress.IPv6Address):
         return str(ipaddress.IPv6Network((int(ip) >> 64 << 64, 64)))
@@ -115,7 +115,7 @@ def network_of(address: str) -> str:
 
 
 def is_loopback(name: str) -> bool:
-    """Whether the host, a name or an address, is this machine and cannot be made another by a name server."""
+    """Whether the host (a name or an address) is always this machine, whatever a name server says."""
     name = name.lower()
     if name == "localhost" or name.endswith(".localhost"):
         return True
@@ -124,7 +124,7 @@ def is_loopback(name: str) -> bool:
 
 
 def _address(text: str, *, mapped: bool = True) -> Address | None:
-    """`mapped`: give IPv4 for an IPv4 address that is written as IPv6."""
+    """`mapped`: return IPv4-mapped IPv6 addresses as IPv4."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:

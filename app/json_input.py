@@ -1,9 +1,9 @@
-"""Reading JSON from outside: fast for ordinary input, and clear about what is not JSON (RFC 8259).
+"""Reading JSON from outside: fast for ordinary input, with clear errors for invalid input (RFC 8259).
 
-The number of values is bounded before any of them is built, since a value of two bytes takes more than fifty in memory.
-orjson refuses lone surrogates, which are well-formed; what it refuses is read again by the standard module, so that the
-schemas can say where the odd value is. Integers beyond 64 bits become floats. NaN and Infinity are not JSON. A byte
-order mark is passed over (RFC 8259, 8.1, allows that).
+The number of values is limited before they are built, because a value of two bytes takes more than fifty bytes in
+memory. orjson refuses lone surrogates, which are valid JSON. Such bodies are read again by the standard module, so
+that the schemas can say where the value is. Integers beyond 64 bits become floats. NaN and Infinity are not JSON. A
+byte order mark is ignored (as RFC 8259, 8.1 allows).
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ import orjson
 from app.errors import AppError
 
 MAX_DEPTH: Final = 64
-"""Nested lists and objects. Nothing we take is deeper than this."""
+"""Maximum nesting of lists and objects. No valid body is deeper."""
 MAX_NODES: Final = 2_000_000
-"""Values, where the caller names no other limit."""
+"""Default limit for the number of values."""
 
 _STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 _BOM: Final = b"\xef\xbb\xbf"
 
 
 def most_nodes(body: bytes | bytearray) -> int:
-    """At least the number of values in the body. Builds nothing."""
+    """An upper bound of the number of values in the body. Builds nothing."""
     return 1 + body.count(b",") + body.count(b"[") + body.count(b"{")
 
 
 def loads(body: bytes | bytearray, max_nodes: int = MAX_NODES) -> Any:
-    """The value. Raises AppError: `malformed`, also for what is nested deeper than MAX_DEPTH; `too_large`."""
+    """Parse the body. Raises AppError: `malformed`, also for nesting deeper than MAX_DEPTH; `too_large`."""
     body = body.removeprefix(_BOM)
     _check_nodes(body, max_nodes)
     try:
@@ -45,9 +45,9 @@ def loads(body: bytes | bytearray, max_nodes: int = MAX_NODES) -> Any:
 
 
 def loads_provider(body: bytes | bytearray, max_nodes: int = MAX_NODES) -> Any:
-    """The value of a provider's body, whatever is in it: bytes that are not UTF-8 become U+FFFD, NaN becomes None.
+    """Parse a provider's body leniently: bytes that are not UTF-8 become U+FFFD, NaN becomes None.
 
-    Raises AppError: `malformed` for what is not JSON at all, `too_large`.
+    Raises AppError: `malformed` if it is not JSON at all, `too_large`.
     """
     body = body.removeprefix(_BOM)
     _check_nodes(body, max_nodes)
@@ -58,7 +58,7 @@ def loads_provider(body: bytes | bytearray, max_nodes: int = MAX_NODES) -> Any:
 
 
 def _check_nodes(body: bytes | bytearray, most: int) -> None:
-    """Each value but the first comes after a comma or an opening bracket; texts may have those as well."""
+    """Every value except the first follows a comma or an opening bracket; strings may contain these as well."""
     if len(body) <= most or most_nodes(body) <= most:
         return
     excess = most_nodes(body) - most
@@ -93,7 +93,7 @@ def _refuse(constant: str) -> None:
 
 
 def _too_deep(value: Any) -> bool:
-    """Level by level, without recursion."""
+    """Checked level by level, without recursion."""
     level = [value] if isinstance(value, dict | list) else []
     depth = 0
     while level:

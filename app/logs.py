@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line, or for people on a terminal. No secret and no message text goes into them."""
+"""Logging: one JSON object per line, or readable text on a terminal. Logs contain no secrets and no message texts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import structlog
 from aiohttp.http_exceptions import HttpProcessingError
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
-"""Of the HTTP request that is being answered."""
+"""The id of the HTTP request that is being answered."""
 
 _HIDDEN: Final = frozenset({"token", "auth", "authorization", "secret", "password", "text", "body", "payload"})
 
@@ -22,26 +22,26 @@ _HIDDEN: Final = frozenset({"token", "auth", "authorization", "secret", "passwor
 _UNPRINTABLE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
-"""What would act on a terminal or change the order of what is read there."""
+"""Characters that control a terminal or change the direction of text."""
 _LONGEST: Final = 1_000
-"""Characters of one value."""
+"""Maximum number of characters of one value."""
 
 
 class Limited:
-    """Writes at most `lines` lines of each key in `seconds`, and then how many were left out."""
+    """Writes at most `lines` lines per key in `seconds`, and then the number of suppressed ones."""
 
     KEYS: Final = 64
 
     def __init__(
         self, write: Callable[..., object], field: str = "reason", lines: int = 10, seconds: float = 10.0
     ) -> None:
-        """`write` is a method of a logger, such as `log.info`; `field` is what the key is called in the line. To be
-        called within a running loop."""
+        """`write` is a logger's method, such as `log.info`; `field` is the name of the key in the line. Must be used in
+        a running event loop."""
         self._write, self._field, self._lines, self._seconds = write, field, lines, seconds
         self._counts: dict[str, int] = {}
 
     def __call__(self, event: str, key: str, **values: Any) -> None:
-        """Write the event, or count it. `key` should be one of a few; what is beyond KEYS counts as one."""
+        """Write the event, or count it. There should be few different keys; those beyond KEYS count as one."""
         if key not in self._counts and len(self._counts) >= self.KEYS:
             key = "other"
         count = self._counts.get(key, 0)
@@ -58,7 +58,7 @@ class Limited:
 
 
 def configure(level: str, form: str) -> None:
-    """Set up structlog, and the standard module for the libraries. `form`: json, console, or auto."""
+    """Configure structlog, and the logging module for libraries. `form`: json, console, or auto."""
     console = form == "console" or (form == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         _add_request_id,
@@ -92,7 +92,7 @@ def configure(level: str, form: str) -> None:
 
 
 def _without_bytes_of_requests(record: logging.LogRecord) -> bool:
-    """aiohttp logs what it could not read as HTTP with the bytes themselves, in which there may be a token."""
+    """aiohttp logs invalid HTTP with the received bytes, which may contain a token: remove them."""
     if record.exc_info and isinstance(record.exc_info[1], HttpProcessingError):
         record.exc_info = record.exc_text = None
     return True
@@ -105,7 +105,7 @@ def _add_request_id(logger: Any, method: str, entry: structlog.typing.EventDict)
 
 
 def _make_printable(logger: Any, method: str, entry: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Control characters and those that change the direction of text become escapes; long values are cut."""
+    """Escape control characters and characters that change the direction of text, and cut long values."""
     for key, value in entry.items():
         if isinstance(value, str):
             entry[key] = _UNPRINTABLE.sub(_escape, value[:_LONGEST])
@@ -117,7 +117,7 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def _hide(logger: Any, method: str, entry: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """The last guard: values under names that tell of secrets or of what people wrote."""
+    """A last safeguard: hide values whose names suggest secrets or message texts."""
     for key in entry.keys() & _HIDDEN:
         entry[key] = "(hidden)"
     return entry

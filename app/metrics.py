@@ -1,4 +1,4 @@
-"""What is counted, for Prometheus. One object, one registry, made by the application and handed down."""
+"""Prometheus metrics: one object with one registry, made by the application and passed on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.domain.models import MessageResult, UpdateResult
 
 
 class EngineStats(Protocol):
-    """What is read of the engine's counters; the engine itself knows no metrics library."""
+    """The engine's counters, read when metrics are rendered. The engine does not depend on a metrics library."""
 
     connections: int
     websockets: int
@@ -73,7 +73,7 @@ class _EngineCollector(Collector):
 
 
 def _tasks() -> int:
-    """Of the loop in which the figures are rendered."""
+    """Tasks of the event loop that renders the metrics."""
     try:
         return len(asyncio.all_tasks())
     except RuntimeError:  # somebody looks at them outside of one
@@ -131,7 +131,7 @@ class Metrics:
         Gauge("roomcast_tasks", "Tasks of the event loop", registry=r).set_function(_tasks)
 
     def stored(self, outcome: Outcome) -> None:
-        """Count what a commit brought."""
+        """Count the results of a commit."""
         self.messages_stored.inc(len(outcome.new_messages))
         for event in outcome.events:
             self.events_stored.labels(event.event).inc()
@@ -143,12 +143,12 @@ class Metrics:
                         self.updates.labels(one.state).inc()
 
     def signalled(self, session_id: str, signals: Sequence[Signal]) -> None:
-        """Count what passed by."""
+        """Count signals."""
         for signal in signals:
             self.signals.labels(type(signal).__name__.removesuffix("Signal").lower()).inc()
 
     def watch_engine(self, stats: EngineStats) -> None:
-        """Show the engine's own figures too."""
+        """Include the engine's counters."""
         self.registry.register(_EngineCollector(stats))
 
     def render(self) -> bytes:

@@ -1,6 +1,6 @@
-"""The webhook's own form: messages, updates, signals and contacts, validated into the domain's values.
+"""Roomcast's own webhook form: messages, updates, signals and contacts, validated into domain objects.
 
-A body is valid as a whole, or refused with all that is wrong with it.
+A body with an invalid item is refused as a whole, with all its errors.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from app.fields import Choice, Flag, Id, Name, Text, Timestamp
 from app.schemas import MAX_FAULTS, SenderSchema, escape, faults_of, invalid, load_message
 
 MAX_ITEMS: Final = 500
-"""Messages, updates, signals and contacts in one body."""
+"""Maximum number of messages, updates, signals and contacts in one body."""
 MAX_EMOJI: Final = 64
 MAX_ALIASES: Final = 20
 _CHANGES: Final = ("status", "error", "text", "deleted", "reaction", "receipt")
@@ -123,7 +123,7 @@ Item = TypeVar("Item")
 
 
 def load_body(body: object, session_id: str, received_at: datetime) -> Posted:
-    """One message, or an object with one or more of the lists, 1 to MAX_ITEMS in all. Raises AppError `invalid`."""
+    """Validate one message, or an object with lists of 1 to MAX_ITEMS items in all. Raises AppError `invalid`."""
     if not isinstance(body, dict):
         raise AppError("invalid", "The body must be an object.", [Fault("#", "Must be an object.")])
     if body.keys().isdisjoint(_LISTS):

@@ -1,7 +1,7 @@
-"""A file of provider payloads, one JSON a line: into a running server, or as words about what would come of each.
+"""Replays a file of provider payloads, one JSON document per line, or describes what each would become.
 
-Payloads go through the server's webhook in bodies of moderate size, one after the other, so that other sessions keep
-their turns. A body that the server cannot take now is sent again: to repeat is safe.
+Payloads are posted to the server's webhook in bodies of moderate size, one after the other, so that other sessions are
+not delayed. A body that the server cannot accept now is sent again, which is safe.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ TIMEOUT_SECONDS: Final = 60
 ATTEMPTS: Final = 30
 PAUSE_SECONDS: Final = 2.0
 TEXT_LENGTH: Final = 60
-"""Characters of a text that a dry run shows."""
+"""Maximum number of characters of a text in a dry run."""
 
 Headers = Callable[[bytes], dict[str, str]]
-"""What proves a body: a token, or a signature."""
+"""Returns the headers that authenticate a body: a token or a signature."""
 
 
 class ReplayError(Exception):
-    """The message says what was refused, and of which lines."""
+    """The message says what was refused, and in which lines."""
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class Figures:
     updates: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
     unreadable: list[int] = field(default_factory=list)
-    """Numbers of lines that are not JSON."""
+    """Numbers of the lines that are not JSON."""
 
     def report(self) -> Iterator[str]:
         yield f"lines {self.lines}, messages stored {self.stored}, already known {self.duplicates}"
@@ -70,7 +70,8 @@ class _Body:
 
 
 def payloads(lines: Iterable[bytes], figures: Figures) -> Iterator[tuple[int, int, Any]]:
-    """Line number, bytes of the line, and its JSON; None where it is blank or is not JSON, which is counted."""
+    """Line number, size in bytes, and parsed JSON (None for blank lines and for lines that are not JSON, which are
+    counted)."""
     for number, line in enumerate(lines, 1):
         if not line.strip():
             yield number, len(line), None
@@ -86,7 +87,7 @@ def payloads(lines: Iterable[bytes], figures: Figures) -> Iterator[tuple[int, in
 
 
 def explain(lines: Iterable[bytes], session_id: str, source: str, now: datetime, figures: Figures) -> Iterator[str]:
-    """What would come of each line, and what would be left out and why. Nothing is sent."""
+    """Describe what each line would become, and what would be skipped and why. Sends nothing."""
     for number, _, payload in payloads(lines, figures):
         if payload is None:
             if figures.unreadable[-1:] == [number]:
@@ -151,7 +152,7 @@ def _quoted(text: str | None) -> str:
 
 
 def _printable(words: str) -> str:
-    """Without what could act on a terminal."""
+    """Remove characters that control a terminal."""
     return words if words.isprintable() else "".join(one if one.isprintable() else " " for one in words)
 
 
@@ -171,7 +172,7 @@ async def replay(
     figures: Figures,
     progress: Callable[[int], None],
 ) -> None:
-    """Post all lines. `progress` is called with the bytes of the file that each body stands for. Raises ReplayError."""
+    """Post all lines. `progress` is called with the number of file bytes in each body. Raises ReplayError."""
     address = f"{url}/webhook/{session_id}/{source}"
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
     async with aiohttp.ClientSession(timeout=timeout) as http:
@@ -184,7 +185,7 @@ async def replay(
 
 
 def _bodies(lines: Iterable[bytes], figures: Figures) -> Iterator[_Body]:
-    """Several lines as one body, a list; every provider's source takes such."""
+    """Several lines as one body: every provider's webhook accepts lists."""
     body = _Body(1, 0, [], 0)
     size = 0
     for number, length, payload in payloads(lines, figures):

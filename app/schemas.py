@@ -1,7 +1,7 @@
-"""What comes in over the wire, validated once: JSON values (camelCase) to models, by marshmallow.
+"""Validation of input with marshmallow: JSON values (camelCase) to models.
 
-Types are strict: a number is no text, `true` is no number, a list is no object. Unknown fields are refused. Faults are
-told with a JSON pointer (RFC 6901, as a URI fragment) to the place.
+Types are strict: a number is not a string, `true` is not a number, a list is not an object. Unknown fields are refused.
+Errors have a JSON pointer to their place (RFC 6901, as a URI fragment).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from app.errors import AppError, Fault
 from app.fields import SESSION_ID, Choice, Flag, Id, Name, Number, Preview, SessionId, Text, Timestamp, Url, Whole
 
 MAX_FAULTS: Final = 100
-"""Faults that are told of one request."""
+"""Maximum number of errors reported for one request."""
 
 
 class _Strict(Schema):
@@ -37,7 +37,7 @@ class _Strict(Schema):
 
 
 class SenderSchema(_Strict):
-    """Who wrote a message, reacted to it, or is typing."""
+    """The person who wrote a message, reacted to it, or is typing."""
 
     id = Id(required=True)
     name = Name()
@@ -61,7 +61,7 @@ class _ReplyToSchema(_Strict):
 
 
 class MessageSchema(_Strict):
-    """A message as the webhook takes it."""
+    """A message as posted to the webhook."""
 
     messageId = Id()  # noqa: N815
     chatId = Id(required=True)  # noqa: N815
@@ -109,7 +109,7 @@ _CHAT_ID_FIELD = Id()
 
 
 def load(schema: Schema, value: object) -> dict[str, Any]:
-    """The payload's fields. Raises AppError `invalid`."""
+    """Validate a payload. Raises AppError `invalid`."""
     if not isinstance(value, dict):
         raise AppError("invalid", "The payload must be an object.", [Fault("#", "Must be an object.")])
     try:
@@ -120,7 +120,7 @@ def load(schema: Schema, value: object) -> dict[str, Any]:
 
 
 def load_message(value: object, session_id: str, received_at: datetime, pointer: str = "#") -> IncomingMessage:
-    """One message with every default filled in. Raises AppError `invalid`."""
+    """Validate a message and fill in defaults. Raises AppError `invalid`."""
     if not isinstance(value, dict):
         raise invalid([Fault(pointer, "Must be an object.")])
     try:
@@ -159,13 +159,13 @@ def load_message(value: object, session_id: str, received_at: datetime, pointer:
 
 
 def check_session_id(value: str) -> None:
-    """Raises AppError `invalid` for what cannot name a session."""
+    """Raises AppError `invalid` if this is not a valid sessionId."""
     if not SESSION_ID.match(value):
         _load_one(_SESSION_ID_FIELD, value, "sessionId")
 
 
 def load_chat_id(value: str) -> str:
-    """Raises AppError `invalid` for what cannot name a chat."""
+    """Raises AppError `invalid` if this is not a valid chatId."""
     return _load_one(_CHAT_ID_FIELD, value, "chatId")
 
 
@@ -208,6 +208,6 @@ def faults_of(messages: Any, pointer: str) -> list[Fault]:
 
 
 def escape(key: str) -> str:
-    """A key as a part of a JSON pointer in a URI fragment."""
+    """Escape a key for a JSON pointer in a URI fragment."""
     key = key[:100].replace("~", "~0").replace("/", "~1")
     return quote(key, safe="~!$&'()*+,;=:@", errors="replace")

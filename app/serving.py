@@ -1,4 +1,4 @@
-"""Running the server: from its address, bound before anything else is started, to the end of its last request."""
+"""Runs the server, from binding the address (before anything else) to the end of the last request."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WELCOME_SESSION: Final = "shop"
 
 
 async def serve(effective: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, which while it starts ends that.
+    """Serve until SIGTERM or SIGINT. During startup these signals cancel it.
 
     Raises SettingsError, DevDatabaseError, SetupError, Unavailable.
     """
@@ -59,7 +59,7 @@ async def serve(effective: Settings) -> None:
 
 
 async def _serve(app: web.Application, effective: Settings, listening: socket.socket, stop: asyncio.Event) -> None:
-    # An aborted poll must show at once, so handlers end with their clients.
+    # Handlers are cancelled when their client disconnects, so that an aborted poll is noticed at once.
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=REQUESTS_SECONDS)
     await runner.setup()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, app[SESSIONS])
@@ -67,7 +67,7 @@ async def _serve(app: web.Application, effective: Settings, listening: socket.so
         limits = Limits(
             effective.header_timeout,
             effective.stall_timeout,
-            # A polling client has two at times, and a page loads its files beside.
+            # A polling client may have two connections, and a page also loads its files.
             2 * effective.max_connections_per_address + 100,
             Addresses(effective.trusted_proxies).is_proxy,
         )
@@ -85,9 +85,10 @@ async def _serve(app: web.Application, effective: Settings, listening: socket.so
 
 
 async def check(effective: Settings) -> str:
-    """Do what the start does, short of serving, and write nothing to a database. Answers which database it is.
+    """Do what the server does at start, without serving and without writing to the database. Returns the database's
+    name.
 
-    A private database is started for it and stopped. Raises what `serve` raises.
+    A private database is started and stopped again. Raises the errors that `serve` raises.
     """
     check_data_dir(effective.data_dir)
     listen(effective.host, effective.port).close()
@@ -100,7 +101,7 @@ async def check(effective: Settings) -> str:
 
 
 def _reload(sessions: Sessions) -> None:
-    """Read SESSIONS_FILE again. With a fault in it, what was read before stays in force."""
+    """Read SESSIONS_FILE again. If it has errors, the earlier settings stay in effect."""
     try:
         sessions.reload()
     except SessionsFileError as error:
@@ -110,7 +111,7 @@ def _reload(sessions: Sessions) -> None:
 
 
 def _welcome(effective: Settings, port: int) -> None:
-    """What a person needs next, on standard output."""
+    """Print what a person needs next, on standard output."""
     tokens = Tokens(auth_secrets(effective))
     agent = tokens.mint("agent", sessions=["*", WELCOME_SESSION], scopes=["read", "write"], lifetime=DAY)
     bot = tokens.mint("bot", sessions=[WELCOME_SESSION], scopes=["ingest"], lifetime=DAY)

@@ -1,6 +1,6 @@
-"""A bot for a demo and for load: lively conversations of many chats and kinds, posted to a running server.
+"""A bot for demos and load tests, which posts conversations in many chats to a running server.
 
-What it says depends on the seed alone. Pictures are drawn and served by the simulator itself, as long as it runs.
+The messages depend only on the seed. The simulator draws and serves the pictures itself, as long as it runs.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ import aiohttp
 from aiohttp import web
 
 PARALLEL: Final = 64
-"""Requests under way at once; a server that is slower than the rate is not buried."""
+"""Maximum number of concurrent requests, so that a slow server is not flooded."""
 TIMEOUT_SECONDS: Final = 15
 GIVE_UP_ERRORS: Final = 5
 GIVE_UP_SECONDS: Final = 10.0
-"""After so many errors one after another nothing is sent any more: at once where nothing has ever succeeded, else when
-they last for so long."""
+"""Stop after this many consecutive errors: at once if no request has succeeded yet, otherwise when they have lasted for
+this long."""
 
 _PEOPLE: Final = (
     ("85291234567", "Alice Wong"),
@@ -76,13 +76,13 @@ _REPLIES: Final = (
 
 @dataclass
 class Figures:
-    """What became of what was sent."""
+    """The results of the sent messages."""
 
     sent: int = 0
     stored: int = 0
     duplicates: int = 0
     errors: Counter[str] = field(default_factory=Counter)
-    """By kind: what was answered, or why there was no answer."""
+    """By kind: the error in the answer, or why there was no answer."""
     seconds: float = 0
     gave_up: bool = False
     latencies: list[float] = field(default_factory=list)
@@ -97,12 +97,12 @@ class Figures:
         )
 
     def kinds(self) -> Iterator[str]:
-        """A line for each kind of error, the most frequent first."""
+        """One line per kind of error, the most frequent first."""
         return (f"{count} × {kind}" for kind, count in self.errors.most_common())
 
 
 class _Streak:
-    """Errors since the last success."""
+    """Counts errors since the last success."""
 
     def __init__(self) -> None:
         self._ever, self._errors, self._since = False, 0, 0.0
@@ -119,7 +119,7 @@ class _Streak:
 
 
 def conversations(seed: int, chats: int, pictures: str) -> Iterator[dict[str, Any]]:
-    """Messages without an end, as the webhook takes them; now and then one that was said before."""
+    """An endless sequence of messages for the webhook, with occasional repeats."""
     chance = random.Random(seed)  # noqa: S311
     number = itertools.count(1)
     people = [
@@ -127,7 +127,7 @@ def conversations(seed: int, chats: int, pictures: str) -> Iterator[dict[str, An
         for i, (phone, name) in enumerate(itertools.islice(itertools.cycle(_PEOPLE), max(1, chats)))
     ]
     groups = [(f"1203630{seed % 100_000:05d}{i:06d}@g.us", name) for i, name in enumerate(_GROUPS)]
-    weights = [1 / (i + 1) for i in range(len(people))]  # a few talk much, most say little
+    weights = [1 / (i + 1) for i in range(len(people))]  # a few people write a lot, most write little
     said: dict[str, list[str]] = {}
     last: dict[str, Any] | None = None
     while True:
@@ -185,8 +185,8 @@ async def simulate(
     seed: int,
     progress: Callable[[int], None],
 ) -> Figures:
-    """Post `rate` messages a second for so many seconds; give up where nothing succeeds. `progress` is called with each
-    answer's count, 1."""
+    """Post `rate` messages per second for `seconds`; stop early if every request fails. `progress(1)` is called for
+    each answer."""
     figures, streak = Figures(), _Streak()
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
     connector = aiohttp.TCPConnector(limit=PARALLEL)
@@ -237,7 +237,7 @@ async def simulate(
 
 @contextlib.asynccontextmanager
 async def _picture_server() -> AsyncIterator[str]:
-    """Serves drawn pictures on loopback; gives their address."""
+    """Serve drawn pictures on loopback. Yields the address."""
     app = web.Application()
     app.router.add_get(r"/{seed:\d+}-{width:\d+}x{height:\d+}.svg", _draw)
     runner = web.AppRunner(app, access_log=None)

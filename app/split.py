@@ -1,4 +1,4 @@
-"""Undoes a merge of two chats that was wrong. A server may run meanwhile."""
+"""Undoes a wrong merge of two chats. Servers may be running."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ PAUSE_SECONDS = 0.1
 
 
 async def split(store: Store, session_id: str, chat_id: str, old: str) -> Chat | None:
-    """The chat `old`, separate again; None where nothing in `chat_id` came under that address. Raises Unavailable, also
-    where others write to the session without a pause.
+    """Separate the chat `old` again and return it. Returns None if `chat_id` has no messages of that address.
 
-    What was in both chats under the same messageId stays where it is.
+    Messages that were in both chats with the same messageId stay where they are. Raises Unavailable, also if the
+    session is too busy.
     """
     writer = store.writer(session_id)
     commands: deque[Command] = deque([SplitChat(chat_id, old)])

@@ -1,4 +1,4 @@
-"""What must hold before the server runs: its address, its directory, its secret, its files.
+"""Checks before the server runs: its address, directory, secret and files.
 
 Each error is one line that begins with the name of the setting to change.
 """
@@ -23,13 +23,13 @@ from app.settings import SECRET_BYTES, Settings, SettingsError, load
 log = structlog.get_logger(__name__)
 
 SEND_BUFFER_BYTES: Final = 256 * 1024
-"""What the kernel takes for a client that does not read."""
+"""The kernel's send buffer for a client that does not read."""
 OTHER_FILES: Final = 256
-"""Open files that are not client connections: the database's, the listening socket, logs, requests over HTTP."""
+"""Open files other than client connections: database connections, the listening socket, logs, HTTP requests."""
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """The listening socket, bound before anything else is started. Raises SettingsError."""
+    """Bind the listening socket, before anything else is started. Raises SettingsError."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except (socket.gaierror, UnicodeError) as error:
@@ -38,7 +38,7 @@ def listen(host: str, port: int) -> socket.socket:
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if family == socket.AF_INET6:
-        listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # HOST=:: is every address, IPv4 too
+        listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # HOST=:: means all addresses, including IPv4
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     try:
         listening.bind(address)
@@ -53,7 +53,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def check_data_dir(path: Path) -> None:
-    """Whether the directory can be used, or made. Makes nothing. Raises SettingsError."""
+    """Check that the directory can be used or created. Creates nothing. Raises SettingsError."""
     place = path.absolute()
     while not place.exists() and place != place.parent:
         place = place.parent
@@ -66,10 +66,10 @@ def check_data_dir(path: Path) -> None:
 
 
 def fit_open_files(settings: Settings) -> Settings:
-    """Raise the limit of open files to the hard one; where MAX_CONNECTIONS does not fit, lower it and log that."""
+    """Raise the limit for open files to the hard limit. If MAX_CONNECTIONS does not fit, lower it and log that."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
-        with contextlib.suppress(ValueError, OSError):  # macOS allows less than it says
+        with contextlib.suppress(ValueError, OSError):  # macOS allows less than the reported limit
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or settings.max_connections + OTHER_FILES <= soft:
@@ -87,14 +87,14 @@ def fit_open_files(settings: Settings) -> Settings:
 
 
 def load_settings() -> Settings:
-    """The effective settings, with a SESSIONS_FILE that can be used. Raises SettingsError, SessionsFileError."""
+    """Load the settings and check SESSIONS_FILE. Raises SettingsError, SessionsFileError."""
     effective = load()
     Sessions(effective.sessions_file)
     return effective
 
 
 def auth_secrets(settings: Settings) -> list[str]:
-    """Those of AUTH_SECRET, else the one that is kept in DATA_DIR, made when there is none. Raises SettingsError."""
+    """The secrets of AUTH_SECRET, or the one in DATA_DIR, which is created if needed. Raises SettingsError."""
     if settings.auth_secret:
         return settings.auth_secret
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -102,7 +102,7 @@ def auth_secrets(settings: Settings) -> list[str]:
 
 
 def known_secrets(settings: Settings) -> list[str]:
-    """The same for commands that never make one. Raises SettingsError, which says where they looked."""
+    """The same for commands that never create a secret. Raises SettingsError if there is none."""
     if settings.auth_secret:
         return settings.auth_secret
     path = secret_file(settings)

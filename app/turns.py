@@ -1,7 +1,7 @@
-"""Taking turns for something that is limited: bytes of memory, a process, answers under way.
+"""Fair queueing for a limited resource: bytes of memory, a process, concurrent answers.
 
-Who finds room and nobody of its own key waiting goes on at once. The others wait, and are let in key by key in turn, so
-that one key's crowd does not keep another key waiting for longer than one turn. The number that waits is bounded.
+A caller that finds room, with nobody of the same key waiting, continues at once. Others wait, and are admitted key by
+key in turn, so that one busy key delays another by no more than one turn. The number of waiting callers is limited.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from app.errors import AppError
 
 
 class Turns:
-    """Not to be used from several threads."""
+    """Not thread-safe."""
 
     def __init__(self, capacity: int, *, each: int | None = None, waiting: int, error: AppError) -> None:
-        """`each`: the part of the capacity that one key may have; `waiting`: how many of one key may wait, at most;
-        `error`: raised for those beyond."""
+        """`each`: the share of the capacity that one key may use; `waiting`: how many callers of one key may wait;
+        `error`: raised for any more."""
         self._capacity, self._each, self._most = capacity, each or capacity, waiting
         self._error = error
         self._taken = 0
@@ -28,14 +28,14 @@ class Turns:
 
     @property
     def wanted(self) -> bool:
-        """Whether anybody waits."""
+        """Whether anyone is waiting."""
         return bool(self._waiting)
 
     @contextlib.asynccontextmanager
     async def take(self, key: str, amount: int = 1, seconds: float | None = None) -> AsyncIterator[None]:
-        """Have `amount` of it, at most what one key may have, until the end of the block.
+        """Hold `amount` of the resource (at most one key's share) until the end of the block.
 
-        Raises the error that was given to `Turns` when too many wait, and after `seconds`.
+        Raises the error given to `Turns` if too many are waiting, or after `seconds`.
         """
         amount = min(amount, self._each)
         if key in self._waiting or not self._fits(key, amount):
@@ -58,7 +58,7 @@ class Turns:
             async with asyncio.timeout(seconds):
                 await turn
         except BaseException as error:
-            if turn.done() and not turn.cancelled():  # let in, and gone at the same time
+            if turn.done() and not turn.cancelled():  # admitted and cancelled at the same time
                 self._add(key, -amount)
             else:
                 with contextlib.suppress(ValueError):  # it was passed over
@@ -80,7 +80,7 @@ class Turns:
             del self._of[key]
 
     def _let_in(self) -> None:
-        """Let in as many as fit, one of each key in turn."""
+        """Admit as many as fit, one of each key in turn."""
         passed = 0
         while passed < len(self._waiting):
             key = next(iter(self._waiting))

@@ -1,6 +1,6 @@
-"""Who asks: the token of a request, what it allows, and how often it may ask.
+"""Authorization of requests: the token, its rights, and its request rate.
 
-A valid token is never refused because of the wrong ones that others at the same address have tried.
+A valid token is never refused because of invalid ones from the same address.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ UNAUTHORIZED_BURST_SECONDS: Final = 10
 
 class Access:
     def __init__(self, tokens: Tokens, addresses: Addresses, request_rate: float, unauthorized_rate: float) -> None:
-        """`request_rate`: requests a second of one token; `unauthorized_rate`: those without a valid one of one
-        address, an IPv6 network of 64 bits being one."""
+        """`request_rate`: requests per second of one token; `unauthorized_rate`: requests per second without a valid
+        token from one address (or IPv6 /64 network)."""
         self._tokens, self._addresses = tokens, addresses
         self._of_token = Rates(request_rate, request_rate * REQUEST_BURST_SECONDS, "Too many requests with this token.")
         self._unauthorized = Rates(
@@ -48,7 +48,7 @@ class Access:
         return principal
 
     def session_of(self, request: web.Request, scope: str) -> str:
-        """The session that the path names, where the token has this scope for it.
+        """The session in the path, if the token has this scope for it.
 
         Raises AppError: `unauthorized`, `rate_limited`, `invalid`, `not_found` (forbidden resources answer 404, like
         missing ones).
@@ -57,7 +57,7 @@ class Access:
         return request.match_info["session_id"]
 
     def owner_of(self, request: web.Request, scope: str) -> Principal:
-        """The owner of the token, where it has this scope for the session that the path names. Raises as above."""
+        """The token's owner, if the token has this scope for the session in the path. Raises as above."""
         principal = self.bearer(request)
         session_id = request.match_info["session_id"]
         if not principal.may(scope, session_id):
@@ -66,7 +66,7 @@ class Access:
         return principal
 
     def unauthorized(self, request: web.Request, detail: str) -> AppError:
-        """The error for a request that proves itself otherwise than by a token, and wrongly. Counted like a bad token:
-        raises AppError `rate_limited` instead where there are too many."""
+        """The error for a request with other wrong credentials than a token. It counts like an invalid token: raises
+        AppError `rate_limited` if there are too many."""
         self._unauthorized.take(network_of(self._addresses.of(request)))
         return AppError("unauthorized", detail)

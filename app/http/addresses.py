@@ -1,8 +1,8 @@
-"""A client's address: the peer's, or what trusted proxies say of it.
+"""A client's address: the peer's, or the one reported by trusted proxies.
 
-Each proxy appends the address that it was asked from to `X-Forwarded-For`, or adds a line of its own. So all lines
-count, as one list, and it is read from the right: as far as the addresses are those of `TRUSTED_PROXIES`, the next one
-is believed. What is to the left of the first address that is not trusted may be anybody's invention.
+Each proxy appends the address of its peer to `X-Forwarded-For`, or adds another line. All lines together form one
+list, which is read from the right: while an address is in `TRUSTED_PROXIES`, the next one is trusted. Everything to
+the left of the first untrusted address may be forged.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ log = structlog.get_logger(__name__)
 Network = IPv4Network | IPv6Network
 
 MOST_HOPS: Final = 32
-"""Proxies in a row that are looked at."""
+"""Maximum number of proxies in a row."""
 MOST_PEERS: Final = 16
-"""Proxies that are not trusted which are named in the log, each once."""
+"""Maximum number of untrusted proxies reported in the log, each once."""
 FORWARDING: Final = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Forwarded-Host", "X-Forwarded-Proto", "Via")
-"""Headers that proxies add."""
+"""Headers added by proxies."""
 
 
 class Addresses:
@@ -34,7 +34,7 @@ class Addresses:
         self._named: set[str] = set()
 
     def of(self, request: web.Request) -> str:
-        """The client's address in its shortest form; IPv4 that is written as IPv6 is IPv4."""
+        """The client's address in its shortest form; IPv4-mapped IPv6 addresses become IPv4."""
         address = read_address(request.remote or "")
         if address is None:
             return request.remote or ""

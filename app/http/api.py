@@ -1,11 +1,11 @@
-"""Reading: sessions, chats, messages.
+"""The REST API for reading sessions, chats and messages.
 
-A list's `position` is read before its data: the data, and then the events after the position, applied where
-`updatedSeq` is not lower, give the present state. A cursor of chats is the lowest `lastSeq` that was given: a chat only
-ever moves up, so it is given once, and one that moves up meanwhile is in the events.
+A list's `position` is read before its data, so the data plus the events after the position, applied where `updatedSeq`
+is not lower, give the present state. The cursor of chats is the lowest `lastSeq` listed so far. A chat only moves up,
+so it is listed once, and a chat that moves up meanwhile is in the events.
 
-Lists are bounded by bytes as well as by number, and are read from the database in steps. A few run at once for one
-token, until the client has taken them; others wait.
+Lists are limited in bytes and number, and are read from the database in steps. A token may have a few requests at a
+time, until the client has read the answers; others wait.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from app.turns import Turns
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 200
 MAX_BYTES: Final = 1024 * 1024
-"""Of a list; one item is given always."""
+"""Maximum size of a list, which always has at least one item."""
 STEP: Final = 32
-"""Messages that are read from the database at once: each may have some hundred kB."""
+"""Messages read from the database at a time: each may have some hundred kB."""
 MAX_SESSIONS: Final = 10_000
 AT_ONCE: Final = 64
 AT_ONCE_FOR_ONE: Final = 4
@@ -116,7 +116,7 @@ class Api:
         return render_position(self._store.position(seq))
 
     def _in_turn(self, handler: _Handler) -> _Handler:
-        """Run the handler when it is its token's turn, which lasts until the answer has been taken."""
+        """Run the handler when it is its token's turn. The turn ends when the client has read the answer."""
 
         async def wait(request: web.Request) -> web.Response:
             key = str(hash(request.headers.get("Authorization", "")))
@@ -131,14 +131,14 @@ class Api:
 
 
 def _next(page: list[Message], before: int | None, after: int | None) -> tuple[int | None, int | None]:
-    """Where the next step of a list goes on."""
+    """Where the next step of a list continues."""
     if not page:
         return before, after
     return (before, page[-1].seq) if after is not None else (page[-1].seq, after)
 
 
 def _fitting(items: Iterable[dict[str, Any]], most: int = MAX_BYTES, *, one: bool = True) -> list[bytes]:
-    """The first items as JSON, as far as they have `most` bytes together; `one`: the first in any case."""
+    """The first items as JSON, up to `most` bytes in all; with `one`, at least the first item."""
     found: list[bytes] = []
     for item in items:
         rendered = orjson.dumps(item)
@@ -157,7 +157,7 @@ def _answer(data: list[bytes], more: dict[str, Any]) -> web.Response:
 
 
 def _query(request: web.Request, *known: str) -> dict[str, str]:
-    """The query's parameters, each given once at most. Raises AppError `invalid` for others."""
+    """The query's parameters. Raises AppError `invalid` for unknown and repeated ones."""
     query: dict[str, str] = {}
     for name, value in request.query.items():
         if name not in known:

@@ -1,9 +1,10 @@
-"""Reading the bodies of requests within bounds, before anything is unpacked or parsed.
+"""Reads request bodies within limits, before anything is decompressed or parsed.
 
-- Bytes are counted before they are read: all bodies share MEMORY_BYTES, of which one session has half at most.
-- A large body is read and parsed alone; of several, one of each session in turn.
-- While others wait, a body must bring SLOWEST bytes a second, so that a slow sender does not keep them waiting.
-- Bodies stay as they were sent: who verifies a signature does it before anything is parsed.
+- Bytes are counted before they are read: all bodies share MEMORY_BYTES, of which one session may use half.
+- Large bodies are read and parsed one at a time; sessions take turns.
+- While others wait, a body must arrive with at least SLOWEST bytes per second, so that a slow sender does not delay
+  them.
+- Bodies stay as they were sent, so that signatures can be verified before anything is parsed.
 """
 
 from __future__ import annotations
@@ -23,19 +24,19 @@ from app.turns import Turns
 
 MEMORY_BYTES: Final = 16 * 1024 * 1024
 SMALL_BYTES: Final = 16 * 1024
-"""Not counted where they are here already: they become something else at once."""
+"""Bodies up to this size are not counted if they have already arrived: they are processed at once."""
 LARGE_BYTES: Final = 256 * 1024
 MAX_WAITING: Final = 128
-"""Bodies of one session that may wait to be read; of each, a part has come already."""
+"""Bodies of one session that may wait to be read; a part of each has already arrived."""
 SLOWEST: Final = 64 * 1024
 CHARSETS: Final = ("utf-8", "utf8", "us-ascii", "ascii")
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The bytes as they were sent, and their content coding: `gzip`, `deflate`, or empty.
+    """The bytes as sent, and their content coding: `gzip`, `deflate`, or empty.
 
-    To be closed when it is no longer needed (`async with`): until then it counts against the memory of all bodies.
+    Close it when it is no longer needed (`async with`): until then it counts towards MEMORY_BYTES.
     """
 
     data: bytes | bytearray
@@ -52,23 +53,23 @@ class Body:
 
 class Bodies:
     def __init__(self, timeout: float) -> None:
-        """`timeout`: seconds that a body may take to come, and that it may wait to be read."""
+        """`timeout`: seconds for a body to arrive, and for waiting to be read."""
         busy = Unavailable("Too many request bodies are waiting. Try again.")
         self._timeout = timeout
         self._memory = Turns(MEMORY_BYTES, each=MEMORY_BYTES // 2, waiting=MAX_WAITING, error=busy)
         self._large = Turns(1, waiting=MAX_WAITING, error=busy)
 
     async def read(self, request: web.Request, session_id: str, limit: int) -> Body:
-        """A body that says it is JSON.
+        """Read a body with a JSON content type.
 
-        Raises AppError: 415, 413 over `limit` bytes as sent, 400 when it does not come whole, and Unavailable.
+        Raises AppError: 415, 413 over `limit` bytes as sent, 400 if it is incomplete, and Unavailable.
         """
         encoding = check_head(request)
         declared = request.content_length
         if (declared or 0) > limit:
             raise _too_large(limit)
         data: bytes | bytearray = b""
-        if complete := request.content.is_eof():  # it came with the head, as small ones do
+        if complete := request.content.is_eof():  # it arrived with the headers, as small ones do
             data = request.content.read_nowait()
             if len(data) <= min(limit, SMALL_BYTES):
                 return Body(data, encoding)
@@ -79,7 +80,7 @@ class Bodies:
                 await held.enter_async_context(self._large.take(session_id, seconds=self._timeout))
                 data = await self._rest(request, bytearray(declared or 0), 0, limit, lambda: self._large.wanted)
             else:
-                reserved = declared or LARGE_BYTES  # chunked: not more than this before its turn
+                reserved = declared or LARGE_BYTES  # chunked: no more than this before its turn
                 await held.enter_async_context(self._memory.take(session_id, reserved, seconds=self._timeout))
                 data = await self._rest(
                     request, bytearray(declared or 0), 0, min(limit, LARGE_BYTES), lambda: self._memory.wanted
@@ -94,8 +95,8 @@ class Bodies:
     async def _rest(
         self, request: web.Request, data: bytearray, size: int, enough: int, wanted: Callable[[], bool]
     ) -> bytearray:
-        """The first `size` bytes of `data` and what comes after them: to the end of the body, or to more than `enough`
-        bytes. Where `data` is as long as the body will be it does not grow, and so is not copied again and again."""
+        """The first `size` bytes of `data` and the rest of the body, until its end or until more than `enough` bytes.
+        If `data` has the length of the body, it does not grow, and is not copied repeatedly."""
         if request.headers.get("Expect") and not size:
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0  # nothing of the answer itself
@@ -126,13 +127,13 @@ class Bodies:
 
 
 async def expect_later(request: web.Request) -> None:
-    """For `Expect: 100-continue` (RFC 9110, 10.1.1): the client goes on when its body is read, not before."""
+    """For `Expect: 100-continue` (RFC 9110, 10.1.1): tell the client to continue when its body is read, not before."""
     if request.headers.get("Expect", "").lower() != "100-continue":
         raise web.HTTPExpectationFailed()
 
 
 def check_head(request: web.Request) -> str:
-    """The body's content coding. Raises AppError `unsupported_media_type` for what is not JSON in UTF-8."""
+    """The body's content coding. Raises AppError `unsupported_media_type` if it is not JSON in UTF-8."""
     if request.content_type != "application/json":
         raise AppError("unsupported_media_type", "Send the body as Content-Type: application/json.")
     charset = (request.charset or "utf-8").lower()
