@@ -1,14 +1,14 @@
-"""Stopping without a failed request behind a proxy that has other servers to send requests to.
+"""Stops the server without failed requests behind a proxy that can use other servers.
 
-A proxy may repeat a POST only where the connection was refused: what it has sent over an open connection may have been
-taken. So a server that stops
+A proxy may repeat a POST only if the connection was refused: a request on an open connection may have been processed.
+So a stopping server
 
-1. answers `/readyz` with 503 and refuses new connections, but serves those that wait to be accepted;
-2. goes on serving requests on open connections, and says `Connection: close` in each answer, until no connection is
-   left or none has been used for `IDLE_SECONDS`, and for `SERVE_SECONDS` at most;
-3. then takes nothing more, finishes what it took and closes its sockets.
+1. answers `/readyz` with 503 and refuses new connections, but serves those that are waiting to be accepted; 2.
+continues to serve requests on open connections, with `Connection: close` in each answer, until no connection is left
+or none has been used for `IDLE_SECONDS`, and for `SERVE_SECONDS` at most; 3. then accepts nothing more, finishes what
+it accepted and closes its sockets.
 
-Requests of the Socket.IO transport do not keep the server from stopping: its clients come back to another server.
+Requests of the Socket.IO transport do not delay the stop: its clients reconnect to another server.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from aiohttp.typedefs import Handler, Middleware
 from app.http.listener import Listening
 
 STOP_SECONDS: Final = 8.0
-"""How long the server may take to stop, but for closing the store and its private database."""
+"""How long the server may take to stop, without closing the store and its private database."""
 SERVE_SECONDS: Final = 3.0
-"""How long requests on open connections are served."""
+"""How long requests on open connections are served, at most."""
 IDLE_SECONDS: Final = 0.5
-"""How long an open connection that a proxy keeps must be without a request to be closed."""
+"""How long a kept-alive connection must be idle to be closed."""
 LOOK_SECONDS: Final = 0.02
 
 
 class Draining:
-    """Whether the server is stopping, how much of STOP_SECONDS is left, and the requests that are under way."""
+    """Whether the server is stopping, how much of STOP_SECONDS is left, and the pending requests."""
 
     def __init__(self) -> None:
         self._begun: float | None = None
@@ -46,12 +46,13 @@ class Draining:
         return self._begun is not None
 
     def left(self, keep: float) -> float:
-        """Seconds that may be taken now, so that `keep` seconds are left for what follows."""
+        """Seconds that may be used now, so that `keep` seconds are left for later steps."""
         assert self._begun is not None
         return max(0.0, self._begun + STOP_SECONDS - time.monotonic() - keep)
 
     def middleware(self, engine_path: str) -> Middleware:
-        """Must be outside of all that answers: counts requests, and closes connections while the server is stopping."""
+        """Counts requests, and closes connections while the server is stopping. Must wrap every handler that
+        answers."""
 
         @web.middleware
         async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -70,7 +71,7 @@ class Draining:
         return count
 
     async def serve_open_connections(self, listening: Listening) -> None:
-        """Refuse new connections, and serve the open ones for as long as the module's policy says."""
+        """Refuse new connections, and serve the open ones as described in the module's docstring."""
         self.begin()
         await listening.stop()
         begun = time.monotonic()

@@ -1,4 +1,4 @@
-"""For operators: whether the server is alive, whether it can serve, and its metrics."""
+"""Health endpoints for operators: liveness, readiness and metrics."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Health:
             router.add_get("/metrics" + slash, self.figures)
 
     async def alive(self, request: web.Request) -> web.Response:
-        """Whether the process answers. Touches nothing."""
+        """Answer that the process is alive. Uses nothing else."""
         return web.json_response({"status": "ok"})
 
     async def ready(self, request: web.Request) -> web.Response:
-        """Whether to send it traffic: 200, or 503 while the database is away, a background task fails or the server is
-        stopping."""
+        """Whether to send traffic to this server: 200, or 503 while the database is unavailable, a background task
+        fails or the server is stopping."""
         database, draining, failing = await self._database(), self._draining(), self._failing()
         good = database == "ok" and not draining and not failing
         state: dict[str, Any] = {"status": "ok" if good else "unavailable", "database": database, "draining": draining}
@@ -56,7 +56,7 @@ class Health:
         )
 
     async def _database(self) -> str:
-        """However many ask at the same time, the database is asked once: no token is needed for this."""
+        """Check the database once for all concurrent requests, because these need no token."""
         if self._asked is None or self._asked.done():
             self._asked = asyncio.create_task(self._ask())
         return await asyncio.shield(self._asked)
@@ -69,8 +69,8 @@ class Health:
         return "ok"
 
     async def figures(self, request: web.Request) -> web.Response:
-        """Prometheus text. Unless METRICS_PUBLIC, for this machine only: neither through a proxy, behind which
-        everybody would be loopback, nor for a page whose name was made to lead here (DNS rebinding)."""
+        """Prometheus text. Without METRICS_PUBLIC only for this machine: not through a proxy, behind which everyone
+        would be loopback, and not for other host names (DNS rebinding)."""
         if not self._metrics_public:
             host = read_host(request.headers.get("Host", ""))
             proxied = any(name in request.headers for name in FORWARDING)

@@ -1,4 +1,4 @@
-"""What HTTP connections may cost, and how many one address may have."""
+"""Limits of HTTP connections, and their number per address."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = structlog.get_logger(__name__)
 
 
 class Limits:
-    """What connections may cost, and how many each address has."""
+    """The limits, and the number of connections of each address."""
 
     def __init__(
         self,
@@ -31,7 +31,8 @@ class Limits:
         self.log = Limited(log.info)
 
     def opened(self, transport: asyncio.BaseTransport) -> str | None:
-        """Whom the new connection is counted for, until `closed`; None where it is one too many."""
+        """Count a new connection, until `closed`. Returns the key it is counted for, or None if it exceeds the
+        limit."""
         address = str((transport.get_extra_info("peername") or [""])[0])
         who = network_of(address)
         if self._per_address is not None and self._of[who] >= self._per_address and not self._is_proxy(address):

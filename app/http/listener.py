@@ -1,14 +1,15 @@
-"""Listening: aiohttp's protocol with limits on what a connection may cost, and problems for what is not HTTP.
+"""Listens for connections: aiohttp's protocol with limits for each connection, and problems (RFC 9457) for invalid
+HTTP.
 
-- A connection is closed when a request has begun and its head is not complete in time, or when none has begun at all.
-  The outermost middleware tells when a head is complete.
-- Bodies are passed on as they were sent; nothing is unpacked here.
-- The body of a request that was answered before it was read is not read to its end. The client is given a moment to
+- A connection is closed if the headers of a request are not complete in time, or if no request begins at all. The
+  outermost middleware reports when headers are complete.
+- Bodies are passed on as sent; nothing is decompressed here.
+- If a request is answered before its body was read, the body is not read to its end. The client gets a moment to
   notice the answer, and the connection is closed.
-- A connection whose client takes nothing of what was sent to it for `stall_timeout` is reset.
-- An address has a limited number of connections, those of trusted proxies excepted; more are reset.
+- A connection is reset if its client reads nothing for `stall_timeout`.
+- The number of connections per address is limited, except for trusted proxies; more are reset.
 
-A connection that becomes a websocket leaves this protocol behind.
+A connection that becomes a WebSocket leaves this protocol.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ from app.http.problems import HEADERS, problem
 log = structlog.get_logger(__name__)
 
 KEEPALIVE_SECONDS: Final = 75
-"""How long an idle connection stays: longer than reverse proxies keep theirs."""
+"""How long an idle connection stays open: longer than reverse proxies keep theirs."""
 
 LINGER_SECONDS: Final = 1.0
 LINGER_BYTES: Final = 1024 * 1024
-"""What is still read, and dropped, of a body that was refused: a client that is closed on while it sends may miss the
-answer (RFC 9112, 9.6)."""
+"""How much of a refused body is still read and discarded: a client whose connection is closed while it sends may miss
+the answer (RFC 9112, 9.6)."""
 
 _RESET: Final = struct.pack("ii", 1, 0)
 
@@ -63,7 +64,7 @@ class GuardedHandler(web.RequestHandler):
         self._when_taken: contextlib.AsyncExitStack | None = None
 
     def close_when_taken(self, held: contextlib.AsyncExitStack) -> None:
-        """Close what the request under way holds when its answer has been taken by the client, or the connection has
+        """Close the resources of the current request when the client has read its answer, or when the connection has
         ended."""
         self._when_taken = held
 
@@ -73,7 +74,7 @@ class GuardedHandler(web.RequestHandler):
         if self._whose is None:
             cast(asyncio.Transport, transport).abort()
             return
-        # So that `pause_writing` tells of whatever the kernel does not take at once.
+        # So that `pause_writing` is called for anything the kernel does not accept at once.
         cast(asyncio.Transport, transport).set_write_buffer_limits(high=0)
         self._expect_head()
 
@@ -97,7 +98,7 @@ class GuardedHandler(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Send the answer, and drop what the client still sends of a body that nobody wants."""
+        """Send the answer, and discard what the client still sends of an unwanted body."""
         try:
             answered = await super().finish_response(request, resp, start_time)
             if self._when_taken is not None:
@@ -123,7 +124,7 @@ class GuardedHandler(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """The answer to what is not HTTP, and to a head that is too long. Nothing of it is repeated."""
+        """The answer to invalid HTTP and to headers that are too long. It repeats nothing of the request."""
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has already begun")
         if status >= 500:
@@ -136,12 +137,12 @@ class GuardedHandler(web.RequestHandler):
         return response
 
     def begin(self) -> None:
-        """A request's head is complete."""
+        """The headers of a request are complete."""
         self._requests += 1
         self._head_is_complete()
 
     def end(self) -> None:
-        """The request is answered; from here the limit on idle connections holds."""
+        """The request is answered. From here the limit for idle connections applies."""
         self._requests -= 1
 
     def _look_for_stall(self, transport: asyncio.Transport, waiting: int) -> None:
@@ -150,12 +151,13 @@ class GuardedHandler(web.RequestHandler):
         )
 
     def _reset_if_stalled(self, transport: asyncio.Transport, before: int) -> None:
-        """The transport is handed over, since aiohttp forgets one that it closes while bytes still wait in it."""
+        """The transport is an argument, because aiohttp forgets a transport that it closes while it has unsent
+        bytes."""
         self._stall = None
         waiting = _waiting(transport)
         if 0 < before <= waiting:
             self._limits.log("answer_reset", "not_taken", bytes=waiting)
-            with contextlib.suppress(OSError):  # drop what the kernel holds as well
+            with contextlib.suppress(OSError):  # discard what the kernel holds as well
                 transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             transport.abort()
         elif waiting:
@@ -182,7 +184,7 @@ class GuardedHandler(web.RequestHandler):
 
 @web.middleware
 async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Must be the outermost one: tells the connection when a request begins and ends."""
+    """Tells the connection when a request begins and ends. Must be the outermost middleware."""
     connection = request.protocol
     if not isinstance(connection, GuardedHandler):
         return await handler(request)
@@ -197,12 +199,12 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
 
 
 async def set_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """For `on_response_prepare`: what every answer says."""
+    """For `on_response_prepare`: the headers of every answer."""
     response.headers.update(HEADERS)
 
 
 def _waiting(transport: asyncio.Transport) -> int:
-    """Bytes that wait for the client, here and in the kernel: it takes from us only when much of it is free."""
+    """Unsent bytes, here and in the kernel, which accepts more only when much of its buffer is free."""
     size = array.array("i", [0])
     with contextlib.suppress(OSError, ValueError):
         fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, size, True)
@@ -220,7 +222,7 @@ async def _linger(body: StreamReader, transport: asyncio.Transport) -> None:
 
 
 class Listening:
-    """A bound socket on which connections are accepted."""
+    """A bound socket that accepts connections."""
 
     def __init__(self, http: web.Server, listening: socket.socket, limits: Limits) -> None:
         self._http, self._listening, self._limits = http, listening, limits
@@ -232,19 +234,19 @@ class Listening:
 
     @property
     def connections(self) -> int:
-        """Open HTTP connections; websockets are none."""
+        """Open HTTP connections, without WebSockets."""
         return len(self._http.connections)
 
     def close(self) -> None:
-        """Accept nobody from now on."""
+        """Stop accepting connections."""
         if self._server is not None:
             self._server.close()
 
     async def stop(self) -> None:
-        """Accept those who have connected already, and nobody else: they would see a connection that is reset, not
-        one that is refused."""
+        """Accept the connections that are already established in the kernel, and no more. Otherwise their clients would
+        see a reset instead of a refused connection."""
         waiting: list[socket.socket] = []
-        # No await and no callback from here to `close`, so that hardly anybody can connect in between.
+        # No await and no callback from here to `close`, so that hardly anyone can connect in between.
         with contextlib.suppress(OSError):
             while True:
                 waiting.append(self._listening.accept()[0])
@@ -259,7 +261,7 @@ class Listening:
 
 
 async def listen(runner: web.AppRunner, listening: socket.socket, limits: Limits | float) -> Listening:
-    """Serve the runner's application on a bound socket. A number as `limits` is the head's timeout."""
+    """Serve the runner's application on a bound socket. A number as `limits` is the timeout for headers."""
     assert runner.server is not None, "the runner is set up"
     limits = limits if isinstance(limits, Limits) else Limits(limits)
     started = Listening(runner.server, listening, limits)

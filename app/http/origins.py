@@ -1,11 +1,11 @@
-"""Which pages may use the server from a browser.
+"""Decides which pages may use the server from a browser.
 
-- The origins of `PUBLIC_URL` and `ALLOWED_ORIGINS` may.
-- Unless `ALLOWED_ORIGINS` is set, so may pages of the server itself: their host and port are those of the Host header.
-- A server that listens on loopback only takes no other Host for its own, since any name can be made to lead to this
-  machine (DNS rebinding). Behind a proxy it is told its name by `PUBLIC_URL`.
+- The origins of `PUBLIC_URL` and `ALLOWED_ORIGINS` are allowed.
+- Unless `ALLOWED_ORIGINS` is set, so are pages of the server itself: their host and port are those of the Host header.
+- A server that listens only on loopback accepts no other Host as its own, because any name can be made to resolve to
+  this machine (DNS rebinding). Behind a proxy, `PUBLIC_URL` gives its name.
 
-The scheme of the server's own pages is not compared with the request's, as a proxy in front may speak TLS.
+The scheme of the server's own pages is not compared with the request's, because a proxy in front may use TLS.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ HINTS: Final = {
     NOT_OWN: "Set PUBLIC_URL to the server's public address, or add the origin to ALLOWED_ORIGINS.",
     HOST_NOT_LOOPBACK: "HOST is loopback. Behind a proxy, set PUBLIC_URL to the server's public address.",
 }
-"""Why an origin is refused -> what to do."""
+"""Reason for refusing an origin -> what to do."""
 
 _FIELD_NAMES: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~, -]{1,1000}")
 
@@ -41,7 +41,7 @@ class Origins:
     def __init__(
         self, allowed: Iterable[str], public: Iterable[str], host: str, count: Callable[[str], object]
     ) -> None:
-        """`host` is the address that the server listens on; `count` is called with the reason of each refusal."""
+        """`host` is the address the server listens on; `count` is called with the reason of each refusal."""
         listed = [read_origin(origin) for origin in allowed]
         self._only_listed = bool(listed)
         self._allowed = frozenset(filter(None, [*listed, *map(read_origin, public)]))
@@ -75,7 +75,7 @@ class Origins:
 def middleware(origins: Origins, engine_path: str) -> Middleware:
     """CORS (Fetch Standard) for REST. The engine answers for its own path.
 
-    Credentials are allowed, since load balancers keep a client on one server by a cookie; the server itself reads none.
+    Credentials are allowed because load balancers may use cookies for sticky sessions; the server itself reads none.
     """
 
     @web.middleware

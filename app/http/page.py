@@ -1,8 +1,8 @@
-"""The inbox page: built files from `app/static`, and the settings that the page needs.
+"""The inbox page: the built files in `app/static`, and the settings that the page needs.
 
-The content security policy lets the page run its own scripts and styles and nothing else. Pictures, sounds and videos
-load from the given media origins only: an address in a message is chosen by a stranger, and to load it would tell that
-stranger when the message was read and could reach into the reader's own network.
+The content security policy only allows the page's own scripts and styles. Pictures, sounds and videos load only from
+the given media origins: the address in a message is chosen by a stranger, and loading it would tell the stranger when
+the message was read, and could reach into the reader's own network.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def policy(media_origins: Sequence[str]) -> str:
 
 class Page:
     def __init__(self, config: Mapping[str, Any], media_origins: Sequence[str] = (), static: Path = STATIC) -> None:
-        """`config` is given to the page as JSON in a meta tag; `media_origins` must be checked already."""
+        """`config` is passed to the page as JSON in a meta tag; `media_origins` must be validated."""
         index = static / "index.html"
         text = index.read_text(encoding="utf-8") if index.is_file() else _UNBUILT
         shown = html.escape(orjson.dumps(dict(config)).decode())
@@ -48,7 +48,7 @@ class Page:
         self._static = static
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
-        """Of files only those that are there now, so that all others are answered as any unknown address is."""
+        """Only existing files get a route, so that all others are answered like any unknown address."""
         router.add_get("/", self.index)
         for file in (self._static / "assets").glob("*.*"):
             router.add_get(f"/assets/{file.name}", _send(file, "public, max-age=31536000, immutable"))
@@ -61,7 +61,7 @@ class Page:
 
 
 def _send(path: Path, cache: str) -> Handler:
-    """`cache`: the names of built files in `assets` change with their content, those of others do not."""
+    """`cache`: the names of files in `assets` change with their content; other names do not."""
 
     async def send(request: web.Request) -> web.StreamResponse:
         return web.FileResponse(path, headers={"Cache-Control": cache})

@@ -1,4 +1,4 @@
-"""Errors over HTTP: RFC 9457 problems, those of the framework included."""
+"""HTTP errors as RFC 9457 problems, including those of the framework."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 REQUEST_ID: Final = "X-Request-Id"
 
 HEADERS: Final = {"Server": "roomcast", "X-Content-Type-Options": "nosniff"}
-"""Of every answer: no versions, and no guessing at what the content is."""
+"""Headers of every answer: no versions, and no content sniffing."""
 
 _CODES: Final = {
     400: "malformed",
@@ -42,7 +42,7 @@ _CODES: Final = {
 
 
 def problem(error: AppError) -> web.Response:
-    """The answer to a request that failed."""
+    """The answer to a failed request."""
     code = "not_found" if error.code == "forbidden" else error.code
     kind = KINDS[code]
     body = {
@@ -67,13 +67,14 @@ def problem(error: AppError) -> web.Response:
 
 
 def middleware(metrics: Metrics) -> Middleware:
-    """Gives each request an id, turns each error into a problem, counts and logs; of each code a limited number."""
+    """Gives each request an id, turns errors into problems, and counts and logs them (a limited number of each
+    code)."""
     refused = Limited(log.info, "code")
 
     @web.middleware
     async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
         request_id = f"{random.getrandbits(64):016x}"
-        logs.request_id.set(request_id)  # each connection is a task of its own, so this is nobody else's
+        logs.request_id.set(request_id)  # each connection has its own task, so this is not shared
         try:
             response = await handler(request)
         except AppError as error:

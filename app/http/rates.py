@@ -1,4 +1,4 @@
-"""How many requests a second one token or one address may make: token buckets in bounded memory."""
+"""Request rates per token or address: token buckets in bounded memory."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ MAX_KEYS: Final = 10_000
 
 class Rates:
     def __init__(self, rate: float, burst: float, detail: str) -> None:
-        """`rate` a second, `burst` at once. `detail` is said to those who are refused."""
+        """`rate` per second, `burst` at once. `detail` is the message for refused requests."""
         self._rate, self._burst, self._detail = rate, burst, detail
         self._buckets: dict[str, tuple[float, float]] = {}
 
     def take(self, key: str) -> None:
-        """Count one request. Raises RateLimited. Of too many keys, the one that came first is forgotten."""
+        """Count one request. Raises RateLimited. If there are too many keys, the oldest one is forgotten."""
         now = time.monotonic()
         left, since = self._buckets.pop(key, (self._burst, now))
         left = min(self._burst, left + (now - since) * self._rate)

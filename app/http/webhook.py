@@ -1,7 +1,7 @@
-"""Where messages come in: our own form, and each provider's.
+"""The webhooks, which receive messages in our own form and in each provider's.
 
-The answer is sent only after the commit. A body of our own form is stored whole or refused whole; a provider's body is
-never refused for what is in it. The steps are: who asks, read the body, parse it, store what it comes to.
+The answer is sent after the commit. A body in our own form is stored or refused as a whole; a provider's body is never
+refused for its content. The steps are: authorize the request, read the body, parse it, store the resulting commands.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Webhook:
         metrics: Metrics,
         on_signals: OnSignals,
     ) -> None:
-        """`on_signals` is given what passes by and is not stored. It must neither wait nor raise."""
+        """`on_signals` receives signals, which are not stored. It must not block or raise."""
         self._access, self._sessions, self._bodies, self._parser = access, sessions, bodies, parser
         self._ingest, self._metrics, self._on_signals = ingest, metrics, on_signals
 
@@ -81,21 +81,21 @@ class Webhook:
         return await self._store(parsing, _batches(parsing.commands()))
 
     async def _receive(self, request: web.Request, provider: Provider, owner: Principal | None) -> Parsing:
-        """What a provider's body comes to. `owner` None: it must be signed.
+        """Read and parse a provider's body. `owner` None: the body must be signed.
 
-        The body is not kept while what it comes to is stored, so this is a function of its own.
+        This is a separate function so that the body is freed before its commands are stored.
         """
         source, session_id = request.match_info["source"], request.match_info["session_id"]
         settings, received_at = self._sessions.of(session_id).source, now()
         async with await self._bodies.read(request, session_id, MAX_PROVIDER_BODY) as body:
-            raw = cast(bytes, body.data)  # hmac takes both kinds
+            raw = cast(bytes, body.data)  # hmac accepts both types
 
             @cache
             def signed(secrets: tuple[str, ...]) -> bool:
                 return bool(secrets) and provider.verify(raw, request.headers, secrets)
 
             def allowed(other: str, others: SourceSettings) -> bool:
-                """Whether the body may change another session: by its own secret, or by the token."""
+                """Whether the body may change another session, by that session's secret or by the token."""
                 if other == session_id:
                     return True
                 return signed(others.webhook_secrets) if owner is None else owner.may("ingest", other)
@@ -105,7 +105,8 @@ class Webhook:
                     return False, None
                 return True, self._sessions.numbers(allowed) if provider.several_accounts else None
 
-            # Hashing a large body, perhaps with many secrets, takes long; a thread leaves the interpreter to others.
+            # Hashing a large body, perhaps with several secrets, takes long. hmac releases the interpreter lock in a
+            # thread.
             proven, numbers = await asyncio.to_thread(prove) if len(raw) > QUICK_BYTES else prove()
             if not proven:
                 raise self._access.unauthorized(request, "The signature is wrong.")
@@ -113,7 +114,7 @@ class Webhook:
             return await self._parser.parse(job)
 
     async def challenge(self, request: web.Request) -> web.Response:
-        """A provider asks whether the address is ours, before it posts anything there."""
+        """Answer a provider's check of the webhook address, made before it posts anything."""
         challenge = PROVIDERS[request.match_info["source"]].challenge
         assert challenge is not None, "it has a route"
         answer = challenge(request.query, self._sessions.of(request.match_info["session_id"]).source)
@@ -140,8 +141,8 @@ class Webhook:
 
 
 def _batches(commands: Iterable[tuple[str, Command]]) -> Iterator[tuple[str, list[Command]]]:
-    """The commands of each session in lists that fit a transaction. They are stored one after the other, so that a
-    large body takes neither the whole queue nor much memory."""
+    """The commands of each session, in lists that fit into a transaction. They are stored one after the other, so that
+    a large body uses neither the whole queue nor much memory."""
     for session_id, several in groupby(commands, key=itemgetter(0)):
         batch: list[Command] = []
         size = 0
@@ -156,7 +157,7 @@ def _batches(commands: Iterable[tuple[str, Command]]) -> Iterator[tuple[str, lis
 
 
 def _by_session(commands: Iterable[tuple[str, Command]]) -> list[tuple[str, list[Command]]]:
-    """All commands of a body of our own form, which is stored whole. Signals alone are none."""
+    """All commands of a body in our own form, which is stored as a whole. Signals make no commands."""
     together: dict[str, list[Command]] = {}
     for session_id, command in commands:
         together.setdefault(session_id, []).append(command)

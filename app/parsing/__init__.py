@@ -1,7 +1,7 @@
-"""From the bytes of a body to the commands that store it, here or in a process of its own.
+"""Parses the bytes of a body into commands that store it, in this process or in a worker.
 
-A body takes the event loop for some milliseconds at most. One that may take longer, by its size or by the number of its
-values, is parsed in a worker process, one at a time; sessions take turns.
+A body may use the event loop for a few milliseconds. If it may take longer, judging by its size and number of values,
+it is parsed in a worker process, one body at a time; sessions take turns.
 """
 
 from app.parsing.job import MAX_BODY, MAX_PROVIDER_BODY, Job, Parsing

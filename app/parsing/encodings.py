@@ -1,4 +1,4 @@
-"""Content codings (RFC 9110, 8.4.1): unpacked within a limit, never beyond it."""
+"""Content codings (RFC 9110, 8.4.1), decompressed within a limit and never beyond it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _RAW: Final = -zlib.MAX_WBITS
 
 
 def encoding_of(header: str) -> str:
-    """The coding that a Content-Encoding header names: `gzip`, `deflate`, or empty for none.
+    """The coding in a Content-Encoding header: `gzip`, `deflate`, or empty for none.
 
-    Raises AppError `unsupported_media_type` for others, and for several on top of each other.
+    Raises AppError `unsupported_media_type` for other codings, and for more than one.
     """
     name = header.strip().lower()
     if name in ("", "identity"):
@@ -30,12 +30,12 @@ def encoding_of(header: str) -> str:
 
 
 def unpack(body: bytes | bytearray, encoding: str, limit: int) -> bytes | bytearray:
-    """The body without its coding. Raises AppError: `too_large` over `limit` bytes, `malformed`."""
+    """Decompress the body. Raises AppError: `too_large` over `limit` bytes, `malformed`."""
     if not encoding:
         return body
     if encoding == "gzip":
         form = _GZIP
-    else:  # RFC 9110 means the zlib format; some send the bare deflate stream
+    else:  # RFC 9110 means the zlib format, but some clients send a bare deflate stream
         form = zlib.MAX_WBITS if len(body) > 1 and body[0] & 15 == 8 and (body[0] << 8 | body[1]) % 31 == 0 else _RAW
     parts: list[bytes] = []
     size = 0

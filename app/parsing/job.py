@@ -1,4 +1,4 @@
-"""What is to be done with one body. Pure: it runs in the server or in the worker process alike."""
+"""The parsing of one body. Pure code that runs both in the server and in the worker process."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from app.parsing.encodings import unpack
 from app.providers import PROVIDERS, Numbers
 
 MAX_BODY: Final = 1024 * 1024
-"""Bytes of a body in our own form, unpacked."""
+"""Maximum size of a body in our own form, decompressed."""
 MAX_PROVIDER_BODY: Final = 16 * 1024 * 1024
 MAX_NODES: Final = 400_000
-"""Values in a body of our own form: far more than 500 messages have."""
+"""Maximum number of JSON values in a body in our own form: far more than 500 messages need."""
 MAX_PROVIDER_NODES: Final = 500_000
 
 
 class Job(NamedTuple):
-    """A body, as it was sent, and where it came in. `source` is a provider's name, or None for our own form."""
+    """A body as sent, and the session it was posted to. `source` is a provider's name, or None for our own form."""
 
     session_id: str
     received_at: datetime
@@ -33,7 +33,7 @@ class Job(NamedTuple):
     encoding: str = ""
     source: str | None = None
     numbers: Numbers | None = None
-    """Of the Cloud API: which session each number's part of the body goes to."""
+    """Cloud API: the session for each phone number's part of the body."""
     mark_read: bool = True
 
     @property
@@ -43,22 +43,22 @@ class Job(NamedTuple):
 
 @dataclass(slots=True)
 class Parsing:
-    """What a body comes to: commands for the sessions' writers, in order, and why parts of it were left out."""
+    """The result: commands for the sessions' writers, in order, and the reasons why parts were skipped."""
 
     parts: list[tuple[str, Command] | bytes] = field(default_factory=list)
-    """Commands with their sessionIds; as the worker process sent them, or as they are."""
+    """Commands with their sessionIds, pickled if they come from the worker process."""
     skipped: Counter[str] = field(default_factory=Counter)
     signals: Sequence[tuple[str, Sequence[Signal]]] = ()
-    """What passes by and is not stored, with its sessionId."""
+    """Signals, which are not stored, with their sessionIds."""
 
     def commands(self) -> Iterator[tuple[str, Command]]:
-        """Each is made when it is asked for: those of a large body would take long, and much memory, all at once."""
+        """An iterator, because unpickling all commands of a large body at once would take long and use much memory."""
         for part in self.parts:
             yield wire.read(part) if isinstance(part, bytes) else part
 
 
 def run(job: Job) -> Parsing:
-    """Raises AppError for what cannot be read, and for what is not valid in our own form."""
+    """Parse the body. Raises AppError if it cannot be read, or is invalid in our own form."""
     body = unpack(job.body, job.encoding, job.limit)
     if job.source is None:
         value = json_input.loads(body, MAX_NODES)

@@ -1,8 +1,8 @@
-"""Where a body is parsed: on the event loop when that is quick, else in the worker process.
+"""Parses small bodies on the event loop, and others in the worker process.
 
-The worker is started when it is first needed, parses one body at a time, and ends when it has had nothing to do for a
-while. It refuses a body that takes too much of the processor. When a body is not answered in time, the worker is
-killed, and the next body gets a new one.
+The worker is started when it is first needed, parses one body at a time, and exits when it has been idle for a while.
+It refuses a body that uses too much CPU time. If a body is not parsed in time, the worker is killed, and the next body
+gets a new one.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ log = structlog.get_logger(__name__)
 
 QUICK_BYTES: Final = 64 * 1024
 QUICK_NODES: Final = 1_000
-"""What is not above both takes the loop for some milliseconds at most."""
+"""A body within both limits takes a few milliseconds at most."""
 PARSE_SECONDS: Final = 60.0
-"""By the clock: the worker's own limit is shorter, but of the processor's time."""
+"""Elapsed time. The worker's own limit is shorter, but in CPU time."""
 IDLE_SECONDS: Final = 60.0
 MAX_WAITING: Final = 256
 """Bodies of one session that may wait for the worker."""
@@ -48,14 +48,14 @@ class Parser:
         self._idle: asyncio.TimerHandle | None = None
         self._jobs: set[asyncio.Task[Parsing]] = set()
         self._ending: asyncio.Task[int] | None = None
-        """Of the last worker that had nothing to do."""
+        """Waits for an idle worker to exit."""
         self._closed = False
 
     async def parse(self, job: Job) -> Parsing:
         """Raises AppError as `job.run` does, and Unavailable."""
         if (quick := _quick(job)) is not None:
             return run(quick)
-        # A client that goes away must not end the worker in the middle of a body: the task goes on without it.
+        # If the client disconnects, the worker must still finish the body: the task continues without the client.
         task = asyncio.create_task(self._parse(job))
         self._jobs.add(task)
         task.add_done_callback(self._done)
@@ -66,10 +66,10 @@ class Parser:
                 raise Unavailable(STOPPING) from None
             raise
         finally:
-            del task  # its exception leads to this frame, and with it to the body
+            del task  # its exception refers to this frame, and so to the body
 
     async def close(self) -> None:
-        """End the worker. What it still has to do is answered Unavailable."""
+        """Stop the worker. Its remaining bodies are answered Unavailable."""
         self._closed = True
         for task in self._jobs:
             task.cancel()
@@ -82,7 +82,7 @@ class Parser:
     def _done(self, task: asyncio.Task[Parsing]) -> None:
         self._jobs.discard(task)
         if not task.cancelled():
-            task.exception()  # retrieved, also where nobody waits any more
+            task.exception()  # retrieved, even if nobody waits any more
 
     async def _parse(self, job: Job) -> Parsing:
         async with self._turns.take(job.session_id):
@@ -122,13 +122,13 @@ class Parser:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 env={"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(_ROOT)},
-                start_new_session=True,  # Ctrl-C is for the server, which then ends it
+                start_new_session=True,  # Ctrl-C is for the server, which then stops the worker
                 limit=PIPE_BYTES,
             )
         return self._process
 
     def _give_up(self) -> None:
-        """Nothing to do for long: its input ends, and so does it."""
+        """The worker has been idle for long: close its input, and it exits."""
         self._idle = None
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
@@ -147,7 +147,7 @@ class Parser:
 
 
 def _quick(job: Job) -> Job | None:
-    """The job, unpacked, where it is quickly done."""
+    """The job with its body decompressed, if it is quick to parse; otherwise None."""
     if len(job.body) > QUICK_BYTES:
         return None
     if job.encoding:

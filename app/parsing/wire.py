@@ -1,6 +1,6 @@
-"""How the server and its worker process talk: frames of a kind, a length and a pickle, over pipes.
+"""The protocol between the server and its worker process: frames of a kind, a length and a pickle, over pipes.
 
-A body goes as it is, behind its job. Pickles are made and read by our own code only.
+A body is sent unchanged after its job. Only our own code writes and reads the pickles.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ JOB: Final = 1
 PART: Final = 2
 """A command of the result, with its sessionId."""
 DONE: Final = 3
-"""The end of the result: what was left out, and the signals."""
+"""The end of the result: what was skipped, and the signals."""
 FAILED: Final = 4
 """An AppError: code, detail, faults."""
 

@@ -1,4 +1,4 @@
-"""The worker process: reads jobs from standard input, writes what they come to; ends with its input."""
+"""The worker process: reads jobs from standard input and writes their results. It exits at the end of its input."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from app.parsing.job import Job, run
 
 MEMORY_BYTES: Final = 1024 * 1024 * 1024
 CPU_SECONDS: Final = 10.0
-"""For one body, however busy the machine is."""
+"""CPU time for one body, which does not depend on how busy the machine is."""
 NICENESS: Final = 5
-"""The server and its database go first."""
+"""Lower priority than the server and its database."""
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 class _TooLongError(BaseException):
-    """Not an Exception, so that no parser takes it for an odd value."""
+    """Not an Exception, so that no parser treats it as an invalid value."""
 
 
 def _too_long(signum: int, frame: object) -> None:

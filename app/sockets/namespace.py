@@ -1,4 +1,4 @@
-"""What clients may say over Socket.IO: each event's payload is validated, a service is called, the answer is returned.
+"""Client events over Socket.IO. For each event, the payload is validated, a service called, and its answer returned.
 
 Every answer is `{"ok": true, "data": …}` or `{"ok": false, "error": {"code", "message", "details"?}}`.
 """
@@ -32,7 +32,7 @@ Command = Callable[[Self, str, Payload], Awaitable[Payload]]
 
 
 def command(schema: type[Schema]) -> Callable[[Command[Self]], Callable[..., Awaitable[Payload]]]:
-    """A handler that takes one payload of this schema and returns the answer's data."""
+    """Declare a handler that takes one payload of this schema and returns the answer's data."""
     loader = schema()
 
     def declare(handle: Command[Self]) -> Callable[..., Awaitable[Payload]]:
@@ -80,7 +80,7 @@ class InboxNamespace(socketio.AsyncNamespace):  # type: ignore[misc]  # python-s
             self.metrics.refused.labels(error.code).inc()
             log.info("connection_refused", connection_id=sid, code=error.code)
             raise Refused(error.code, {"code": error.code}) from error
-        if self.tokens.is_revoked(principal):  # meanwhile, so that it was not among the connections that were closed
+        if self.tokens.is_revoked(principal):  # revoked meanwhile, so it was not closed with the others
             self.connections.disconnect(sid, TOKEN_REVOKED)
             raise Refused("unauthorized", {"code": "unauthorized"})
         log.debug("connected", connection_id=sid)
@@ -113,7 +113,7 @@ class InboxNamespace(socketio.AsyncNamespace):  # type: ignore[misc]  # python-s
             raise refused
         rendered = render_chat(chat)
         if not principal.may("read", session_id):
-            rendered |= {"name": None, "lastMessage": None}  # to mark is not to read
+            rendered |= {"name": None, "lastMessage": None}  # marking does not include reading
         return {"chat": rendered}
 
     @command(schemas.AuthenticateSchema)
