@@ -18,17 +18,22 @@ from app.errors import Unavailable
 from app.http import listener, origins, problems
 from app.http.access import Access
 from app.http.addresses import Addresses
+from app.http.answers import Answers
 from app.http.api import Api
 from app.http.bodies import Bodies
 from app.http.drain import Draining
 from app.http.health import Health
+from app.http.outgoing import Outgoing
 from app.http.page import Page
 from app.http.webhook import Webhook
 from app.metrics import Metrics
 from app.parsing import Parser
 from app.services.background import Background
+from app.services.bots import Bots
 from app.services.catchup import CatchUp
 from app.services.connections import Connections
+from app.services.deliveries import Deliveries
+from app.services.desk import Desk
 from app.services.edges import Edges
 from app.services.follower import Follower
 from app.services.ingest import Ingest
@@ -38,6 +43,7 @@ from app.services.publications import Publications
 from app.services.recovery import Recovery
 from app.services.revoker import Revoker
 from app.services.subscriptions import Subscriptions
+from app.services.telling import Telling
 from app.session_settings import Sessions
 from app.settings import Settings
 from app.sockets.namespace import InboxNamespace
@@ -149,10 +155,16 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
         max_bytes=settings.queue_max_bytes,
         deadline=settings.write_deadline,
     )
+    bots = Bots(sio, lambda sid, session_id: connections.may(sid, "deliver", session_id))
+    outgoing = Outgoing(sessions)
+    deliveries = Deliveries(store, ingest, sessions, bots, outgoing, metrics)
+    telling = Telling(store, sessions, bots, outgoing)
+    desk = Desk(ingest, deliveries, bots, telling)
+    ingest.on_deliveries, follower.on_due = deliveries.committed, deliveries.look
     parser = Parser()
     sio.on_congested = connections.congested
     sio.clients = connections
-    sio.register_namespace(InboxNamespace(tokens, connections, subscriptions, ingest, metrics))
+    sio.register_namespace(InboxNamespace(tokens, connections, subscriptions, desk, metrics))
     metrics.watch_engine(sio.stats)
     if settings.admin_ui_password:
         sio.instrument(
@@ -178,11 +190,14 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
         background.start("revoker", revoker.run)
         background.start("housekeeping", connections.keep_house)
         background.start("positions", subscriptions.tell_positions)
+        background.start("deliveries", deliveries.run)
         background.start("merges", Merges(store, ingest).run)
         yield
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(draining.left(keep=0.5) if draining() else None):
                 await background.close()
+                await telling.close()
+                await outgoing.close()
                 await connections.close()
                 edges.close()
                 publications.batches.close()
@@ -191,6 +206,7 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
         """Finish accepted work, then disconnect the clients, which reconnect by themselves."""
         draining.begin()
         await parser.close()
+        await deliveries.close(draining.left(keep=6))
         await ingest.close(draining.left(keep=5))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(draining.left(keep=1 + REQUESTS_SECONDS)):
@@ -200,9 +216,9 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
     sio.attach(app, SOCKET_PATH.strip("/"))
     app.on_shutdown.insert(0, drain)
     app.on_response_prepare.append(listener.set_headers)
-    Webhook(access, sessions, Bodies(settings.body_timeout), parser, ingest, metrics, metrics.signalled).add_routes(
-        app.router
-    )
+    bodies = Bodies(settings.body_timeout)
+    Webhook(access, sessions, bodies, parser, ingest, metrics, metrics.signalled).add_routes(app.router)
+    Answers(access, bodies, desk).add_routes(app.router)
     Api(access, store).add_routes(app.router)
     Health(
         store,

@@ -24,7 +24,7 @@ from app.errors import AppError
 
 AUDIENCE: Final = "roomcast"
 ALGORITHM: Final = "HS256"
-SCOPES: Final = ("read", "write", "ingest")
+SCOPES: Final = ("read", "write", "send", "ingest", "deliver")
 ALL_SESSIONS: Final = "*"
 DAY: Final = 86_400.0
 """In seconds, as lifetimes are."""

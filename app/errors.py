@@ -6,7 +6,7 @@ HTTP returns them as RFC 9457 problems (`app.http.problems`), Socket.IO in the a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ KINDS: Final[dict[str, Kind]] = {
     "forbidden": Kind(403, "Not allowed"),
     "not_found": Kind(404, "Not found"),
     "method_not_allowed": Kind(405, "The method is not allowed"),
+    "conflict": Kind(409, "Something else came first"),
     "too_large": Kind(413, "The request is too large"),
     "unsupported_media_type": Kind(415, "The content type is not supported"),
     "invalid": Kind(422, "The content is not valid"),
@@ -53,14 +54,19 @@ class Fault:
 class AppError(Exception):
     """An error with a code of KINDS. `detail` says what is wrong and what to do; it contains no secrets."""
 
-    def __init__(self, code: str, detail: str, faults: Sequence[Fault] = ()) -> None:
+    def __init__(
+        self, code: str, detail: str, faults: Sequence[Fault] = (), *, details: Mapping[str, Any] | None = None
+    ) -> None:
+        """`details`: what the caller needs to know of the state that stands against it."""
         super().__init__(f"{code}: {detail}")
-        self.code, self.detail, self.faults = code, detail, tuple(faults)
+        self.code, self.detail, self.faults, self.details = code, detail, tuple(faults), details
 
     def render(self) -> dict[str, Any]:
         """The `error` of a Socket.IO acknowledgement."""
         error: dict[str, Any] = {"code": self.code, "message": self.detail}
-        if self.faults:
+        if self.details is not None:
+            error["details"] = dict(self.details)
+        elif self.faults:
             error["details"] = [fault.render() for fault in self.faults]
         return error
 

@@ -115,6 +115,22 @@ class Metrics:
             ["source", "kind"],
             registry=r,
         )
+        self.deliveries_due = Gauge(
+            "roomcast_deliveries_due", "Messages that are due to be delivered and that nobody has begun", registry=r
+        )
+        self.deliveries_under_way = Gauge(
+            "roomcast_deliveries_under_way", "Messages that this server is delivering", registry=r
+        )
+        self.delivered = Counter("roomcast_delivered", "Messages of ours that were delivered", registry=r)
+        self.deliveries_failed = Counter(
+            "roomcast_deliveries_failed", "Messages of ours that could not be delivered", ["reason"], registry=r
+        )
+        self.delivery_seconds = Histogram(
+            "roomcast_delivery_seconds",
+            "From the storing of a message of ours to its delivery",
+            buckets=(*_SECONDS, 30, 60, 300, 600),
+            registry=r,
+        )
         self.queue_depth = Gauge("roomcast_queue_depth", "Commands waiting to be written", registry=r)
         self.commit_seconds = Histogram(
             "roomcast_commit_seconds", "Time of a transaction", buckets=_SECONDS, registry=r

@@ -12,9 +12,10 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
 
-from marshmallow import RAISE, Schema, ValidationError, fields, validate
+from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
 
 from app.domain.models import (
+    MAX_NAME,
     MAX_TEXT,
     MESSAGE_TYPES,
     OWN_STATUSES,
@@ -93,10 +94,60 @@ class UnsubscribeSchema(_Strict):
     chatId = Id(allow_none=True)  # noqa: N815
 
 
-class MarkReadSchema(_Strict):
+class _ChatSchema(_Strict):
     sessionId = SessionId(required=True)  # noqa: N815
     chatId = Id(required=True)  # noqa: N815
+
+
+class MarkReadSchema(_ChatSchema):
     seq = Whole(required=True)
+
+
+class MessageToSendSchema(_Strict):
+    """What an agent writes."""
+
+    clientId = Id(required=True)  # noqa: N815
+    text = Text(MAX_TEXT, allow_none=True)
+    media = fields.Nested(_MediaSchema, allow_none=True)
+    replyTo = Id(allow_none=True)  # noqa: N815
+    after = Whole(allow_none=True)
+
+    @validates_schema
+    def _says_something(self, data: Mapping[str, Any], **kwargs: Any) -> None:
+        if not (data.get("text") or "").strip() and not data.get("media"):
+            raise ValidationError("One of text (not blank) and media is needed.")
+
+
+class SendMessageSchema(_ChatSchema, MessageToSendSchema):
+    pass
+
+
+class SentMessageSchema(_ChatSchema):
+    """A message that was sent: to retry or to cancel."""
+
+    messageId = Id(required=True)  # noqa: N815
+
+
+class _AgentSchema(_Strict):
+    id = Text(MAX_NAME, shortest=1, required=True)
+    name = Name()
+
+
+class AssignChatSchema(_ChatSchema):
+    assignee = fields.Nested(_AgentSchema, required=True, allow_none=True)
+    expected = Text(MAX_NAME, allow_none=True)
+
+
+class ChatStateSchema(_ChatSchema):
+    state = Choice(("open", "closed"), required=True)
+
+
+class TypingSchema(_ChatSchema):
+    action = Choice(("typing", "recording", "stopped"), required=True)
+
+
+class ServeSchema(_Strict):
+    sessionId = SessionId(required=True)  # noqa: N815
 
 
 class AuthenticateSchema(_Strict):
@@ -150,7 +201,7 @@ def load_message(value: object, session_id: str, received_at: datetime, pointer:
         sender=Sender(sender["id"], sender.get("name")) if sender else Sender(session_id if from_me else chat_id),
         type=data.get("type", "document" if media else "text"),
         text=text,
-        media=media and _media(media),
+        media=media and load_media(media),
         reply_to=reply_to and ReplyTo(reply_to["messageId"], reply_to.get("senderId"), reply_to.get("text")),
         status=status,
         timestamp=data.get("timestamp", received_at),
@@ -180,7 +231,7 @@ def load_position(value: Mapping[str, Any] | None) -> Position | None:
     return value and Position(value["epoch"], value["seq"])  # type: ignore[return-value]
 
 
-def _media(data: Mapping[str, Any]) -> Media:
+def load_media(data: Mapping[str, Any]) -> Media:
     return Media(
         data["url"],
         data.get("mimeType"),

@@ -11,18 +11,18 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final
 
 from app.errors import AppError
 from app.hosts import read_origin
 from app.providers import SourceSettings
+from app.providers.outgoing import VIAS, SendSettings, Via
+from app.providers.webhook.send import key_of
 from app.schemas import check_session_id
 
-Way = Literal["bot", "webhook", "evolution", "waha", "cloud-api"]
-WAYS: Final[tuple[Way, ...]] = get_args(Way)
 MAX_BYTES: Final = 1024 * 1024
 _ENVIRONMENT: Final = "env:"
-_NEEDED: Final[dict[Way, tuple[str, ...]]] = {
+_NEEDED: Final[dict[Via, tuple[str, ...]]] = {
     "bot": (),
     "webhook": ("url", "key"),
     "evolution": ("url", "key", "instance"),
@@ -34,20 +34,6 @@ _NEEDED: Final[dict[Way, tuple[str, ...]]] = {
 
 class SessionsFileError(Exception):
     """The message lists every error of the file, one per line."""
-
-
-@dataclass(frozen=True, slots=True)
-class SendSettings:
-    """The `send.…` part: how agents' messages are sent."""
-
-    via: Way = "bot"
-    url: str | None = None
-    key: str | None = field(default=None, repr=False)
-    instance: str | None = None
-    read_receipts: bool = False
-    """Whether to tell the provider what agents have read."""
-    typing: bool = False
-    """Whether to tell the provider when an agent is typing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +59,10 @@ class Sessions:
 
     def of(self, session_id: str) -> SessionSettings:
         return self._sessions.get(session_id, _DEFAULT)
+
+    def over_http(self) -> list[str]:
+        """The sessions whose messages leave over HTTP. All others leave by bots."""
+        return [session_id for session_id, settings in self._sessions.items() if settings.send.via != "bot"]
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -139,9 +129,9 @@ class _Reader:
 
     def _send(self, given: _Table) -> SendSettings:
         via = given.text("via") or "bot"
-        known = next((way for way in WAYS if way == via), None)
+        known = next((one for one in VIAS if one == via), None)
         if known is None:
-            given.fault("via", f"Must be one of: {', '.join(WAYS)}.")
+            given.fault("via", f"Must be one of: {', '.join(VIAS)}.")
         url = given.text("url")
         origin = read_origin(url.partition("//")[0] + "//" + url.partition("//")[2].partition("/")[0]) if url else None
         if url and (origin is None or origin.scheme not in ("http", "https")):
@@ -151,12 +141,15 @@ class _Reader:
             url,
             given.secret("key"),
             given.text("instance"),
+            given.rate("rate"),
             given.flag("read_receipts", default=False),
             given.flag("typing", default=False),
         )
         for name in _NEEDED[send.via]:
             if not getattr(send, name):
                 given.fault(name, f"Required with via = {send.via!r}.")
+        if send.via == "webhook" and send.key and not _is_key(send.key):
+            given.fault("key", "Must be whsec_ and base64. Several keys are separated by spaces.")
         return send
 
     def check_numbers(self, sessions: Mapping[str, SessionSettings]) -> None:
@@ -175,6 +168,13 @@ class _Reader:
         if not found:
             self.faults.append(f"{where}: The environment variable {name} is not set.")
         return found
+
+
+def _is_key(keys: str) -> bool:
+    try:
+        return all(len(key_of(key)) > 0 for key in keys.split())
+    except ValueError:
+        return False
 
 
 class _Table:
@@ -217,6 +217,13 @@ class _Table:
         if not isinstance(value, bool):
             self.fault(name, "Must be true or false.")
             return default
+        return value
+
+    def rate(self, name: str) -> float | None:
+        value = self._fields.pop(name, None)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
+            self.fault(name, "Must be a number above 0.")
+            return None
         return value
 
     def refuse_the_rest(self) -> None:

@@ -1,5 +1,7 @@
-"""The commands that change a session. Those about people and their chats are in `app.domain.people`,
-`app.domain.merges` and `app.domain.renames`.
+"""The commands that change a session by what comes in.
+
+Those about people and their chats are in `app.domain.people`, `app.domain.merges` and `app.domain.renames`, those of
+agents in `app.domain.sending` and `app.domain.assigning`, those of who delivers in `app.domain.reports`.
 
 Each says which documents it needs and what it makes of them; `app.domain.ledger` runs them.
 """
@@ -13,6 +15,7 @@ from typing import Final
 
 from app.domain.aliases import People
 from app.domain.changes import apply_update, is_receipt, preview, without_content
+from app.domain.copies import take_copy
 from app.domain.incoming import IncomingUpdate, Parked
 from app.domain.known import Touched
 from app.domain.ledger import Ledger
@@ -45,6 +48,8 @@ class StoreMessages:
     size: int = 0
     answers_read: bool = True
     """Whether a message of ours marks as read what the chat had before it: who answers has read."""
+    holds: bool = True
+    """Whether a message of ours may wait until it is known whether it is a copy (`app.domain.copies`)."""
 
     def addresses(self) -> Iterable[str]:
         for message in self.messages:
@@ -62,6 +67,9 @@ class StoreMessages:
             touched.chats.update(names)
             keys = touched.new_messages if len(names) == 1 else touched.messages
             keys.update((name, message.message_id) for name in names)
+            if message.from_me:
+                touched.named.add(message.message_id)
+                touched.deliveries.update(names)
         for alias in self.aliases:
             touched.chats.update(people.all_names(alias.lid))
 
@@ -74,7 +82,9 @@ class StoreMessages:
         unite(ledger, incoming.chat_id, incoming.message_id)
         stored = ledger.find(incoming.chat_id, incoming.message_id)
         if stored is None:
-            return self._add(ledger, _with_mentions(ledger, incoming))
+            foreign = incoming.from_me and incoming.client_id is None
+            copy = take_copy(ledger, incoming, holds=self.holds) if foreign else None
+            return copy or self._add(ledger, _with_mentions(ledger, incoming))
         if stored.is_whole or not incoming.has_content:
             return MessageResult(stored.message_id, stored.seq, duplicate=True)
         return self._complete(ledger, stored, _with_mentions(ledger, incoming))
@@ -98,6 +108,8 @@ class StoreMessages:
             timestamp=incoming.timestamp,
             received_at=self.received_at,
             content_seq=seq,
+            author=incoming.author,
+            client_id=incoming.client_id,
             came_as=incoming.chat_id if incoming.chat_id != chat_id else None,
         )
         for parked in [*ledger.parked(message.message_id)]:
@@ -192,10 +204,12 @@ class UpdateMessages:
                 touched.chats.update(people.all_names(mentioned))
             if update.chat_id is None:
                 touched.ids.add(update.message_id)
+                touched.named.add(update.message_id)
             else:
                 names = people.all_names(update.chat_id)
                 touched.chats.update(names)
                 touched.messages.update((name, update.message_id) for name in names)
+                touched.named.add(update.message_id)
 
     def apply(self, ledger: Ledger) -> list[UpdateResult]:
         """The answer for each, but for those that only say of a message of their own that there is nothing to read."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from app.domain.aliases import Aliases, People
+from app.domain.deliveries import Delivery
 from app.domain.events import Event
 from app.domain.incoming import Parked
 from app.domain.models import Alias, Chat, Key, Message, MessageResult, UpdateResult
@@ -14,8 +15,19 @@ from app.domain.models import Alias, Chat, Key, Message, MessageResult, UpdateRe
 if TYPE_CHECKING:
     from app.domain.ledger import Ledger
 
-Result = list[MessageResult] | list[UpdateResult] | Chat | None
-"""A result for each message or update; for what changes a chat the chat, or None where nothing is stored of it."""
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a command has changed nothing: a code of `app.errors.KINDS`, and what the client is told."""
+
+    code: str
+    detail: str
+    details: Mapping[str, Any] | None = None
+
+
+Result = list[MessageResult] | list[UpdateResult] | Message | Chat | Refusal | None
+"""A result for each message or update; for what changes one message or a chat that one, or None where nothing is stored
+of it."""
 
 
 @dataclass(slots=True)
@@ -27,7 +39,11 @@ class Touched:
     messages: set[Key] = field(default_factory=set)
     ids: set[str] = field(default_factory=set)
     """Of messages whose chat is not named."""
+    named: set[str] = field(default_factory=set)
+    """Ids that the provider may have given to messages of ours."""
     chats: set[str] = field(default_factory=set)
+    deliveries: set[str] = field(default_factory=set)
+    """Chats whose open deliveries are needed."""
 
 
 class Command(Protocol):
@@ -63,6 +79,9 @@ class Source(Protocol):
 
     def chats(self, chat_ids: Collection[str]) -> Mapping[str, Chat]: ...
 
+    def answered(self, chat_ids: Sequence[str], above: int, *, but: str) -> Message | None:
+        """The last message of ours above a number, by anybody but this author, that was not cancelled."""
+
     def parked_in(self, chat_ids: Sequence[str]) -> Sequence[Parked]:
         """Updates that wait for messages of these chats."""
 
@@ -85,6 +104,7 @@ class Known:
     chats: Mapping[str, Chat]
     messages: Mapping[Key, Message]
     parked: Sequence[Parked]
+    deliveries: Sequence[Delivery]
     contact_names: Mapping[str, str]
     """Of chats that do not exist: what they were called before there was anything to store."""
     source: Source
@@ -104,6 +124,8 @@ class Outcome:
     removed_chats: set[str] = field(default_factory=set)
     new_aliases: list[Alias] = field(default_factory=list)
     refused_aliases: list[Alias] = field(default_factory=list)
+    deliveries: dict[str, Delivery] = field(default_factory=dict)
+    """New and changed ones, by id."""
     contact_names: dict[str, str] = field(default_factory=dict)
     """Of those who have no chat yet."""
     parked: dict[str, Parked] = field(default_factory=dict)
@@ -121,6 +143,7 @@ class Outcome:
             or self.changed_messages
             or self.removed_messages
             or self.chats
+            or self.deliveries
             or self.new_aliases
             or self.refused_aliases
             or self.contact_names

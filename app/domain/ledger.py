@@ -18,6 +18,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from app.domain.changes import moved, preview
+from app.domain.deliveries import Deliveries
 from app.domain.events import MESSAGE_UPDATED, NEW_MESSAGE, chat_event, message_event
 from app.domain.incoming import Parked
 from app.domain.known import Command, Known, Outcome
@@ -42,12 +43,12 @@ class Ledger:
         self.aliases, self.source = known.aliases, known.source
         self.contact_names = dict(known.contact_names)
         self.out = Outcome(known.seq)
+        self.deliveries = Deliveries(known.deliveries, self.out.deliveries)
         self._known = known
         self._chats = dict(known.chats)
-        self._messages = dict(known.messages)
+        self._messages: dict[Key, Message] = {}
         self._by_id: defaultdict[str, set[Key]] = defaultdict(set)
-        for key in self._messages:
-            self._by_id[key[1]].add(key)
+        self._take(known.messages.values())
         self._stored_as: dict[Key, Key] = {}
         """The keys under which messages are stored that have another one by now."""
         self._quiet: dict[Key, list[UpdateResult]] = {}
@@ -76,14 +77,13 @@ class Ledger:
         return key not in self.out.changed_messages and key not in self.out.removed_messages
 
     def find(self, chat_id: str, message_id: str) -> Message | None:
-        """The message, under whichever address of the person it is stored; as it will be in its present chat."""
-        names = self.aliases.all_names(chat_id)
-        chat = self._chats.get(names[0])
-        for name in (*names, *(chat.also if chat else ())):
-            if (message := self._messages.get((name, message_id))) is not None:
-                message = self._in_its_chat(message)
-                if message.chat_id == names[0]:  # else it is on its way to the chat of whom the address was before
-                    return message
+        """The message of this id, its own or the provider's, wherever it is stored; as it is in its present chat."""
+        names = self.names_of(chat_id)
+        given = [key for key in sorted(self._by_id[message_id]) if key[1] != message_id and key[0] in names]
+        for key in (*((name, message_id) for name in names), *given):
+            message = self._in_its_chat(self._messages[key]) if key in self._messages else None
+            if message and message.chat_id == names[0]:  # else it is on its way to the chat of the address's last owner
+                return message
         return None
 
     def find_by_id(self, message_id: str) -> list[Message]:
@@ -119,7 +119,14 @@ class Ledger:
     def _take(self, stored: Iterable[Message]) -> None:
         for message in stored:
             self._messages[message.key] = message
-            self._by_id[message.message_id].add(message.key)
+            for one in (message.message_id, *message.provider_ids):
+                self._by_id[one].add(message.key)
+
+    def names_of(self, chat_id: str) -> list[str]:
+        """The present name of the chat, and all others under which something of it may be stored."""
+        names = self.aliases.all_names(chat_id)
+        chat = self._chats.get(names[0])
+        return [*names, *(chat.also if chat else ())]
 
     def parked(self, message_id: str) -> list[Parked]:
         return self._parked.get(message_id, [])
@@ -157,9 +164,7 @@ class Ledger:
         """A message is not as it was, and perhaps its chat. `quiet`: its event may wait for the end of the batch."""
         if quiet:
             self.put_message(before, after)
-            waiting = self._quiet.setdefault(after.key, [])
-            if result is not None:
-                waiting.append(result)
+            self._quiet.setdefault(after.key, []).extend([result] if result else [])
             return
         chat_before = self._chats[before.chat_id]
         seq = self.next_seq()
@@ -278,12 +283,12 @@ class Ledger:
             self._forget(before.key)
             if before.key in self._quiet:
                 self._quiet[after.key] = self._quiet.pop(before.key)
-        self._messages[after.key] = after
-        self._by_id[after.message_id].add(after.key)
+        self._take([after])
 
     def _forget(self, key: Key) -> None:
-        self._messages.pop(key, None)
-        self._by_id[key[1]].discard(key)
+        message = self._messages.pop(key, None)
+        for one in (key[1], *(message.provider_ids if message else ())):
+            self._by_id[one].discard(key)
 
     def remove_message(self, message: Message) -> None:
         self._forget(message.key)

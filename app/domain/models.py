@@ -42,6 +42,8 @@ MAX_ID: Final = 256
 MAX_URL: Final = 8_192
 _USER_ID: Final = re.compile(r"[A-Z]{2}\.[A-Za-z0-9.]{5,128}")
 """A person in the Cloud API who has told no number, such as `BR.1502334565`."""
+CANCELLED: Final = "cancelled"
+"""The code of the error of a message that was given up before it was sent."""
 PREVIEW_LENGTH: Final = 120
 """Characters of a chat's lastMessage.text."""
 MAX_PREVIEW_BYTES: Final = 16 * 1024
@@ -129,6 +131,8 @@ class IncomingMessage:
     chat_name: str | None = None
     mentions: Sequence[str] = ()
     """Addresses of people whom the text, or the quote, mentions by number: `@4915112345678`."""
+    author: Agent | None = None
+    client_id: str | None = None
 
     @property
     def has_content(self) -> bool:
@@ -171,6 +175,8 @@ class Message:
     error: MessageError | None = None
     nothing_to_read: bool = False
     """Deleted because it has no content that a person would read. Content that comes all the same brings it back."""
+    provider_ids: Sequence[str] = ()
+    """What the provider calls it, where that is not `message_id`: several if it was sent more than once."""
     came_as: str | None = None
     """The hidden address that it came under, where the chat is named by another. What `split` goes by."""
 
@@ -191,7 +197,12 @@ class Message:
     @property
     def is_gone(self) -> bool:
         """Whether it was deleted before there was anything to show: then the chat shows the message before it."""
-        return self.deleted_at is not None and not self.has_content
+        return self.is_cancelled or (self.deleted_at is not None and not self.has_content)
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether it was given up before it was sent."""
+        return self.deleted_at is not None and self.error is not None and self.error.code == CANCELLED
 
     @property
     def hidden(self) -> list[str]:
@@ -264,10 +275,13 @@ class Alias:
 
 @dataclass(frozen=True, slots=True)
 class MessageResult:
-    """What became of one posted message: its number, and whether it was there already."""
+    """What became of one posted message: its number, and whether it was there already.
+
+    `seq` None: it waits to be known as the copy of a message that is just being sent, or as one of its own.
+    """
 
     message_id: str
-    seq: int
+    seq: int | None
     duplicate: bool
 
 

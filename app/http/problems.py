@@ -32,6 +32,7 @@ _CODES: Final = {
     404: "not_found",
     405: "method_not_allowed",
     408: "malformed",
+    409: "conflict",
     413: "too_large",
     417: "malformed",
     415: "unsupported_media_type",
@@ -53,6 +54,8 @@ def problem(error: AppError) -> web.Response:
         "code": code,
         "errors": [fault.render() for fault in error.faults],
     }
+    if error.details is not None:
+        body["details"] = error.details
     headers = {"Cache-Control": "no-store", **HEADERS}
     if kind.status in (429, 503):
         seconds = error.seconds if isinstance(error, RateLimited) else RETRY_AFTER_SECONDS

@@ -123,6 +123,11 @@ class Connections:
             raise AppError("forbidden", CLOSED)
         return connection
 
+    def may(self, sid: str, scope: str, session_id: str) -> bool:
+        """Whether the connection is there, and its token allows this now."""
+        connection = self._connections.get(sid)
+        return connection is not None and connection.principal.may(scope, session_id)
+
     def close_where(self, applies: Callable[[Principal], bool], reason: str) -> int:
         """Close the connections of these people. Answers how many there were."""
         found = [connection for connection in self._connections.values() if applies(connection.principal)]

@@ -9,7 +9,8 @@ connections are told so.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from datetime import datetime
 from typing import Final, Protocol
 
 import structlog
@@ -33,7 +34,7 @@ LOOK_SECONDS: Final = 1.0
 class Bell(Protocol):
     """What rings when somebody has written. `app.storage.mongo.Store` is one."""
 
-    def watch(self) -> AsyncIterator[tuple[str, int] | None]: ...
+    def watch(self) -> AsyncIterator[tuple[str, int, datetime | None] | None]: ...
 
     async def seqs(self, session_ids: Collection[str] | None = None) -> dict[str, int]: ...
 
@@ -46,6 +47,8 @@ class Follower:
         self._available = True
         """What everybody has been told of the database."""
         self._away_since = 0.0
+        self.on_due: Callable[[str, datetime], None] = lambda session_id, due: None
+        """Called with a session that has a delivery which nobody has begun, and when that is due. It must not raise."""
         self.watching = asyncio.Event()
         """Set while the change stream is open."""
 
@@ -69,7 +72,10 @@ class Follower:
                 self._tell(available=True)
                 await self.sweep()
             if change is not None:
-                self._edges.advance(*change)
+                session_id, seq, due = change
+                self._edges.advance(session_id, seq)
+                if due is not None:
+                    self.on_due(session_id, due)
             now = asyncio.get_running_loop().time()
             if now - looked >= SWEEP_SECONDS:  # whatever has ended the filling of an edge, it begins again
                 looked = now

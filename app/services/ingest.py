@@ -14,16 +14,15 @@ import random
 import time
 import traceback
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import structlog
 
-from app.domain.commands import MarkRead
 from app.domain.intake import BATCH_BYTES, BATCH_ITEMS
-from app.domain.known import Command, Outcome, Result
-from app.domain.models import Chat, MessageResult, UpdateResult
+from app.domain.known import Command, Outcome, Refusal, Result
+from app.domain.models import MessageResult, UpdateResult
 from app.errors import AppError, Unavailable
 from app.metrics import Metrics
 from app.services.edges import Edges
@@ -84,6 +83,8 @@ class Ingest:
         self._commands = 0
         self._bytes = 0
         self._looked_for_abandoned = 0.0
+        self.on_deliveries: Callable[[Outcome], None] = lambda outcome: None
+        """Called with an outcome that has new or changed deliveries, once it is committed. It must not raise."""
         self._closed = False
 
     async def store(self, session_id: str, commands: Sequence[Command]) -> Stored:
@@ -97,11 +98,12 @@ class Ingest:
                     stored.updates.append(one)
         return stored
 
-    async def mark_read(self, session_id: str, chat_id: str, seq: int) -> Chat | None:
-        """The chat after it; None where nothing is stored of it. Raises Unavailable."""
-        (chat,) = await self._submit(session_id, [MarkRead(chat_id, seq)])
-        assert not isinstance(chat, list)
-        return chat
+    async def apply(self, session_id: str, command: Command) -> Result:
+        """Apply one command; its result. Raises AppError where it is refused, and Unavailable."""
+        (result,) = await self._submit(session_id, [command])
+        if isinstance(result, Refusal):
+            raise AppError(result.code, result.detail, details=result.details)
+        return result
 
     async def close(self, seconds: float) -> None:
         """Take nothing more and write what was taken. What is not written within so many seconds is answered 503."""
@@ -207,6 +209,8 @@ class Ingest:
                 self._metrics.receipt_to_push.observe(pushed - one.since)
             self._metrics.stored(outcome)
             self._finish(batch, outcome.results)
+            if outcome.deliveries:
+                self.on_deliveries(outcome)
             for command in outcome.follow_up:
                 self._follow_up(session_id, command)
 

@@ -16,12 +16,11 @@ from socketio.exceptions import ConnectionRefusedError as Refused
 
 from app import schemas
 from app.auth import Tokens
-from app.domain.events import render_chat
 from app.errors import AppError, Fault
 from app.metrics import Metrics
 from app.services.closing import TOKEN_REVOKED
 from app.services.connections import Connections
-from app.services.ingest import Ingest
+from app.services.desk import Desk
 from app.services.subscriptions import Subscriptions
 
 log = structlog.get_logger(__name__)
@@ -58,11 +57,11 @@ class InboxNamespace(socketio.AsyncNamespace):  # type: ignore[misc]  # python-s
         tokens: Tokens,
         connections: Connections,
         subscriptions: Subscriptions,
-        ingest: Ingest,
+        desk: Desk,
         metrics: Metrics,
     ) -> None:
         super().__init__("/")
-        self.tokens, self.ingest, self.metrics = tokens, ingest, metrics
+        self.tokens, self.desk, self.metrics = tokens, desk, metrics
         self.connections, self.subscriptions = connections, subscriptions
 
     async def on_connect(self, sid: str, environ: object, auth: object = None) -> None:
@@ -87,6 +86,7 @@ class InboxNamespace(socketio.AsyncNamespace):  # type: ignore[misc]  # python-s
 
     async def on_disconnect(self, sid: str, reason: str | None = None) -> None:
         self.connections.disconnect(sid, reason)
+        self.desk.gone(sid)
         log.debug("disconnected", connection_id=sid, reason=reason)
 
     @command(schemas.SubscribeSchema)
@@ -103,18 +103,35 @@ class InboxNamespace(socketio.AsyncNamespace):  # type: ignore[misc]  # python-s
 
     @command(schemas.MarkReadSchema)
     async def on_mark_read(self, sid: str, payload: Payload) -> Payload:
+        return await self.desk.mark_read(self.connections.get(sid).principal, payload)
+
+    @command(schemas.SendMessageSchema)
+    async def on_send_message(self, sid: str, payload: Payload) -> Payload:
+        return await self.desk.send(self.connections.get(sid).principal, payload)
+
+    @command(schemas.SentMessageSchema)
+    async def on_retry_message(self, sid: str, payload: Payload) -> Payload:
+        return await self.desk.retry(self.connections.get(sid).principal, payload)
+
+    @command(schemas.SentMessageSchema)
+    async def on_cancel_message(self, sid: str, payload: Payload) -> Payload:
+        return await self.desk.cancel(self.connections.get(sid).principal, payload)
+
+    @command(schemas.AssignChatSchema)
+    async def on_assign_chat(self, sid: str, payload: Payload) -> Payload:
+        return await self.desk.assign(self.connections.get(sid).principal, payload)
+
+    @command(schemas.ChatStateSchema)
+    async def on_set_chat_state(self, sid: str, payload: Payload) -> Payload:
+        return await self.desk.set_state(self.connections.get(sid).principal, payload)
+
+    @command(schemas.ServeSchema)
+    async def on_serve(self, sid: str, payload: Payload) -> Payload:
         session_id = payload["sessionId"]
-        refused = AppError("forbidden", "The token does not allow this, or there is no such chat.")
-        principal = self.connections.get(sid).principal
-        if not principal.may("write", session_id):
-            raise refused
-        chat = await self.ingest.mark_read(session_id, payload["chatId"], payload["seq"])
-        if chat is None:
-            raise refused
-        rendered = render_chat(chat)
-        if not principal.may("read", session_id):
-            rendered |= {"name": None, "lastMessage": None}  # marking does not include reading
-        return {"chat": rendered}
+        if not self.connections.get(sid).principal.may("deliver", session_id):
+            raise AppError("forbidden", "The token does not allow this session, or it does not exist.")
+        self.desk.serve(sid, session_id)
+        return {}
 
     @command(schemas.AuthenticateSchema)
     async def on_authenticate(self, sid: str, payload: Payload) -> Payload:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime
 from typing import Any, Final
 
 from app.errors import Unavailable
@@ -13,12 +14,15 @@ ANSWER_SECONDS: Final = 2.5
 """A change stream answers every second, if only that there is nothing new. One that is silent for longer is dead."""
 CLOSE_SECONDS: Final = 1.0
 
-_PIPELINE: Final = [{"$project": {"documentKey": 1, "fullDocument.seq": 1, "updateDescription.updatedFields.seq": 1}}]
+_FIELDS: Final = [
+    f"{place}.{name}" for place in ("fullDocument", "updateDescription.updatedFields") for name in ("seq", "dueAt")
+]
+_PIPELINE: Final = [{"$project": {"documentKey": 1} | dict.fromkeys(_FIELDS, 1)}]
 
 
 async def follow(
     sessions: Any, bounded: Callable[[float], contextlib.AbstractAsyncContextManager[None]]
-) -> AsyncIterator[tuple[str, int] | None]:
+) -> AsyncIterator[tuple[str, int, datetime | None] | None]:
     """See `app.storage.mongo.Store.watch`. `sessions`: motor's collection."""
     stream = sessions.watch(_PIPELINE, max_await_time_ms=AWAIT_MS)
     try:
@@ -30,7 +34,7 @@ async def follow(
                 continue
             fields = change.get("fullDocument") or change.get("updateDescription", {}).get("updatedFields", {})
             if "seq" in fields:
-                yield change["documentKey"]["_id"], fields["seq"]
+                yield change["documentKey"]["_id"], fields["seq"], fields.get("dueAt")
     except Exception as error:
         # Of any kind: where a limit was not kept to, a thread of the driver's still waits in a stream that is being
         # closed, and the two of them trip over each other.

@@ -43,6 +43,8 @@ def dump_message(message: Message) -> Document:
         document["lateSeq"] = message.content_seq  # has an index of its own
     if message.nothing_to_read:
         document["nothingToRead"] = True
+    if message.provider_ids:
+        document["providerId"] = list(message.provider_ids)
     if message.came_as is not None:
         document["cameAs"] = message.came_as
     return document
@@ -54,7 +56,7 @@ def _dump_reaction(reaction: Reaction) -> Document:
 
 def load_message(document: Document) -> Message:
     """Fields that the first form of the database did not have may be missing."""
-    media, reply_to, get = document["media"], document["replyTo"], document.get
+    get = document.get
     author, error = get("author"), get("error")
     return Message(
         message_id=document["messageId"],
@@ -63,21 +65,11 @@ def load_message(document: Document) -> Message:
         seq=document["seq"],
         updated_seq=document["updatedSeq"],
         from_me=document["fromMe"],
-        sender=_sender(document["sender"]),
+        sender=load_sender(document["sender"]),
         type=document["type"],
         text=document["text"],
-        media=media
-        and Media(
-            media["url"],
-            media["mimeType"],
-            media["fileName"],
-            media["size"],
-            media["width"],
-            media["height"],
-            media["durationSeconds"],
-            media.get("preview"),
-        ),
-        reply_to=reply_to and ReplyTo(reply_to["messageId"], reply_to["senderId"], reply_to["text"]),
+        media=load_media(document["media"]),
+        reply_to=load_reply_to(document["replyTo"]),
         status=document["status"],
         timestamp=document["timestamp"],
         received_at=document["receivedAt"],
@@ -87,17 +79,35 @@ def load_message(document: Document) -> Message:
         edited_at=get("editedAt"),
         deleted_at=get("deletedAt"),
         reactions=[
-            Reaction(_sender(one["sender"]), one["fromMe"], one["emoji"], one["timestamp"])
+            Reaction(load_sender(one["sender"]), one["fromMe"], one["emoji"], one["timestamp"])
             for one in get("reactions", ())
         ],
         people={one["id"]: one["status"] for one in get("people", ())},
         error=error and MessageError(error["code"], error["title"]),
         nothing_to_read=get("nothingToRead", False),
+        provider_ids=get("providerId", ()),
         came_as=get("cameAs"),
     )
 
 
-def _sender(document: Document) -> Sender:
+def load_media(document: Document | None) -> Media | None:
+    return document and Media(
+        document["url"],
+        document["mimeType"],
+        document["fileName"],
+        document["size"],
+        document["width"],
+        document["height"],
+        document["durationSeconds"],
+        document.get("preview"),
+    )  # type: ignore[return-value]
+
+
+def load_reply_to(document: Document | None) -> ReplyTo | None:
+    return document and ReplyTo(document["messageId"], document["senderId"], document["text"])  # type: ignore[return-value]
+
+
+def load_sender(document: Document) -> Sender:
     return Sender(document["id"], document["name"])
 
 
@@ -169,6 +179,7 @@ def dump_parked(session_id: str, parked: Parked) -> Document:
 def load_parked(document: Document) -> Parked:
     update = document["update"]
     error, reaction, receipt = update["error"], update["reaction"], update["receipt"]
+    sender = reaction and load_sender(reaction["sender"])
     return Parked(
         IncomingUpdate(
             message_id=document["messageId"],
@@ -178,7 +189,7 @@ def load_parked(document: Document) -> Parked:
             error=error and MessageError(error["code"], error["title"]),
             text=update["text"],
             deleted=update["deleted"],
-            reaction=reaction and ReactionChange(_sender(reaction["sender"]), reaction["fromMe"], reaction["emoji"]),
+            reaction=reaction and ReactionChange(sender, reaction["fromMe"], reaction["emoji"]),
             receipt=receipt and Receipt(receipt["by"], receipt["status"]),
             nothing_to_read=update["nothingToRead"],
         ),

@@ -13,7 +13,8 @@ import math
 import warnings
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, ParamSpec, TypeVar
+from datetime import datetime
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import pymongo
 from bson.codec_options import CodecOptions
@@ -198,8 +199,9 @@ class Store:
             kept = await self.events.count_documents(query, hint=[("sessionId", ASCENDING), ("seq", ASCENDING)])
         return first["seq"] - 1 if kept == upto - first["seq"] + 1 else upto
 
-    def watch(self) -> AsyncIterator[tuple[str, int] | None]:
-        """(sessionId, seq) of each commit from now on, whoever made it; None when watching has begun, and every second.
+    def watch(self) -> AsyncIterator[tuple[str, int, datetime | None] | None]:
+        """(sessionId, seq, due) of each commit from now on, whoever made it; None when watching has begun, and every
+        second. `due`: when a delivery is due that nobody has begun.
 
         Ends by raising Unavailable when the stream breaks; what was committed meanwhile must then be asked for.
         """
@@ -215,6 +217,15 @@ class Store:
         await self._run(math.inf, revocations.add, self._database, revocation)
 
     # writing
+
+    async def ask(
+        self,
+        function: Callable[Concatenate[Database[Document], Parameters], Result],
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
+    ) -> Result:
+        """Call a function of `app.storage.deliveries` in a thread. Raises Unavailable."""
+        return await self._run(math.inf, function, self._database, *args, **kwargs)
 
     def writer(self, session_id: str) -> Writer:
         client_session = self._threaded.start_session()

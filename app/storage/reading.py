@@ -9,8 +9,10 @@ from pymongo import ASCENDING, DESCENDING
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
+from app.domain.deliveries import Delivery
 from app.domain.incoming import Parked
-from app.domain.models import Alias, Chat, Key, Message
+from app.domain.models import CANCELLED, Alias, Chat, Key, Message
+from app.storage.deliveries import OPEN_OF_CHAT, load_delivery
 from app.storage.documents import Document, load_chat, load_message, load_parked
 
 _ALL: Final = 10_000
@@ -18,6 +20,8 @@ _ALL: Final = 10_000
 
 _BY_ID: Final = [("sessionId", ASCENDING), ("messageId", ASCENDING), ("chatId", ASCENDING)]
 _BY_SEQ: Final = [("sessionId", ASCENDING), ("chatId", ASCENDING), ("seq", ASCENDING)]
+_BY_PROVIDER_ID: Final = [("sessionId", ASCENDING), ("providerId", ASCENDING)]
+_CANCELLED: Final = {"deletedAt": {"$ne": None}, "error.code": CANCELLED}
 # Hints, since for some hundred values of an `$in` the planner may choose another index.
 
 
@@ -52,15 +56,25 @@ class Reader:
             found |= {d["chatId"]: load_chat(d) for d in self._find("chats", {"also": wanted}, hint=hint)}
         return found
 
-    def messages(self, keys: Iterable[Key], ids: Iterable[str] = ()) -> dict[Key, Message]:
-        """Those of these keys, and all of these ids, whatever their chats."""
+    def messages(self, keys: Iterable[Key], ids: Iterable[str] = (), named: Collection[str] = ()) -> dict[Key, Message]:
+        """Those of these keys, and all of these ids, whatever their chats; and all that the provider calls by one of
+        the ids in `named`."""
         keys, ids = set(keys), set(ids)
+        by_name = self._find("messages", {"providerId": {"$in": list(named)}}, hint=_BY_PROVIDER_ID) if named else ()
+        sent = {message.key: message for message in map(load_message, by_name)}
         wanted = ids | {message_id for _, message_id in keys}
         if not wanted:
-            return {}
+            return sent
         found = self._find("messages", {"messageId": {"$in": list(wanted)}}, hint=_BY_ID)
         messages = {(d["chatId"], d["messageId"]): d for d in found}
-        return {key: load_message(d) for key, d in messages.items() if key in keys or key[1] in ids}
+        return sent | {key: load_message(d) for key, d in messages.items() if key in keys or key[1] in ids}
+
+    def deliveries(self, chat_ids: Collection[str]) -> list[Delivery]:
+        """The open deliveries of these chats."""
+        if not chat_ids:
+            return []
+        found = self._find("deliveries", {"chatId": {"$in": list(chat_ids)}, "open": True}, hint=OPEN_OF_CHAT)
+        return [load_delivery(d) for d in found]
 
     def parked(self, message_ids: Collection[str]) -> list[Parked]:
         if not message_ids:
@@ -96,6 +110,18 @@ class Reader:
         hint = [("sessionId", ASCENDING), ("hidden", ASCENDING)]
         return [load_message(d) for d in self._find("messages", {"hidden": address}, hint=hint).limit(limit)]
 
+    def answered(self, chat_ids: Sequence[str], above: int, *, but: str) -> Message | None:
+        query = {
+            "chatId": {"$in": list(chat_ids)},
+            "seq": {"$gt": above},
+            "fromMe": True,
+            "type": {"$ne": "system"},
+            "author.id": {"$ne": but},
+            "$nor": [_CANCELLED],
+        }
+        found = self._find("messages", query, hint=_BY_SEQ).sort("seq", DESCENDING).limit(1)
+        return next((load_message(d) for d in found), None)
+
     def parked_in(self, chat_ids: Sequence[str]) -> Sequence[Parked]:
         return [load_parked(d) for d in self._find("parked", {"chatId": {"$in": list(chat_ids)}})]
 
@@ -112,7 +138,7 @@ class Reader:
             "chatId": {"$in": list(chat_ids)},
             "messageId": {"$ne": but},
             "cameAs": {"$ne": but_came_as},
-            "$nor": [{"type": "unknown", "text": None, "media": None, "deletedAt": {"$ne": None}}],
+            "$nor": [{"type": "unknown", "text": None, "media": None, "deletedAt": {"$ne": None}}, _CANCELLED],
         }
         found = self._find("messages", query, hint=_BY_SEQ).sort("seq", DESCENDING).limit(1)
         return next((load_message(d) for d in found), None)

@@ -12,8 +12,9 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
+from app.domain.deliveries import KEPT_DAYS
 from app.domain.incoming import PARKED_FOR
-from app.storage import migration, revocations
+from app.storage import deliveries, migration, revocations
 from app.storage.causes import SetupError
 from app.storage.documents import Document
 
@@ -43,6 +44,17 @@ _INDEXES: Final[dict[str, list[IndexModel]]] = {
         IndexModel(
             [("sessionId", ASCENDING), ("hidden", ASCENDING)], partialFilterExpression={"hidden": {"$exists": True}}
         ),
+        IndexModel(
+            [("sessionId", ASCENDING), ("providerId", ASCENDING)],
+            partialFilterExpression={"providerId": {"$exists": True}},
+        ),
+    ],
+    "deliveries": [
+        # What is due, of some sessions; the open ones of a chat, in their order; what ended long ago is dropped.
+        IndexModel(deliveries.DUE, partialFilterExpression={"nextAt": {"$exists": True}}),
+        IndexModel(deliveries.OPEN_OF_CHAT, partialFilterExpression={"open": True}),
+        IndexModel([("sessionId", ASCENDING), ("endedAt", DESCENDING)]),
+        IndexModel([("endedAt", ASCENDING)], expireAfterSeconds=KEPT_DAYS * 86_400),
     ],
     "chats": [
         IndexModel([("sessionId", ASCENDING), ("chatId", ASCENDING)], unique=True),

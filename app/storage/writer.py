@@ -25,6 +25,7 @@ from pymongo.read_concern import ReadConcern
 
 from app.domain import ledger
 from app.domain.aliases import Aliases, People
+from app.domain.deliveries import Delivery
 from app.domain.events import now
 from app.domain.incoming import PARKED_FOR, Parked
 from app.domain.known import Command, Known, Outcome, Touched
@@ -66,6 +67,7 @@ class _Memory(NamedTuple):
     exists: bool
     has_aliases: bool
     has_contacts: bool
+    has_deliveries: bool
     parked_until: datetime | None
     """Until then updates may wait for their messages."""
     chats: dict[str, Chat]
@@ -120,7 +122,7 @@ class Writer:
                 outcome = ledger.apply(self._session_id, known, commands, now(), keep_deleted=self._keep_deleted)
                 after = self._after(session, outcome)
                 if outcome.writes:
-                    self._write_session(session, after)
+                    self._write_session(session, after, _due(outcome))
                     writing.write(self._database, self._client_session, self._session_id, outcome)
                 elif memory and self._read_session().version != session.version:
                     raise Conflict  # that there is nothing to write was said of an old state
@@ -143,6 +145,7 @@ class Writer:
             exists=bool(document),
             has_aliases=get("hasAliases", False),
             has_contacts=get("hasContacts", False),
+            has_deliveries=get("hasDeliveries", False),
             parked_until=get("parkedUntil"),
             chats={},
         )
@@ -165,25 +168,27 @@ class Writer:
             exists=session.exists or outcome.writes,
             has_aliases=session.has_aliases or bool(outcome.new_aliases or outcome.refused_aliases),
             has_contacts=session.has_contacts or bool(outcome.contact_names),
+            has_deliveries=session.has_deliveries or bool(outcome.deliveries),
             parked_until=parked_until,
             chats=dict(list((older | outcome.chats).items())[-REMEMBERED_CHATS:]),
         )
 
-    def _write_session(self, before: _Memory, after: _Memory) -> None:
-        """Takes the numbers. Raises Conflict where the session is no more as it was read."""
+    def _write_session(self, before: _Memory, after: _Memory, due: datetime | None) -> None:
+        """Takes the numbers. `due`: when the first delivery is due that nobody has begun.
+
+        Raises Conflict where the session is no more as it was read.
+        """
         sessions, in_session = self._database["sessions"], self._client_session
-        flags = {
-            "hasAliases": after.has_aliases,
-            "hasContacts": after.has_contacts,
-            "parkedUntil": after.parked_until,
-        }
+        flags = _flags(after)
         if not before.exists:
-            new = {"_id": self._session_id, "seq": after.seq, "version": after.version, **flags}
+            new = {"_id": self._session_id, "seq": after.seq, "version": after.version, "dueAt": due, **flags}
             sessions.insert_one(new, session=in_session)  # a duplicate key is a conflict
             return
         change: Document = {"$inc": {"seq": after.seq - before.seq, "version": 1}}
-        if (before.has_aliases, before.has_contacts, before.parked_until) != tuple(flags.values()):
+        if _flags(before) != flags:
             change["$set"] = flags
+        if due is not None:
+            change.setdefault("$set", {})["dueAt"] = due  # whoever follows the sessions hears of it
         as_read = {"_id": self._session_id, "seq": before.seq, "version": before.version}
         if sessions.update_one(as_read, change, session=in_session).matched_count == 0:
             raise Conflict
@@ -198,9 +203,14 @@ class Writer:
         for command in commands:
             command.touch(people, touched)
         if not session.exists:
-            return Known(0, aliases, {}, {}, (), {}, read)
+            return Known(0, aliases, {}, {}, (), (), {}, read)
         keys = touched.messages if presume_new else touched.messages | touched.new_messages
-        messages = read.messages(keys, touched.ids)
+        deliveries: list[Delivery] = []
+        named: set[str] = set()
+        if session.has_deliveries:
+            deliveries, named = read.deliveries(touched.deliveries), touched.named
+            keys |= {(one.chat_id, one.message_id) for one in deliveries if one.attempt}  # copies may join these
+        messages = read.messages(keys, touched.ids, named)
         chat_ids = touched.chats | {chat_id for chat_id, _ in messages}
         chats = {chat_id: session.chats[chat_id] for chat_id in chat_ids & session.chats.keys()}
         if unknown := chat_ids - chats.keys():
@@ -217,7 +227,22 @@ class Writer:
             aliases.add(*read.aliases(who))
         missing = touched.chats - chats.keys()
         names = read.contact_names(missing) if missing and session.has_contacts else {}
-        return Known(session.seq, aliases, chats, messages, parked, names, read)
+        return Known(session.seq, aliases, chats, messages, parked, deliveries, names, read)
+
+
+def _flags(session: _Memory) -> Document:
+    return {
+        "hasAliases": session.has_aliases,
+        "hasContacts": session.has_contacts,
+        "hasDeliveries": session.has_deliveries,
+        "parkedUntil": session.parked_until,
+    }
+
+
+def _due(outcome: Outcome) -> datetime | None:
+    """When the first is due of the deliveries that nobody has begun."""
+    due = [one.next_at for one in outcome.deliveries.values() if one.state == "waiting" and one.next_at is not None]
+    return min(due, default=None)
 
 
 def _people_of(commands: Sequence[Command]) -> set[str]:

@@ -9,6 +9,7 @@ from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
 from app.domain.known import Outcome
+from app.storage.deliveries import dump_delivery
 from app.storage.documents import Document, dump_chat, dump_event, dump_message, dump_parked
 
 
@@ -49,6 +50,10 @@ def write(database: Database[Document], client_session: ClientSession, session_i
         "contacts": [
             UpdateOne(one(chatId=chat_id), {"$set": {"name": name}}, upsert=True)
             for chat_id, name in outcome.contact_names.items()
+        ],
+        "deliveries": [
+            ReplaceOne({"_id": delivery.id}, dump_delivery(delivery), upsert=True)
+            for delivery in outcome.deliveries.values()
         ],
         "parked": [
             *(

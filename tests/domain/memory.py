@@ -10,6 +10,7 @@ from typing import Any
 from app.domain import ledger
 from app.domain.aliases import Aliases
 from app.domain.commands import StoreMessages, UpdateMessages
+from app.domain.deliveries import Delivery
 from app.domain.events import render_chat, render_message
 from app.domain.incoming import IncomingUpdate, Parked
 from app.domain.known import Command, Known, Outcome
@@ -54,6 +55,7 @@ class Memory:
     chats: dict[str, Chat] = field(default_factory=dict)
     messages: dict[Key, Message] = field(default_factory=dict)
     parked: dict[str, Parked] = field(default_factory=dict)
+    deliveries: dict[str, Delivery] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     events: list[Any] = field(default_factory=list)
     keep_deleted: bool = False
@@ -66,6 +68,7 @@ class Memory:
             dict(self.chats),
             dict(self.messages),
             list(self.parked.values()),
+            [one for one in self.deliveries.values() if one.state in ("waiting", "sending", "unknown")],
             {chat_id: name for chat_id, name in self.names.items() if chat_id not in self.chats},
             _Source(dict(self.messages), dict(self.chats), list(self.parked.values())),
         )
@@ -85,6 +88,7 @@ class Memory:
             self.chats.pop(chat_id, None)
         self.chats |= outcome.chats
         self.names |= outcome.contact_names
+        self.deliveries |= outcome.deliveries
         for parked_id in outcome.unparked:
             del self.parked[parked_id]
         self.parked |= outcome.parked
@@ -132,6 +136,11 @@ class _Source:
 
     def chats(self, chat_ids: Collection[str]) -> Mapping[str, Chat]:
         return {chat_id: self._chats[chat_id] for chat_id in chat_ids}
+
+    def answered(self, chat_ids: Sequence[str], above: int, *, but: str) -> Message | None:
+        found = [m for m in self._of(chat_ids) if m.from_me and m.seq > above and not m.is_cancelled]
+        by_others = [m for m in found if m.type != "system" and (m.author is None or m.author.id != but)]
+        return by_others[-1] if by_others else None
 
     def parked_in(self, chat_ids: Sequence[str]) -> Sequence[Parked]:
         return [parked for parked in self._parked if parked.update.chat_id in chat_ids]

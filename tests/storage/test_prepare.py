@@ -12,7 +12,18 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from app.storage.mongo import Store, connect
 
-COLLECTIONS = {"meta", "sessions", "events", "messages", "chats", "aliases", "contacts", "parked", "revocations"}
+COLLECTIONS = {
+    "meta",
+    "sessions",
+    "events",
+    "messages",
+    "chats",
+    "aliases",
+    "contacts",
+    "deliveries",
+    "parked",
+    "revocations",
+}
 
 
 Database = AsyncDatabase[dict[str, Any]]

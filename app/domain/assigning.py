@@ -1,0 +1,68 @@
+"""The commands by which agents share the chats: assign them, close them, open them again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from app.domain.aliases import People
+from app.domain.commands import NOTHING
+from app.domain.events import render_chat
+from app.domain.known import Refusal, Touched
+from app.domain.ledger import Ledger
+from app.domain.merges import unite
+from app.domain.models import Agent, Alias, Chat, ChatState
+
+
+@dataclass(frozen=True, slots=True)
+class AssignChat:
+    """Give the chat to somebody, or to nobody. With `compare`, only if `expected` (None: nobody) has it now.
+
+    The result is the chat; None where nothing is stored of it.
+    """
+
+    chat_id: str
+    assignee: Agent | None
+    compare: bool = False
+    expected: str | None = None
+    size: int = 256
+    aliases: Sequence[Alias] = NOTHING
+
+    def addresses(self) -> Iterable[str]:
+        return (self.chat_id,)
+
+    def touch(self, people: People, touched: Touched) -> None:
+        touched.chats.update(people.all_names(self.chat_id))
+
+    def apply(self, ledger: Ledger) -> Chat | Refusal | None:
+        unite(ledger, self.chat_id)
+        chat = ledger.chat(ledger.names_of(self.chat_id)[0])
+        if chat is None or chat.assignee == self.assignee:
+            return chat
+        holder = chat.assignee and chat.assignee.id
+        if self.compare and holder != self.expected:
+            return Refusal("conflict", "Somebody else has this chat.", details={"chat": render_chat(chat)})
+        return ledger.change_chat(replace(chat, assignee=self.assignee))
+
+
+@dataclass(frozen=True, slots=True)
+class SetChatState:
+    """Open or close the chat. The result is the chat; None where nothing is stored of it."""
+
+    chat_id: str
+    state: ChatState
+    size: int = 128
+    aliases: Sequence[Alias] = NOTHING
+
+    def addresses(self) -> Iterable[str]:
+        return (self.chat_id,)
+
+    def touch(self, people: People, touched: Touched) -> None:
+        touched.chats.update(people.all_names(self.chat_id))
+
+    def apply(self, ledger: Ledger) -> Chat | None:
+        unite(ledger, self.chat_id)
+        chat = ledger.chat(ledger.names_of(self.chat_id)[0])
+        if chat is None or chat.state == self.state:
+            return chat
+        return ledger.change_chat(replace(chat, state=self.state))

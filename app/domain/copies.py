@@ -1,0 +1,74 @@
+"""A provider's copies of what we have sent: each joins its message, so that nobody sees two of them.
+
+- A copy is known by the id that the provider gave our message. Until the report of the attempt has told it, messages of
+  ours that come in the same chat wait with the delivery, for `HOLD_SECONDS` at most.
+- Where an attempt's outcome is not known, a copy of the same content that comes soon after it is taken for the message:
+  it tells that the message was sent.
+- What is no copy was written on another device, and is stored as a message of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from app.domain.changes import apply_update
+from app.domain.deliveries import COPY_WITHIN, MAX_HELD, UNKNOWN_OUTCOME, Delivery, digest
+from app.domain.incoming import IncomingUpdate, Parked
+from app.domain.models import IncomingMessage, Message, MessageResult
+
+if TYPE_CHECKING:
+    from app.domain.ledger import Ledger
+
+
+def take_copy(ledger: Ledger, incoming: IncomingMessage, *, holds: bool) -> MessageResult | None:
+    """What becomes of a message of ours that is not known by its id; None where it is nobody's copy.
+
+    `holds`: whether it may wait to be known.
+    """
+    names = ledger.names_of(incoming.chat_id)
+    for delivery in ledger.deliveries.of(names, "sending", "waiting"):
+        if holds and delivery.attempt and len(delivery.held) < MAX_HELD:
+            held = {copy.message_id for copy in delivery.held}
+            if incoming.message_id not in held:
+                ledger.deliveries.put(replace(delivery, held=(*delivery.held, incoming)))
+            return MessageResult(incoming.message_id, None, duplicate=incoming.message_id in held)
+    for delivery in ledger.deliveries.of(names, "unknown"):
+        soon = delivery.ended_at is not None and ledger.now - delivery.ended_at < COPY_WITHIN
+        if soon and (result := join(ledger, incoming, delivery)):
+            return result
+    return None
+
+
+def mark_sent(ledger: Ledger, message: Message, provider_id: str | None, copy: IncomingMessage | None = None) -> None:
+    """The provider has taken the message, and calls it so. What waits under that name is applied to it."""
+    after = message
+    if provider_id is not None and provider_id != message.message_id and provider_id not in message.provider_ids:
+        after = replace(after, provider_ids=(*message.provider_ids, provider_id))
+    if after.status == "pending" or (after.status == "failed" and after.error == UNKNOWN_OUTCOME):
+        after = replace(after, status="sent", error=None)
+    if copy is not None and copy.status != "received":
+        told = Parked(IncomingUpdate(message.message_id, message.chat_id, status=copy.status), ledger.now)
+        after = apply_update(after, told, ledger.aliases.name, keep_deleted=ledger.keep_deleted)
+    names = ledger.names_of(message.chat_id)
+    for parked in [*ledger.parked(provider_id)] if provider_id is not None else []:
+        if parked.update.chat_id is None or parked.update.chat_id in names:
+            after = apply_update(after, parked, ledger.aliases.name, keep_deleted=ledger.keep_deleted)
+            ledger.unpark(parked)
+    if replace(after, provider_ids=message.provider_ids) != message:
+        ledger.change(message, after)
+    elif after != message:
+        ledger.put_message(message, after)
+
+
+def join(ledger: Ledger, copy: IncomingMessage, delivery: Delivery) -> MessageResult | None:
+    """The copy as that of this delivery's message, if it has its content."""
+    if digest(copy.text, copy.media) != delivery.digest:
+        return None
+    message = ledger.find(delivery.chat_id, delivery.message_id)
+    if message is None:
+        return None
+    mark_sent(ledger, message, copy.message_id, copy)
+    names = ledger.names_of(delivery.chat_id)
+    ledger.deliveries.end(replace(delivery, state="sent", held=(), error=None), names, ledger.now, None)
+    return MessageResult(copy.message_id, message.seq, duplicate=True)

@@ -1,0 +1,123 @@
+"""The commands of those who deliver: what came of an attempt, and what became of the copies that waited for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from app.domain.aliases import People
+from app.domain.commands import NOTHING, StoreMessages
+from app.domain.copies import join, mark_sent
+from app.domain.deliveries import RETRY_SECONDS, UNKNOWN_OUTCOME, Delivery, Report
+from app.domain.known import Touched
+from app.domain.ledger import Ledger
+from app.domain.models import Alias, IncomingMessage, Message
+from app.domain.sending import touch_sent
+
+
+@dataclass(frozen=True, slots=True)
+class ReportDelivery:
+    """What came of an attempt. A report of an attempt whose lease was lost counts only if it says that it was sent.
+
+    `jitter`: a number from 0 to 1 by which the next attempt is put off. `holder`: who delivers the chat's next message.
+    """
+
+    delivery: Delivery
+    """As it was when the attempt began."""
+    report: Report
+    jitter: float = 0.0
+    holder: str | None = None
+    size: int = 512
+    aliases: Sequence[Alias] = NOTHING
+
+    def addresses(self) -> Iterable[str]:
+        return (self.delivery.chat_id,)
+
+    def touch(self, people: People, touched: Touched) -> None:
+        names = people.all_names(self.delivery.chat_id)
+        touched.chats.update(names)
+        touched.deliveries.update(names)
+        for one in (self.delivery.message_id, self.report.provider_id):
+            if one is not None:
+                touched.messages.update((name, one) for name in names)
+
+    def apply(self, ledger: Ledger) -> None:
+        message = ledger.find(self.delivery.chat_id, self.delivery.message_id)
+        delivery = ledger.deliveries.get(self.delivery.id)
+        current = delivery is not None and delivery.state == "sending" and delivery.attempt == self.delivery.attempt
+        if message is None or (not current and self.report.state != "sent"):
+            return
+        names = ledger.names_of(self.delivery.chat_id)
+        if self.report.state == "retry" and delivery is not None and delivery.attempt <= len(RETRY_SECONDS):
+            self._put_off(ledger, delivery)
+        elif self.report.state == "sent":
+            mark_sent(ledger, message, self.report.provider_id)
+            if delivery is not None:
+                ledger.deliveries.end(replace(delivery, state="sent", held=()), names, ledger.now, self.holder)
+        elif delivery is not None:
+            self._fail(ledger, message, delivery)
+        if delivery is not None and self.report.state != "retry":
+            release(ledger, delivery.held)
+
+    def _put_off(self, ledger: Ledger, delivery: Delivery) -> None:
+        wait = RETRY_SECONDS[delivery.attempt - 1]
+        wait = max(wait * (1 + 0.2 * self.jitter), self.report.retry_seconds)
+        ledger.deliveries.put(
+            replace(
+                delivery,
+                state="waiting",
+                next_at=ledger.now + timedelta(seconds=wait),
+                lease=None,
+                error=self.report.error,
+            )
+        )
+
+    def _fail(self, ledger: Ledger, message: Message, delivery: Delivery) -> None:
+        unknown = self.report.state == "unknown"
+        error = UNKNOWN_OUTCOME if unknown else self.report.error
+        if message.status in ("pending", "sent"):
+            ledger.change(message, replace(message, status="failed", error=error))
+        ended = replace(delivery, state="unknown" if unknown else "failed", error=error, held=())
+        ledger.deliveries.end(ended, ledger.names_of(delivery.chat_id), ledger.now, self.holder)
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseCopies:
+    """Copies have waited long enough for the report of this delivery. One of the same content is taken for it.
+
+    `again`: who was delivering is gone; the delivery is due again, unless a copy has told that it was sent.
+    """
+
+    delivery: Delivery
+    again: bool = False
+    size: int = 512
+    aliases: Sequence[Alias] = NOTHING
+
+    def addresses(self) -> Iterable[str]:
+        return (self.delivery.chat_id,)
+
+    def touch(self, people: People, touched: Touched) -> None:
+        touch_sent(self.delivery.chat_id, self.delivery.message_id, people, touched)
+
+    def apply(self, ledger: Ledger) -> None:
+        delivery = ledger.deliveries.get(self.delivery.id)
+        if delivery is None or not delivery.held:
+            return
+        ledger.deliveries.put(replace(delivery, held=()))
+        release(ledger, delivery.held, delivery)
+        after = ledger.deliveries.get(delivery.id)
+        if self.again and after is not None and after.state == "sending" and after.attempt == self.delivery.attempt:
+            ledger.deliveries.put(replace(after, state="waiting", next_at=ledger.now, lease=None))
+
+
+def release(ledger: Ledger, held: Sequence[IncomingMessage], guess: Delivery | None = None) -> None:
+    """Copies wait no longer. One of the same content as `guess` is taken for its message."""
+    for copy in held:
+        known = ledger.find(copy.chat_id, copy.message_id)
+        if known is not None:
+            mark_sent(ledger, known, None, copy)
+        elif guess is not None and join(ledger, copy, guess):
+            guess = None
+        else:
+            StoreMessages(ledger.now, (copy,), holds=False).apply(ledger)

@@ -1,0 +1,242 @@
+"""The commands of those who answer: send a message, retry or cancel it.
+
+A command that is refused changes nothing and has the error as its result, so that others of its batch go on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from app.domain.aliases import People
+from app.domain.commands import NOTHING, StoreMessages
+from app.domain.deliveries import (
+    CANCELLED,
+    MAX_OPEN,
+    Delivery,
+    delivery_id,
+    digest,
+)
+from app.domain.events import render_message
+from app.domain.known import Refusal, Touched
+from app.domain.ledger import Ledger
+from app.domain.merges import unite
+from app.domain.models import (
+    Agent,
+    Alias,
+    Chat,
+    IncomingMessage,
+    Media,
+    Message,
+    MessageType,
+    ReplyTo,
+    Sender,
+)
+
+_KINDS: Final[dict[str, MessageType]] = {"image": "image", "video": "video", "audio": "audio"}
+
+
+def message_id_of(sub: str, client_id: str) -> str:
+    """The id of what a `sub` sends under a clientId: in the form of WhatsApp's own, so that a provider may use it."""
+    return "3EB0" + hashlib.sha256(f"{sub}\0{client_id}".encode()).hexdigest()[:18].upper()
+
+
+@dataclass(frozen=True, slots=True)
+class SendMessage:
+    """Store a message of ours and the order to deliver it. The result is the message, as it is stored.
+
+    The same `client_id` of the same author again changes nothing. `after`: the author had seen the chat up to this seq;
+    a message of ours above it by anybody else is a conflict. `holder`: who delivers at once where the chat is free.
+    """
+
+    at: datetime
+    chat_id: str
+    author: Agent
+    client_id: str
+    text: str | None
+    media: Media | None = None
+    reply_to: str | None = None
+    after: int | None = None
+    holder: str | None = None
+    size: int = 1024
+    aliases: Sequence[Alias] = NOTHING
+
+    @property
+    def message_id(self) -> str:
+        return message_id_of(self.author.id, self.client_id)
+
+    def addresses(self) -> Iterable[str]:
+        return (self.chat_id,)
+
+    def touch(self, people: People, touched: Touched) -> None:
+        names = people.all_names(self.chat_id)
+        touched.chats.update(names)
+        touched.deliveries.update(names)
+        touched.ids.add(self.message_id)
+        touched.new_messages.update((name, self.message_id) for name in names)
+        if self.reply_to is not None:
+            touched.named.add(self.reply_to)
+            touched.messages.update((name, self.reply_to) for name in names)
+
+    def apply(self, ledger: Ledger) -> Message | Refusal:
+        stored = next((one for one in ledger.find_by_id(self.message_id) if one.client_id == self.client_id), None)
+        if stored is not None:
+            return stored
+        unite(ledger, self.chat_id)
+        names = ledger.names_of(self.chat_id)
+        chat = ledger.chat(names[0])
+        if chat is not None and self.after is not None and (other := self._other(ledger, chat)) is not None:
+            return Refusal("conflict", "Somebody else has answered.", details={"message": render_message(other)})
+        quoted = None if self.reply_to is None else ledger.find(self.chat_id, self.reply_to)
+        if self.reply_to is not None and quoted is None:
+            return Refusal("invalid", "replyTo: There is no such message in this chat.")
+        if len(ledger.deliveries.of(names, "waiting", "sending")) >= MAX_OPEN:
+            return Refusal("rate_limited", f"{MAX_OPEN} messages of this chat wait to be delivered. Try again later.")
+        self._store(ledger, chat, quoted)
+        message = ledger.find(self.chat_id, self.message_id)
+        assert message is not None, "it was stored"
+        delivery = Delivery(
+            delivery_id(ledger.session_id, message.message_id),
+            ledger.session_id,
+            message.chat_id,
+            message.message_id,
+            message.seq,
+            "waiting",
+            ledger.now,
+            digest(message.text, message.media),
+        )
+        ledger.deliveries.order(delivery, names, ledger.now, self.holder)
+        return message
+
+    def _other(self, ledger: Ledger, chat: Chat) -> Message | None:
+        """The last message of ours above `after` that is by somebody else."""
+        assert self.after is not None
+        if chat.last_seq <= self.after:
+            return None
+        names = [chat.chat_id, *chat.also]
+        found = [m for m in ledger.written_in(chat.chat_id) if m.seq > self.after and self._by_another(m)]
+        stored = ledger.source.answered(names, self.after, but=self.author.id)
+        if stored is not None and ledger.is_untouched(stored.key):
+            found.append(stored)
+        return max(found, key=lambda message: message.seq, default=None)
+
+    def _by_another(self, message: Message) -> bool:
+        mine = message.author is not None and message.author.id == self.author.id
+        return message.from_me and not mine and message.type != "system" and not message.is_cancelled
+
+    def _store(self, ledger: Ledger, chat: Chat | None, quoted: Message | None) -> None:
+        reply_to = ReplyTo(quoted.message_id, quoted.sender.id, quoted.text) if quoted else None
+        incoming = IncomingMessage(
+            message_id=self.message_id,
+            chat_id=self.chat_id,
+            from_me=True,
+            sender=Sender(ledger.session_id),
+            type=_type(self.media),
+            text=self.text,
+            media=self.media,
+            reply_to=reply_to,
+            status="pending",
+            timestamp=self.at,
+            author=self.author,
+            client_id=self.client_id,
+        )
+        # Whoever answers has read the chat, unless something has come that they had not seen.
+        seen = chat is None or self.after is None or self.after >= chat.last_seq
+        StoreMessages(self.at, (incoming,), answers_read=seen).apply(ledger)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryMessage:
+    """Deliver a message again that has failed. The result is the message; None where there is no such message."""
+
+    chat_id: str
+    message_id: str
+    holder: str | None = None
+    size: int = 128
+    aliases: Sequence[Alias] = NOTHING
+
+    def addresses(self) -> Iterable[str]:
+        return (self.chat_id,)
+
+    def touch(self, people: People, touched: Touched) -> None:
+        touch_sent(self.chat_id, self.message_id, people, touched)
+
+    def apply(self, ledger: Ledger) -> Message | Refusal | None:
+        message = ledger.find(self.chat_id, self.message_id)
+        if message is None or message.client_id is None:
+            return None
+        if message.status != "failed" or message.deleted_at is not None:
+            return _not_possible(message)
+        names = ledger.names_of(self.chat_id)
+        after = replace(message, status="pending", error=None)
+        ledger.change(message, after)
+        delivery = Delivery(
+            delivery_id(ledger.session_id, message.message_id),
+            ledger.session_id,
+            message.chat_id,
+            message.message_id,
+            ledger.out.seq,
+            "waiting",
+            ledger.now,
+            digest(message.text, message.media),
+        )
+        ledger.deliveries.order(delivery, names, ledger.now, self.holder)
+        return ledger.message(message.key)
+
+
+@dataclass(frozen=True, slots=True)
+class CancelMessage:
+    """Give up a message that is not under way. The result is the message; None where there is no such message.
+
+    It is left as deleted, with the error `cancelled`, and its chat is as if it had never been written.
+    """
+
+    chat_id: str
+    message_id: str
+    size: int = 128
+    aliases: Sequence[Alias] = NOTHING
+
+    def addresses(self) -> Iterable[str]:
+        return (self.chat_id,)
+
+    def touch(self, people: People, touched: Touched) -> None:
+        touch_sent(self.chat_id, self.message_id, people, touched)
+
+    def apply(self, ledger: Ledger) -> Message | Refusal | None:
+        message = ledger.find(self.chat_id, self.message_id)
+        if message is None or message.client_id is None:
+            return None
+        if message.is_cancelled:
+            return message
+        delivery = ledger.deliveries.get(delivery_id(ledger.session_id, message.message_id))
+        if message.status not in ("pending", "failed") or (delivery is not None and delivery.state == "sending"):
+            return _not_possible(message)
+        after = replace(message, status="failed", error=CANCELLED, deleted_at=ledger.now, text=None, media=None)
+        ledger.change(message, replace(after, reply_to=None, reactions=()))
+        if delivery is not None:
+            names = ledger.names_of(self.chat_id)
+            ledger.deliveries.end(replace(delivery, state="cancelled"), names, ledger.now, None)
+        return ledger.message(message.key)
+
+
+def touch_sent(chat_id: str, message_id: str, people: People, touched: Touched) -> None:
+    """What is needed to change a message of ours and its delivery."""
+    names = people.all_names(chat_id)
+    touched.chats.update(names)
+    touched.deliveries.update(names)
+    touched.messages.update((name, message_id) for name in names)
+
+
+def _not_possible(message: Message) -> Refusal:
+    return Refusal(
+        "conflict", f"Not possible: its status is {message.status}.", details={"message": render_message(message)}
+    )
+
+
+def _type(media: Media | None) -> MessageType:
+    if media is None:
+        return "text"
+    return _KINDS.get((media.mime_type or "").partition("/")[0], "document")

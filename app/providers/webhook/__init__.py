@@ -1,0 +1,1 @@
+"""The way out by a signed webhook to a program of the operator (Standard Webhooks)."""

@@ -1,0 +1,143 @@
+"""Bots: connections that deliver the messages of sessions.
+
+- A bot says which sessions it serves. It is given one message of a chat at a time and acknowledges each within
+  ANSWER_SECONDS.
+- The bots of a session on this server share its messages: the next one goes to a bot that has answered the last time,
+  and of those to the one with the least to do.
+- A bot that is gone or silent loses the message to the next one. A message keeps its id: a bot that gives it to the
+  provider makes a repeat harmless.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+from typing import Any, Final, Protocol
+
+from app.domain.deliveries import NOT_CONNECTED, Report
+from app.domain.models import MAX_NAME, MessageError
+from app.errors import AppError
+from app.providers.outgoing import Order
+from app.providers.payload import deliver_payload
+from app.providers.refusals import AWAY, rejected
+from app.providers.values import as_id
+
+ANSWER_SECONDS: Final = 30.0
+MAX_UNDER_WAY: Final = 500
+"""Messages of one bot that it has not acknowledged."""
+MAX_SERVED: Final = 1_000
+"""Sessions that one bot may serve."""
+SILENT: Final = MessageError("bot_silent", "The bot that sends the messages does not answer.")
+
+
+class Asking(Protocol):
+    """What asks a connection and waits for its acknowledgement. `app.engine.Server` is one."""
+
+    async def call(self, event: str, data: Any, *, sid: str, timeout: float) -> Any: ...
+
+    def push(self, sid: str, event: str, *args: Any, ephemeral: bool = False) -> None: ...
+
+
+class Allowed(Protocol):
+    def __call__(self, sid: str, session_id: str) -> bool:
+        """Whether the connection may deliver for the session now."""
+
+
+class _Bot:
+    def __init__(self, sid: str) -> None:
+        self.sid = sid
+        self.sessions: set[str] = set()
+        self.under_way = 0
+        self.silent = False
+        """Whether it left the last message without an answer."""
+        self.gone = asyncio.Event()
+
+
+class Bots:
+    def __init__(self, asking: Asking, allowed: Allowed, *, answer_seconds: float = ANSWER_SECONDS) -> None:
+        self._asking, self._allowed, self._seconds = asking, allowed, answer_seconds
+        self._bots: dict[str, _Bot] = {}
+        self._serving: dict[str, list[_Bot]] = {}
+
+    def serve(self, sid: str, session_id: str) -> None:
+        """The connection delivers for the session from now on. Raises AppError `too_many_subscriptions`."""
+        bot = self._bots.setdefault(sid, _Bot(sid))
+        if session_id in bot.sessions:
+            return
+        if len(bot.sessions) >= MAX_SERVED:
+            raise AppError("too_many_subscriptions", f"A connection may serve {MAX_SERVED} sessions.")
+        bot.sessions.add(session_id)
+        self._serving.setdefault(session_id, []).append(bot)
+
+    def gone(self, sid: str) -> None:
+        """The connection has ended: what it has under way is lost to it."""
+        bot = self._bots.pop(sid, None)
+        if bot is None:
+            return
+        bot.gone.set()
+        for session_id in bot.sessions:
+            self._serving[session_id].remove(bot)
+            if not self._serving[session_id]:
+                del self._serving[session_id]
+
+    @property
+    def sessions(self) -> Collection[str]:
+        """The sessions that have a bot here."""
+        return self._serving.keys()
+
+    def tell(self, session_id: str, event: str, payload: Mapping[str, Any]) -> None:
+        """Tell one bot of the session, if there is one, something that need not arrive."""
+        if (bot := self._choose(session_id)) is not None:
+            self._asking.push(bot.sid, event, payload, ephemeral=True)
+
+    async def deliver(self, order: Order) -> Report:
+        """Have a bot deliver the message. `retry` where there is none, or where it is silent or gone."""
+        bot = self._choose(order.message.session_id)
+        if bot is None:
+            return Report("retry", error=NOT_CONNECTED)
+        bot.under_way += 1
+        try:
+            answer = await self._ask(bot, deliver_payload(order))
+        finally:
+            bot.under_way -= 1
+        bot.silent = answer is None
+        if answer is None:
+            return Report("retry", error=SILENT)
+        return _report(answer)
+
+    def _choose(self, session_id: str) -> _Bot | None:
+        able = [
+            bot
+            for bot in self._serving.get(session_id, ())
+            if bot.under_way < MAX_UNDER_WAY and self._allowed(bot.sid, session_id)
+        ]
+        return min(able, key=lambda bot: (bot.silent, bot.under_way), default=None)
+
+    async def _ask(self, bot: _Bot, payload: dict[str, Any]) -> Any:
+        """The bot's acknowledgement; None where it does not answer in time, or goes."""
+        call = asyncio.ensure_future(self._asking.call("deliver", payload, sid=bot.sid, timeout=self._seconds + 1))
+        gone = asyncio.ensure_future(bot.gone.wait())
+        try:
+            await asyncio.wait({call, gone}, timeout=self._seconds, return_when=asyncio.FIRST_COMPLETED)
+            return call.result() if call.done() else None
+        finally:
+            for task in (call, gone):
+                task.cancel()
+            await asyncio.gather(call, gone, return_exceptions=True)
+
+
+def _report(answer: Any) -> Report:
+    """What the bot's acknowledgement means. One that cannot be understood counts as no answer."""
+    if not isinstance(answer, dict) or not isinstance(answer.get("ok"), bool):
+        return Report("retry", error=SILENT)
+    if answer["ok"]:
+        return Report("sent", as_id(answer.get("messageId")))
+    error = _error(answer.get("error"))
+    return Report("retry" if answer.get("retry") is True else "failed", error=error)
+
+
+def _error(told: Any) -> MessageError:
+    code, title = (told.get("code"), told.get("title")) if isinstance(told, dict) else (None, None)
+    if isinstance(code, str) and code and isinstance(title, str):
+        return MessageError(code[:MAX_NAME], title[:MAX_NAME])
+    return AWAY if told is None else rejected(str(told))

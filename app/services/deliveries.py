@@ -1,0 +1,292 @@
+"""Delivers the messages of agents.
+
+- A server that stores a message and can deliver it begins at once: the transaction gives it the lease. What it cannot
+  begin is due; who can (a server that has a bot of the session) hears of it by the change stream.
+- A timer knows when the next delivery is due. Every SWEEP_SECONDS each server looks for what is due in the sessions
+  that it can deliver for: what a dead server has left, and what was not heard.
+- An attempt begins within START_SECONDS of its lease or not at all, so that it ends before the lease does.
+- The report of an attempt is repeated until it is stored, or the server stops.
+- How much is under way is bounded, for each session and in all, so that no session waits for another's slow provider.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+from collections import Counter
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+import structlog
+
+from app.domain.deliveries import HOLD_SECONDS, LEASE, NOT_CONNECTED, UNKNOWN_OUTCOME, UNTAKEN, Delivery, Report
+from app.domain.events import now
+from app.domain.known import Outcome
+from app.domain.models import Message
+from app.domain.reports import ReleaseCopies, ReportDelivery
+from app.errors import AppError, Unavailable
+from app.metrics import Metrics
+from app.providers.outgoing import Order, Quoted
+from app.services.background import surviving
+from app.services.bots import Bots
+from app.services.ingest import Ingest
+from app.session_settings import Sessions
+from app.storage import deliveries as stored
+from app.storage.mongo import Store
+
+log = structlog.get_logger(__name__)
+
+SWEEP_SECONDS: Final = 10.0
+START_SECONDS: Final = 10.0
+MAX_UNDER_WAY: Final = 1_000
+MAX_OF_SESSION: Final = 100
+AT_ONCE: Final = 100
+"""Deliveries that are taken in one go."""
+FULL_SECONDS: Final = 1.0
+"""How long after all room was taken the next look comes."""
+REPORT_SECONDS: Final = 1.0
+"""How long after a report that could not be stored the next try comes."""
+
+
+_REASONS: Final = frozenset(
+    {"not_on_whatsapp", "window_closed", "blocked", "too_large", "logged_out", "provider_key", "unknown_outcome"}
+    | {"provider_unavailable", "provider_busy", "not_connected", "rejected", "bad_file", "not_possible", "bot_silent"}
+)
+"""Codes of failures that are counted by name. Those of bots and of programs, which may be any, are counted as one."""
+
+
+class Way(Protocol):
+    """A way out. `app.services.bots.Bots` is one, `app.http.outgoing.Outgoing` another."""
+
+    @property
+    def sessions(self) -> Collection[str]:
+        """The sessions that can be delivered for now."""
+
+    async def deliver(self, order: Order) -> Report: ...
+
+
+class Deliveries:
+    def __init__(
+        self, store: Store, ingest: Ingest, sessions: Sessions, bots: Bots, outgoing: Way, metrics: Metrics
+    ) -> None:
+        self._store, self._ingest, self._sessions, self._metrics = store, ingest, sessions, metrics
+        self._bots, self._outgoing = bots, outgoing
+        self._holder: Final = secrets.token_urlsafe(6)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._running: set[tuple[str, int]] = set()
+        self._of_session: Counter[str] = Counter()
+        self._paced: dict[str, float] = {}
+        """When the session may send its next message, in the loop's time, where its rate is limited."""
+        self._due: dict[str, float] = {}
+        """When to look for what is due in a session, in the loop's time."""
+        self._holding: dict[str, asyncio.TimerHandle] = {}
+        self._news = asyncio.Event()
+        self._closed = False
+
+    def holder(self, session_id: str) -> str | None:
+        """The name under which a delivery of the session may be begun here and now, or None."""
+        room = len(self._tasks) < MAX_UNDER_WAY and self._of_session[session_id] < MAX_OF_SESSION
+        paced = self._sessions.of(session_id).send.rate is not None
+        able = not self._closed and room and not paced and session_id in self._way(session_id).sessions
+        return self._holder if able else None
+
+    def committed(self, outcome: Outcome) -> None:
+        """An outcome with deliveries is committed: begin those that are ours, and remember when others are due."""
+        for one in outcome.deliveries.values():
+            self._count(one)
+            if one.state == "sending" and one.lease is not None and one.lease.holder == self._holder:
+                self._begin(one, outcome.new_messages.get((one.chat_id, one.message_id)))
+            elif one.state == "waiting" and one.next_at is not None:
+                self.look(one.session_id, one.next_at)
+            if one.held and one.id not in self._holding and not self._closed:
+                loop = asyncio.get_running_loop()
+                self._holding[one.id] = loop.call_later(HOLD_SECONDS, self._release, one)
+
+    def look(self, session_id: str, at: datetime | None = None) -> None:
+        """Look for what is due in the session, now or at a later time."""
+        loop = asyncio.get_running_loop()
+        when = loop.time() + (max(0.0, (at - now()).total_seconds()) if at is not None else 0.0)
+        if when < self._due.get(session_id, when + 1):
+            self._due[session_id] = when
+            self._news.set()
+
+    async def run(self) -> None:
+        """Take what is due, for ever."""
+        loop = asyncio.get_running_loop()
+        swept = loop.time() - SWEEP_SECONDS
+        while True:
+            next_at = min([*self._due.values(), swept + SWEEP_SECONDS])
+            try:
+                async with asyncio.timeout(max(0.0, next_at - loop.time())):
+                    await self._news.wait()
+            except TimeoutError:
+                pass
+            self._news.clear()
+            with surviving("deliveries_not_taken"):
+                if loop.time() >= swept + SWEEP_SECONDS:
+                    swept = loop.time()
+                    await self._sweep()
+                await self._take_due()
+
+    async def close(self, seconds: float) -> None:
+        """Begin nothing more, and wait for what is under way; what is not reported by then is another server's."""
+        self._closed = True
+        for timer in self._holding.values():
+            timer.cancel()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    # taking
+
+    async def _sweep(self) -> None:
+        self._metrics.deliveries_due.set(await self._store.ask(stored.count_due, now()))
+        for one in await self._store.ask(stored.untaken, now() - UNTAKEN, AT_ONCE):
+            await self._ingest.apply(one.session_id, ReportDelivery(one, Report("failed", error=NOT_CONNECTED)))
+        for session_id in {*self._bots.sessions, *self._outgoing.sessions}:
+            self.look(session_id)
+
+    async def _take_due(self) -> None:
+        loop = asyncio.get_running_loop()
+        ready = [session_id for session_id, at in self._due.items() if at <= loop.time()]
+        several = []
+        for session_id in ready:
+            del self._due[session_id]
+            if self._closed or session_id not in self._way(session_id).sessions:
+                continue
+            if self._sessions.of(session_id).send.rate is not None:
+                await self._take_paced(session_id)
+            elif self._of_session[session_id] < MAX_OF_SESSION:
+                several.append(session_id)
+        while several and (room := min(AT_ONCE, MAX_UNDER_WAY - len(self._tasks))) > 0:
+            taken = await self._take(several, room)
+            if len(taken) < room:
+                return
+        for session_id in several:  # there is no room
+            self._due[session_id] = loop.time() + FULL_SECONDS
+
+    async def _take_paced(self, session_id: str) -> None:
+        """Take the next message of a session with a rate, if its time has come, and come back for the one after it."""
+        loop = asyncio.get_running_loop()
+        rate = self._sessions.of(session_id).send.rate or 1.0
+        at = self._paced.get(session_id, 0.0)
+        if at <= loop.time():
+            # A rate above the loop's grain: what has become possible meanwhile goes at once.
+            room = max(1, min(AT_ONCE, int((loop.time() - at) * rate))) if at else 1
+            room = min(room, max(1, int(rate)), MAX_OF_SESSION - self._of_session[session_id])
+            taken = await self._take([session_id], room) if room > 0 else []
+            if not taken:
+                return
+            at = self._paced[session_id] = loop.time() + len(taken) / rate
+        self._due[session_id] = at
+
+    async def _take(self, session_ids: Collection[str], room: int) -> list[Delivery]:
+        taken = await self._store.ask(stored.take_due, session_ids, now(), self._holder, room)
+        messages = await self._store.ask(stored.messages_of, taken) if taken else {}
+        for one in taken:
+            if one.held and one.id not in self._holding:
+                # Who had it is dead. A copy that came since tells whether it was sent.
+                await self._ingest.apply(one.session_id, ReleaseCopies(one, again=True))
+            else:
+                self._begin(one, messages.get(one.message_id))
+        return taken
+
+    # attempts
+
+    def _begin(self, delivery: Delivery, message: Message | None) -> None:
+        key = delivery.id, delivery.attempt
+        if key in self._running:
+            return
+        self._running.add(key)
+        self._of_session[delivery.session_id] += 1
+        self._metrics.deliveries_under_way.inc()
+        task = asyncio.create_task(self._attempt(delivery, message))
+        self._tasks.add(task)
+        task.add_done_callback(lambda task: self._end(task, delivery))
+
+    def _end(self, task: asyncio.Task[None], delivery: Delivery) -> None:
+        self._tasks.discard(task)
+        self._running.discard((delivery.id, delivery.attempt))
+        self._metrics.deliveries_under_way.dec()
+        self._of_session[delivery.session_id] -= 1
+        if self._of_session[delivery.session_id] <= 0:
+            del self._of_session[delivery.session_id]
+        elif self._of_session[delivery.session_id] == MAX_OF_SESSION - 1 and not self._closed:
+            self.look(delivery.session_id)  # there is room again
+
+    async def _attempt(self, delivery: Delivery, message: Message | None) -> None:
+        try:
+            if message is None:
+                found = await self._store.ask(stored.messages_of, [delivery])
+                message = found.get(delivery.message_id)
+            if message is None:
+                report = Report("failed", error=NOT_CONNECTED)
+            else:
+                order = await self._order(delivery, message)
+                assert delivery.lease is not None, "it is under way"
+                if now() > delivery.lease.until - LEASE + timedelta(seconds=START_SECONDS):
+                    return  # too late to end in time: it is due again when the lease is over
+                report = await self._way(delivery.session_id).deliver(order)
+        except Unavailable:
+            return  # nothing was sent; it is due again when the lease is over
+        except Exception:
+            log.exception("delivery_failed", session_id=delivery.session_id, delivery_id=delivery.id)
+            report = Report("unknown", error=UNKNOWN_OUTCOME)
+        await self._report(delivery, report)
+
+    async def _order(self, delivery: Delivery, message: Message) -> Order:
+        quoted = None
+        if message.reply_to is not None:
+            place = message.session_id, message.reply_to.message_id, message.chat_id
+            original = await self._store.ask(stored.message_of, *place)
+            if original is not None:
+                name = original.provider_ids[-1] if original.provider_ids else original.message_id
+                quoted = Quoted(name, original.sender.id, original.from_me)
+        number = self._sessions.of(delivery.session_id).source.phone_number_id
+        return Order(delivery.id, message, quoted, number)
+
+    async def _report(self, delivery: Delivery, report: Report) -> None:
+        if report.state != "sent":
+            log.info(
+                "not_delivered",
+                session_id=delivery.session_id,
+                delivery_id=delivery.id,
+                attempt=delivery.attempt,
+                outcome=report.state,
+                reason=report.error.code if report.error else None,
+            )
+        while True:
+            command = ReportDelivery(delivery, report, random.random(), self.holder(delivery.session_id))  # noqa: S311
+            try:
+                await self._ingest.apply(delivery.session_id, command)
+                return
+            except AppError as error:
+                log.warning("delivery_not_reported", session_id=delivery.session_id, error=error.detail)
+            await asyncio.sleep(REPORT_SECONDS)
+
+    def _count(self, delivery: Delivery) -> None:
+        if delivery.state == "sent":
+            self._metrics.delivered.inc()
+            self._metrics.delivery_seconds.observe(max(0.0, (now() - delivery.created_at).total_seconds()))
+        elif delivery.state in ("failed", "unknown") and delivery.error is not None:
+            code = delivery.error.code
+            self._metrics.deliveries_failed.labels(code if code in _REASONS else "other").inc()
+
+    def _release(self, delivery: Delivery) -> None:
+        """The copies that wait for this delivery have waited long enough."""
+        self._holding.pop(delivery.id, None)
+        if not self._closed:
+            task = asyncio.create_task(self._release_now(delivery))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _release_now(self, delivery: Delivery) -> None:
+        with surviving("copies_not_released"):  # who takes the delivery when its lease is over does it
+            await self._ingest.apply(delivery.session_id, ReleaseCopies(delivery))
+
+    def _way(self, session_id: str) -> Way:
+        return self._bots if self._sessions.of(session_id).send.via == "bot" else self._outgoing

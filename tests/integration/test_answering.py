@@ -1,0 +1,333 @@
+"""Answering: what an agent sends goes out once, in order, and is seen to arrive or to fail."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from tests.support import Client, Site, message, mint
+
+ALICE = "85291234567@s.whatsapp.net"
+AGENT = ("read", "write", "send")
+Connect = Callable[..., Awaitable[Client]]
+
+
+def text(client_id: str, words: str = "yes", **more: Any) -> dict[str, Any]:
+    return {"sessionId": "shop", "chatId": ALICE, "clientId": client_id, "text": words, **more}
+
+
+async def agent(connect_client: Connect, sub: str = "ann", **more: Any) -> Client:
+    client = await connect_client(mint("shop", scopes=AGENT, sub=sub), **more)
+    await client.subscribe("shop")
+    return client
+
+
+def states(client: Client, message_id: str) -> list[str]:
+    """The statuses of a message as they were told."""
+    events = [event["message"] for event in client.durable() if "message" in event]
+    return [one["status"] for one in events if one["messageId"] == message_id]
+
+
+async def reaches(client: Client, message_id: str, status: str) -> dict[str, Any]:
+    await client.wait_for(lambda me: status in states(me, message_id))
+    return next(
+        event["message"]
+        for event in reversed(client.durable())
+        if event.get("message", {}).get("messageId") == message_id
+    )
+
+
+class Bot(Client):
+    """A bot that does as it is told to."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(site)
+        self.delivered: list[dict[str, Any]] = []
+        self.answer: Callable[[dict[str, Any]], Any] = lambda order: {"ok": True}
+        self.hold: asyncio.Event | None = None
+        self._sio.on("deliver", self._deliver)
+
+    async def _deliver(self, order: dict[str, Any]) -> Any:
+        self.delivered.append(order)
+        self._news.set()
+        if self.hold is not None:
+            await self.hold.wait()
+        return self.answer(order)
+
+    async def serve(self, session: str = "shop") -> Bot:
+        await self.connect(mint(session, scopes=("deliver", "ingest"), sub="bot"))
+        assert await self.ask("serve", sessionId=session) == {}
+        return self
+
+    def words(self) -> list[str]:
+        return [order["message"]["text"] for order in self.delivered]
+
+
+@pytest.fixture
+async def bots(site: Site) -> AsyncIterator[Callable[..., Awaitable[Bot]]]:
+    made: list[Bot] = []
+
+    async def make(to: Site | None = None, session: str = "shop") -> Bot:
+        made.append(Bot(to or site))
+        return await made[-1].serve(session)
+
+    yield make
+    await asyncio.gather(*(bot.close() for bot in made))
+
+
+Bots = Callable[..., Awaitable[Bot]]
+
+
+# by a bot
+
+
+async def test_a_bot_delivers(site: Site, connect_client: Connect, bots: Bots) -> None:
+    """A message is pending at once for everybody, goes to the bot, and is sent; the provider's changes find it."""
+    await site.post("shop", message("is it there?", ALICE, messageId="q1"))
+    bot, ann, ben = await bots(), await agent(connect_client), await agent(connect_client, "ben")
+    answer = await ann.ask("send_message", **text("c1", replyTo="q1"))
+    stored = answer["message"]
+    assert (stored["status"], stored["clientId"], stored["fromMe"]) == ("pending", "c1", True)
+    assert stored["author"] == {"id": "ann", "name": None}
+    for client in (ann, ben):
+        final = await reaches(client, stored["messageId"], "sent")
+        assert states(client, stored["messageId"]) == ["pending", "sent"]
+        assert (final["author"], final["error"]) == (stored["author"], None)
+    (order,) = bot.delivered
+    assert order.keys() == {"deliveryId", "sessionId", "chatId", "message"}
+    assert (order["sessionId"], order["chatId"]) == ("shop", ALICE)
+    assert order["message"] == stored
+    await site.post("shop", {"updates": [{"messageId": stored["messageId"], "chatId": ALICE, "status": "read"}]})
+    await reaches(ben, stored["messageId"], "read")
+    chat = (await site.chats("shop"))[0]
+    assert (chat["unreadCount"], chat["answered"], chat["lastMessage"]["text"]) == (0, True, "yes")
+
+
+async def test_the_providers_id_is_kept(site: Site, connect_client: Connect, bots: Bots) -> None:
+    """Updates, copies and quotes go by the id that the bot tells, and there is one bubble."""
+    bot, ann = await bots(), await agent(connect_client)
+    bot.answer = lambda order: {"ok": True, "messageId": f"P-{order['message']['text']}"}
+    first = (await ann.ask("send_message", **text("c1", "one")))["message"]
+    await reaches(ann, first["messageId"], "sent")
+    body = {"updates": [{"messageId": "P-one", "status": "delivered"}]}
+    assert (await site.post("shop", body)).body["data"]["updates"][0]["state"] == "applied"
+    copy = message("one", ALICE, messageId="P-one", fromMe=True)
+    (result,) = (await site.post("shop", copy)).results
+    assert (result["duplicate"], result["seq"]) == (True, first["seq"])
+    second = (await ann.ask("send_message", **text("c2", "two", replyTo=first["messageId"])))["message"]
+    await reaches(ann, second["messageId"], "sent")
+    assert bot.delivered[1]["message"]["replyTo"]["messageId"] == "P-one"
+    assert second["replyTo"]["messageId"] == first["messageId"]
+    assert [one["text"] for one in await site.messages("shop", ALICE)] == ["one", "two"]
+
+
+async def test_a_copy_before_the_report(site: Site, connect_client: Connect, bots: Bots) -> None:
+    """A copy that comes while the bot still works waits for its report: one bubble, and a phone's message is kept."""
+    bot, ann = await bots(), await agent(connect_client)
+    bot.hold = asyncio.Event()
+    bot.answer = lambda order: {"ok": True, "messageId": "P1"}
+    stored = (await ann.ask("send_message", **text("c1")))["message"]
+    await bot.wait_for(lambda me: bot.delivered)
+    for message_id, words in (("P1", "yes"), ("phone", "yes")):
+        (result,) = (await site.post("shop", message(words, ALICE, messageId=message_id, fromMe=True))).results
+        assert (result["seq"], result["duplicate"]) == (None, False)
+    bot.hold.set()
+    await reaches(ann, stored["messageId"], "sent")
+    await ann.wait_for(lambda me: states(me, "phone"))
+    assert [one["messageId"] for one in await site.messages("shop", ALICE)] == [stored["messageId"], "phone"]
+
+
+async def test_a_client_id_is_one_message(site: Site, connect_client: Connect, bots: Bots) -> None:
+    """Repeated by any of the person's connections, and over HTTP, it is the same message, delivered once."""
+    bot, one, two = await bots(), await agent(connect_client), await agent(connect_client)
+    first = await one.ask("send_message", **text("c1"))
+    again = await two.ask("send_message", **text("c1", "other words"))
+    assert (again["message"]["messageId"], again["message"]["text"]) == (first["message"]["messageId"], "yes")
+    path = f"/api/v1/sessions/shop/chats/{ALICE}/messages"
+    body = {"clientId": "c1", "text": "yes"}
+    answer = await site.request("POST", path, token=mint("shop", scopes=("send",), sub="ann"), json=body)
+    assert answer.status == 200
+    assert answer.body["data"]["message"]["messageId"] == first["message"]["messageId"]
+    await reaches(one, first["message"]["messageId"], "sent")
+    await one.ask("send_message", **text("c2", "next"))
+    await bot.wait_for(lambda me: len(bot.delivered) > 1)
+    assert bot.words() == ["yes", "next"]
+    assert [event["event"] for event in two.durable()].count("new_message") == 2
+
+
+async def test_over_http(site: Site, bots: Bots) -> None:
+    """Programs send over HTTP; faults have their codes, and what may not be seen is 404."""
+    bot = await bots()
+    path = f"/api/v1/sessions/shop/chats/{ALICE}/messages"
+    token = mint("shop", scopes=("send", "read"), sub="crm")
+    media = {"url": "https://cdn.example.com/a.jpg", "mimeType": "image/jpeg"}
+    answer = await site.request("POST", path, token=token, json={"clientId": "c1", "media": media})
+    assert answer.status == 200
+    assert answer.body["ok"] is True
+    assert (answer.body["data"]["message"]["type"], answer.body["data"]["message"]["status"]) == ("image", "pending")
+    await bot.wait_for(lambda me: bot.delivered)
+    for body, code in (
+        ({"text": "x"}, "invalid"),
+        ({"clientId": "c2"}, "invalid"),
+        ({"clientId": "c2", "text": " \n"}, "invalid"),
+        ({"clientId": "c2", "text": "x", "more": 1}, "invalid"),
+        ({"clientId": "c2", "text": "x", "replyTo": "nothing"}, "invalid"),
+        ([], "invalid"),
+    ):
+        answer = await site.request("POST", path, token=token, json=body)
+        assert (answer.status, answer.body["code"]) == (422, code), body
+    answer = await site.request("POST", path, token=mint("shop"), json={"clientId": "c2", "text": "x"})
+    assert answer.status == 404
+    answer = await site.request("POST", path, json={"clientId": "c2", "text": "x"})
+    assert answer.status == 401
+    other = mint("shop", scopes=("send", "read"), sub="other")
+    answer = await site.request("POST", path, token=other, json={"clientId": "c2", "text": "x", "after": 0})
+    assert (answer.status, answer.body["code"]) == (409, "conflict")
+    assert answer.body["details"]["message"]["clientId"] == "c1"
+    blind = mint("shop", scopes=("send",), sub="other")
+    answer = await site.request("POST", path, token=blind, json={"clientId": "c2", "text": "x", "after": 0})
+    assert (answer.status, "details" in answer.body) == (409, False)
+    assert len(bot.delivered) == 1
+
+
+async def test_a_conflict(site: Site, connect_client: Connect, bots: Bots) -> None:
+    """Whoever has not seen a colleague's answer is told it, and nothing is sent."""
+    bot, ann, ben = await bots(), await agent(connect_client), await agent(connect_client, "ben")
+    seq = (await site.post("shop", message("hello?", ALICE))).results[0]["seq"]
+    first = await ann.ask("send_message", **text("c1", after=seq))
+    answer = await ben.call("send_message", text("c2", after=seq))
+    assert (answer["ok"], answer["error"]["code"]) == (False, "conflict")
+    assert answer["error"]["details"]["message"]["messageId"] == first["message"]["messageId"]
+    second = await ann.ask("send_message", **text("c3", "more", after=seq))
+    await reaches(ann, second["message"]["messageId"], "sent")
+    assert bot.words() == ["yes", "more"]
+    assert len(await site.messages("shop", ALICE)) == 3
+
+
+async def test_the_scope_is_needed(connect_client: Connect) -> None:
+    """Without `send` nothing is sent, without `write` nothing assigned, without `deliver` nothing served."""
+    client = await connect_client(mint("shop", scopes=("read", "ingest")))
+    for event, payload in (
+        ("send_message", text("c1")),
+        ("retry_message", {"sessionId": "shop", "chatId": ALICE, "messageId": "m"}),
+        ("cancel_message", {"sessionId": "shop", "chatId": ALICE, "messageId": "m"}),
+        ("assign_chat", {"sessionId": "shop", "chatId": ALICE, "assignee": None}),
+        ("set_chat_state", {"sessionId": "shop", "chatId": ALICE, "state": "closed"}),
+        ("serve", {"sessionId": "shop"}),
+    ):
+        answer = await client.call(event, payload)
+        assert (answer["ok"], answer["error"]["code"]) == (False, "forbidden"), event
+
+
+async def test_in_order_one_at_a_time(connect_client: Connect, bots: Bots) -> None:
+    """A chat's messages go one after another, in the order in which they were sent; other chats do not wait."""
+    bot, ann = await bots(), await agent(connect_client)
+    bot.hold = asyncio.Event()
+    words = [f"{n}" for n in range(20)]
+    for word in words:
+        await ann.ask("send_message", **text(f"c{word}", word))
+    other = await ann.ask("send_message", **text("d", "other chat") | {"chatId": "12025550123@s.whatsapp.net"})
+    await bot.wait_for(lambda me: len(bot.delivered) == 2)
+    assert sorted(bot.words()) == ["0", "other chat"]
+    bot.hold.set()
+    await bot.wait_for(lambda me: len(bot.delivered) == 21)
+    assert [word for word in bot.words() if word != "other chat"] == words
+    assert other["message"]["status"] == "pending"
+
+
+async def test_refused_for_good_and_tried_again(connect_client: Connect, bots: Bots) -> None:
+    """What the bot refuses for good has failed at once, with its words; a person may try it again."""
+    bot, ann = await bots(), await agent(connect_client)
+    error = {"code": "not_on_whatsapp", "title": "This number is not on WhatsApp."}
+    bot.answer = lambda order: {"ok": False, "error": error, "retry": False}
+    stored = (await ann.ask("send_message", **text("c1")))["message"]
+    failed = await reaches(ann, stored["messageId"], "failed")
+    assert failed["error"] == error
+    bot.answer = lambda order: {"ok": True}
+    name = {"sessionId": "shop", "chatId": ALICE, "messageId": stored["messageId"]}
+    again = (await ann.ask("retry_message", **name))["message"]
+    assert (again["status"], again["error"]) == ("pending", None)
+    await reaches(ann, stored["messageId"], "sent")
+    assert len({order["deliveryId"] for order in bot.delivered}) == 1
+    answer = await ann.call("retry_message", name)
+    assert answer["error"]["code"] == "conflict"
+    answer = await ann.call("cancel_message", name)
+    assert answer["error"]["code"] == "conflict"
+
+
+async def test_a_cancelled_message_is_not_delivered(site: Site, connect_client: Connect, bots: Bots) -> None:
+    """What waits can be given up; then it never goes out, and the chat is as if it had never been written."""
+    ann = await agent(connect_client)
+    await site.post("shop", message("hello?", ALICE))
+    stored = (await ann.ask("send_message", **text("c1")))["message"]
+    name = {"sessionId": "shop", "chatId": ALICE, "messageId": stored["messageId"]}
+    cancelled = (await ann.ask("cancel_message", **name))["message"]
+    assert (cancelled["status"], cancelled["error"]["code"], cancelled["text"]) == ("failed", "cancelled", None)
+    assert cancelled["deletedAt"] is not None
+    bot = await bots()
+    last = (await ann.ask("send_message", **text("c2", "last")))["message"]
+    await reaches(ann, last["messageId"], "sent")
+    assert bot.words() == ["last"]
+
+
+async def test_a_bot_that_comes_later(connect_client: Connect, bots: Bots) -> None:
+    """What was sent while no bot was there goes to the first that serves the session."""
+    ann = await agent(connect_client)
+    first = (await ann.ask("send_message", **text("c1", "one")))["message"]
+    second = (await ann.ask("send_message", **text("c2", "two")))["message"]
+    bot = await bots()
+    await reaches(ann, first["messageId"], "sent")
+    await reaches(ann, second["messageId"], "sent")
+    assert bot.words() == ["one", "two"]
+
+
+async def test_a_bot_that_goes_loses_its_message(connect_client: Connect, bots: Bots) -> None:
+    """A bot that goes without an answer loses the message to the next one, which gets it with the same ids."""
+    bot, ann = await bots(), await agent(connect_client)
+    bot.hold = asyncio.Event()
+    stored = (await ann.ask("send_message", **text("c1")))["message"]
+    await bot.wait_for(lambda me: bot.delivered)
+    await bot.close()
+    other = await bots()
+    await reaches(ann, stored["messageId"], "sent")
+    assert [order["deliveryId"] for order in other.delivered] == [bot.delivered[0]["deliveryId"]]
+    assert other.delivered[0]["message"]["messageId"] == stored["messageId"]
+    bot.hold.set()
+
+
+async def test_bots_share_the_work(connect_client: Connect, bots: Bots) -> None:
+    """Two bots of a session share its chats, and each message goes to one of them."""
+    one, two, ann = await bots(), await bots(), await agent(connect_client)
+    one.hold = two.hold = asyncio.Event()
+    for number in range(6):
+        chat = f"1202555010{number}@s.whatsapp.net"
+        await ann.ask("send_message", **text(f"c{number}", str(number)) | {"chatId": chat})
+    await ann.wait_for(lambda me: len(one.delivered) + len(two.delivered) == 6)
+    assert sorted(one.words() + two.words()) == list("012345")
+    assert len(one.delivered) == len(two.delivered) == 3
+    one.hold.set()
+
+
+async def test_assigning_and_closing(site: Site, connect_client: Connect) -> None:
+    """Chats are taken and closed by compare and set, and everybody is told."""
+    ann, ben = await agent(connect_client), await agent(connect_client, "ben")
+    name = {"sessionId": "shop", "chatId": ALICE}
+    answer = await ann.call("assign_chat", {**name, "assignee": {"id": "ann", "name": "Ann"}})
+    assert answer["error"]["code"] == "forbidden"
+    await site.post("shop", message("hello?", ALICE))
+    mine = {"id": "ann", "name": "Ann"}
+    answer = await ann.ask("assign_chat", **name, assignee=mine, expected=None)
+    assert answer["chat"]["assignee"] == mine
+    refused = await ben.call("assign_chat", {**name, "assignee": {"id": "ben"}, "expected": None})
+    assert refused["error"]["code"] == "conflict"
+    assert refused["error"]["details"]["chat"]["assignee"] == mine
+    answer = await ben.ask("set_chat_state", **name, state="closed")
+    assert answer["chat"]["state"] == "closed"
+    await site.post("shop", message("and?", ALICE))
+    await ben.wait_for(lambda me: len(me.seqs()) == 4)
+    chat = ben.durable()[-1]["chat"]
+    assert (chat["state"], chat["assignee"]) == ("open", mine)
+    assert ann.durable() == ben.durable()
