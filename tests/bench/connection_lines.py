@@ -7,13 +7,12 @@ import statistics
 from contextlib import AsyncExitStack
 from typing import Any
 
-from tests.bench import servers
+from tests.bench import servers, table
 from tests.bench.ingest_lines import SESSION, subscribers
-from tests.bench.lines import NODE, US, Bench, Line, Target, alternating
+from tests.bench.lines import NODE, US, Bench, alternating
 from tests.bench.servers import SECRET, Process
 
 IDLE = 5_000
-BYTES_TARGET = 6.0
 NEW = 2_000
 OTHER_ROOMS = (100, 10_000)
 MOVERS, MOVES = 200, 17
@@ -28,14 +27,12 @@ async def memory(bench: Bench) -> None:
     """What the process grew by, for each of 5,000 connections that are signed in, subscribed and idle."""
     count = bench.size(IDLE, 500)
     for deflate in (False, True):
-        words = "deflate offered" if deflate else "deflate not offered"
-        line = bench.add(
-            Line(
-                "memory_deflate" if deflate else "memory",
-                f"memory per idle connection, signed in and subscribed, {count:,} of them, {words}",
-                "kB",
-                Target(f"{BYTES_TARGET:g} kB", at_most=BYTES_TARGET, peer=None),
-            )
+        line = table.line(
+            bench,
+            "memory",
+            "memory_deflate" if deflate else None,
+            count=count,
+            offered="offered" if deflate else "not offered",
         )
         for number in range(1 if bench.quick else min(bench.rounds, 3)):
             bench.say(f"{line.title}: round {number + 1}")
@@ -64,14 +61,7 @@ async def _grown_by(bench: Bench, server: Process, count: int, deflate: bool) ->
 async def arrivals(bench: Bench) -> None:
     """New connections a second."""
     count = bench.size(NEW, 300)
-    line = bench.add(
-        Line(
-            "connections",
-            f"new connections/s, signed in and subscribed, {count:,} of them, 40 under way at a time",
-            "connections/s",
-            Target("1 × Node socket.io", at_least=1),
-        )
-    )
+    line = table.line(bench, "connections", count=count)
     async with AsyncExitStack() as stack:
         peers = {
             US: await stack.enter_async_context(servers.application(bench.uri, bench.database())),
@@ -97,15 +87,7 @@ async def heartbeats(bench: Bench) -> None:
     count = bench.size(IDLE, 500)
     seconds = bench.seconds(56.0, 11.0)
     interval = bench.seconds(25.0, 5.0)
-    line = bench.add(
-        Line(
-            "heartbeats",
-            f"CPU of {count:,} idle connections with heartbeats, {seconds:g} s",
-            "s",
-            Target("0.2 × Node socket.io", at_most=0.2),
-            note=f"Both send a heartbeat every {interval:g} s.",
-        )
-    )
+    line = table.line(bench, "heartbeats", count=count, seconds=seconds, interval=interval)
     async with AsyncExitStack() as stack:
         peers = {
             US: await stack.enter_async_context(
@@ -132,23 +114,8 @@ async def moves(bench: Bench) -> None:
     """Leave and join where others are in 10,000 rooms, and in 100: the server's CPU for a pair."""
     few, many = OTHER_ROOMS
     many = bench.size(many, 1_000)
-    title = f"leave + join with {many:,} other rooms against {few}"
-    line = bench.add(
-        Line(
-            "moves",
-            f"{title}, unsubscribe and subscribe over the wire",
-            "times the cost",
-            Target("1.2 × at most", at_most=1.2, peer=None),
-        )
-    )
-    alone = bench.add(
-        Line(
-            "moves_engine",
-            f"{title}, the engine alone",
-            "times the cost",
-            Target("1.2 × at most", at_most=1.2, peer=None),
-        )
-    )
+    line = table.line(bench, "moves", few=few, many=many)
+    alone = table.line(bench, "moves_engine", few=few, many=many)
     times = bench.size(20_000, 2_000)
     async with servers.engine_server() as engine:
         await bench.load.ask(do="open", group="rooms", port=engine.port, count=101, rooms=1)
@@ -220,22 +187,8 @@ async def deflate(bench: Bench) -> None:
     """Bytes and CPU of events to 1,000 recipients, compressed and not, by the same server."""
     clients = bench.size(1_000, 200)
     messages = bench.size(100, 20)
-    small = bench.add(
-        Line(
-            "deflate_bytes",
-            "deflate: bytes of a 770-byte event",
-            "times the bytes",
-            Target("0.5 × uncompressed", at_most=0.5, peer=None),
-        )
-    )
-    cheap = bench.add(
-        Line(
-            "deflate_cpu",
-            f"deflate: CPU of an event to {clients:,} recipients, from the webhook on",
-            "times the CPU",
-            Target("1.2 × uncompressed", at_most=1.2, peer=None),
-        )
-    )
+    small = table.line(bench, "deflate_bytes")
+    cheap = table.line(bench, "deflate_cpu", clients=clients)
     async with servers.application(bench.uri, bench.database()) as app:
         groups = {"plain": False, "deflated": True}
         for session, offered in groups.items():

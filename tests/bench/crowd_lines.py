@@ -9,9 +9,9 @@ import sys
 import urllib.request
 from typing import Any
 
-from tests.bench import servers
+from tests.bench import servers, table
 from tests.bench.ingest_lines import subscribers
-from tests.bench.lines import NODE, US, Bench, Line, Target
+from tests.bench.lines import NODE, US, Bench
 from tests.bench.servers import BENCH, SECRET, Process
 
 CLIENTS, BACK = 5_000, (20, 500)
@@ -24,16 +24,8 @@ async def crowd(bench: Bench) -> None:
     """5,000 clients in one session with the server's memory cold, beside the same 5,000 on Node with nothing recovered;
     10,000 clients of 1,000 sessions."""
     clients, most = bench.size(CLIENTS, 200), bench.size(BACK[1], 150)
-    line = bench.add(
-        Line(
-            "crowd",
-            f"{clients:,} clients reconnect, {BACK[0]} to {most} events behind, {RATE} messages/s meanwhile: all live",
-            "s",
-            Target("15 s", at_most=15, peer=None),
-            note="After a restart, with an empty memory. Node accepts them without recovering or posting anything.",
-        )
-    )
-    reads = bench.add(_reads("crowd_reads", f"reads of the log for these {clients:,} clients", 20))
+    line = table.line(bench, "crowd", clients=clients, least=BACK[0], most=most, rate=RATE)
+    reads = table.line(bench, "crowd_reads", clients=clients)
     for number in range(1 if bench.quick else min(bench.rounds, 3)):
         bench.say(f"{line.title}: round {number + 1}")
         found, count = await _come_back(bench, clients, ["shop"], (BACK[0], most))
@@ -43,19 +35,11 @@ async def crowd(bench: Bench) -> None:
         line.rounds.append({US: found["seconds"], NODE: peer["seconds"], "busy": max(found["busy"], peer["busy"])})
         reads.rounds.append({US: count, "busy": found["busy"]})
     clients, count = bench.size(MANY_CLIENTS, 200), bench.size(SESSIONS, 20)
-    many = bench.add(
-        _reads(
-            "crowd_sessions", f"reads of the log per session, {clients:,} clients of {count:,} sessions reconnect", 3
-        )
-    )
+    many = table.line(bench, "crowd_sessions", clients=clients, count=count)
     bench.say(many.title)
     found, total = await _come_back(bench, clients, [f"s{n}" for n in range(count)], SHORT_BACK)
     many.rounds.append({US: total / count, "busy": found["busy"]})
     many.note = f"All live after {found['seconds']:.1f} s."
-
-
-def _reads(name: str, title: str, most: float) -> Line:
-    return Line(name, title, "reads", Target(f"{most:g}", at_most=most, peer=None))
 
 
 async def _come_back(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
-from tests.bench import servers
+from tests.bench import servers, table
 from tests.bench.lines import NODE, US, Bench, Line, Round, Target, alternating
 from tests.bench.servers import Process
 
@@ -70,13 +70,14 @@ async def one_room(bench: Bench) -> None:
             await bench.load.ask(do="count_only", group=name)
         for burst, target in TARGETS.items():
             words = "1 event per turn of the loop" if burst == 1 else f"bursts of {burst} per turn"
-            line = bench.add(
-                Line(
-                    f"burst_{burst}",
-                    f"{clients:,} sockets in one room, {EVENT_BYTES}-byte events, {words}",
-                    "deliveries/s",
-                    Target(f"{target:g} × Node socket.io", at_least=target),
-                )
+            line = table.line(
+                bench,
+                "burst",
+                f"burst_{burst}",
+                Target(f"{target:g} × Node socket.io", at_least=target),
+                clients=clients,
+                size=EVENT_BYTES,
+                words=words,
             )
             for number in range(bench.rounds):
                 bench.say(f"{line.title}: round {number + 1} of {bench.rounds}")
@@ -95,16 +96,7 @@ async def many_rooms(bench: Bench) -> None:
     """10,000 sockets in 1,000 rooms, events to rooms at random."""
     clients, rooms = bench.size(ROOMS_CLIENTS, 1_000), bench.size(ROOMS, 100)
     burst = bench.size(BURST_TO_ROOMS, 500)
-    line = bench.add(
-        Line(
-            "rooms",
-            f"{clients:,} sockets in {rooms:,} rooms, {EVENT_BYTES}-byte events to random rooms",
-            "deliveries/s",
-            Target("4 × Node socket.io", at_least=4),
-            note=f"{burst:,} events per turn of the loop, {burst // rooms} per room on average. "
-            "The result depends on this number; other numbers follow.",
-        )
-    )
+    line = table.line(bench, "rooms", clients=clients, rooms=rooms, size=EVENT_BYTES, burst=burst, each=burst // rooms)
     async with AsyncExitStack() as stack:
         peers = {
             US: await stack.enter_async_context(servers.engine_server()),

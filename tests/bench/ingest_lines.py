@@ -6,8 +6,8 @@ import statistics
 from contextlib import AsyncExitStack
 from typing import Any
 
-from tests.bench import servers
-from tests.bench.lines import NODE, REFERENCE, US, Bench, Line, Target, alternating, percentile
+from tests.bench import servers, table
+from tests.bench.lines import NODE, REFERENCE, US, Bench, alternating, percentile
 from tests.bench.servers import SECRET, Process
 
 SESSION = "shop"
@@ -15,7 +15,6 @@ SUBSCRIBERS = 1_000
 BODY_MESSAGES = 500
 SENDERS = 64
 RATE = 20.0
-MESSAGES = "its messages"
 
 
 async def subscribers(
@@ -46,15 +45,7 @@ async def check_all_arrived(bench: Bench, group: str, expected: int, what: str) 
 async def large_bodies(bench: Bench) -> None:
     """500 messages a body to 1,000 subscribers, against Socket.IO on Node that only emits such events."""
     clients = bench.size(SUBSCRIBERS, 200)
-    line = bench.add(
-        Line(
-            "webhook_burst",
-            f"webhook, {BODY_MESSAGES} messages per body, to {clients:,} subscribers",
-            "deliveries/s",
-            Target("10 × Node socket.io emitting", at_least=10),
-            note="Node stores nothing: it emits events of the same size, 500 per turn of the loop.",
-        )
-    )
+    line = table.line(bench, "webhook_burst", messages=BODY_MESSAGES, clients=clients)
     async with AsyncExitStack() as stack:
         app = await stack.enter_async_context(servers.application(bench.uri, bench.database()))
         node = await stack.enter_async_context(servers.node_socketio())
@@ -94,14 +85,7 @@ async def large_bodies(bench: Bench) -> None:
 async def latency(bench: Bench) -> None:
     """Until the last of 1,000 subscribers has a message, and requests a second; against the Node reference."""
     clients = bench.size(SUBSCRIBERS, 200)
-    delay = bench.add(
-        Line(
-            "latency",
-            f"webhook to the last of {clients:,} subscribers, {RATE:g} messages/s, 99th percentile",
-            "ms",
-            Target("0.5 × the Node reference", at_most=0.5, peer=REFERENCE),
-        )
-    )
+    delay = table.line(bench, "latency", clients=clients, rate=RATE)
     seconds = bench.seconds(12.0, 3.0)
     async with AsyncExitStack() as stack:
         peers = await _both(bench, stack, clients)
@@ -136,15 +120,7 @@ async def latency(bench: Bench) -> None:
 
 async def requests(bench: Bench) -> None:
     clients = 10
-    line = bench.add(
-        Line(
-            "ingest",
-            f"webhook requests/s to committed and pushed, {SENDERS} senders",
-            "requests/s",
-            Target("3.5 × the Node reference", at_least=3.5, peer=REFERENCE),
-            note=f"One message per request, one session, {clients} subscribers; both wait for majority and journal.",
-        )
-    )
+    line = table.line(bench, "ingest", senders=SENDERS, clients=clients)
     async with AsyncExitStack() as stack:
         peers = await _both(bench, stack, clients)
         for number in range(bench.rounds):
@@ -165,20 +141,12 @@ async def requests(bench: Bench) -> None:
 
 async def updates(bench: Bench) -> None:
     """Edits a second beside messages a second, of the same server in the same minutes."""
-    line = bench.add(
-        Line(
-            "updates",
-            f"webhook updates/s to committed and pushed, {SENDERS} senders",
-            "updates/s",
-            Target("0.7 × its messages/s", at_least=0.7, peer=MESSAGES),
-            note="One edit per request, of 20 messages in turn, beside one new message per request; one session.",
-        )
-    )
+    line = table.line(bench, "updates", senders=SENDERS)
     async with servers.application(bench.uri, bench.database()) as server:
         for number in range(bench.rounds):
             bench.say(f"{line.title}: round {number + 1} of {bench.rounds}")
             round_: dict[str, Any] = {"busy": 0.0}
-            for name in alternating(number, [US, MESSAGES]):
+            for name in alternating(number, [US, table.MESSAGES]):
                 found = await bench.load.ask(
                     do="flood", port=server.port, secret=SECRET, session=SESSION, senders=SENDERS,
                     seconds=bench.seconds(3.0, 0.7), warm_up=1.0 if number == 0 else 0.5, updates=name == US,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from tests.bench import servers
+from tests.bench import servers, table
 from tests.bench.ingest_lines import SESSION, subscribers
-from tests.bench.lines import US, Bench, Line, percentile
+from tests.bench.lines import US, Bench, percentile
 from tests.bench.servers import SECRET, Process
 
 CLIENTS = 1_000
@@ -21,18 +21,8 @@ POSITION_BYTES, POSITION_SECONDS = 88, 36
 async def polling(bench: Bench) -> None:
     clients = bench.size(CLIENTS, 200)
     seconds = bench.seconds(30.0, 6.0)
-    line = bench.add(
-        Line(
-            "polling",
-            f"push compared with polling every {PERIOD:g} s, {clients:,} clients, a message every {MESSAGE_EVERY:g} s",
-            "s of server CPU per hour",
-            None,
-            note=f"Measured for {seconds:g} s with all {clients:,} clients, "
-            f"and multiplied by {HOUR / seconds:g} for an hour. "
-            "A polling client keeps its connection open and requests the messages of one chat "
-            "after the last one it has. The bytes of a push client when nothing happens are calculated "
-            "from heartbeats and positions.",
-        )
+    line = table.line(
+        bench, "polling", clients=clients, period=PERIOD, every=MESSAGE_EVERY, seconds=seconds, factor=HOUR / seconds
     )
     async with servers.application(bench.uri, bench.database(), PING_INTERVAL="25") as app:
         bench.say(f"{line.title}: polling")
