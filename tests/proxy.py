@@ -11,10 +11,28 @@ from collections.abc import Callable, Iterator
 CHUNK = 64 * 1024
 
 
-class Wire:
+class Gates:
+    """`up` and `down` are the directions from client to server and back: a cleared event freezes that direction."""
+
+    def __init__(self) -> None:
+        self.up, self.down = asyncio.Event(), asyncio.Event()
+        self.thaw()
+
+    def cut(self) -> None:
+        """The network is gone: nothing passes, nobody is told."""
+        self.up.clear()
+        self.down.clear()
+
+    def thaw(self) -> None:
+        self.up.set()
+        self.down.set()
+
+
+class Wire(Gates):
     """One connection through the proxy. Its own gates hold for it beside those of the whole proxy."""
 
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
+        super().__init__()
         self.client, self.server = client, server
         self.client_port: int = (client.get_extra_info("peername") or ("", 0))[1]
         self.server_port: int = (server.get_extra_info("sockname") or ("", 0))[1]
@@ -23,17 +41,7 @@ class Wire:
         """For whoever watches."""
         self.lossy: set[str] = set()
         """The directions, `up` and `down`, in which data is lost; that a connection ends is not."""
-        self.up, self.down = asyncio.Event(), asyncio.Event()
         self.abandoned = False
-        self.thaw()
-
-    def cut(self) -> None:
-        self.up.clear()
-        self.down.clear()
-
-    def thaw(self) -> None:
-        self.up.set()
-        self.down.set()
 
     def drop(self, *, reset: bool = False) -> None:
         """Close both ends, orderly or with a reset."""
@@ -47,18 +55,13 @@ class Wire:
         _close(self.client, reset=True)
 
 
-class Proxy:
-    """Listens on a port of its own; what is set on it holds for old and new connections alike.
-
-    `up` and `down` are the directions from client to server and back: a cleared event freezes that direction.
-    """
+class Proxy(Gates):
+    """Listens on a port of its own; what is set on it holds for old and new connections alike."""
 
     def __init__(self, host: str, port: int) -> None:
+        super().__init__()
         self._target = (host, port)
         self.port = 0
-        self.up, self.down = asyncio.Event(), asyncio.Event()
-        self.up.set()
-        self.down.set()
         self.bytes_per_second: float | None = None
         """How fast either direction is; None: as fast as it goes."""
         self.split = False
@@ -93,14 +96,8 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def cut(self) -> None:
-        """The network is gone: nothing passes, nobody is told."""
-        self.up.clear()
-        self.down.clear()
-
     def thaw(self) -> None:
-        self.up.set()
-        self.down.set()
+        super().thaw()
         self.refusing = False
 
     def drop(self, *, reset: bool = False) -> None:

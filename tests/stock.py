@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import json
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -112,17 +113,16 @@ class Stock:
 @contextlib.asynccontextmanager
 async def stock_client(package: str = "socket.io-client") -> AsyncIterator[Stock]:
     """`package`: as it is called in tests/clients/package.json."""
-    process = await asyncio.create_subprocess_exec(
-        "node",
-        "stock.mjs",
-        package,
-        cwd=FOLDER,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        limit=2**24,
-    )
-    client = Stock(process)
+    client = Stock(await node("stock.mjs", package, cwd=FOLDER))
     try:
         yield client
     finally:
         await client.close()
+
+
+async def node(*arguments: str, cwd: Path, stderr: int | None = None) -> asyncio.subprocess.Process:
+    """A program of Node's that is spoken to in lines, of up to 64 MiB."""
+    pipe = asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(
+        "node", *arguments, cwd=cwd, stdin=pipe, stdout=pipe, stderr=stderr, limit=2**26
+    )

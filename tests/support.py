@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 import socketio
 
 from app.auth import Tokens
@@ -52,6 +53,20 @@ async def until(condition: Callable[[], Any], what: str = "") -> Any:
         while not (value := condition()):
             await asyncio.sleep(0.01)
     return value
+
+
+def failing_once(monkeypatch: pytest.MonkeyPatch, target: object, name: str, error: BaseException) -> list[object]:
+    """Make the next call of a method raise this. Answers a list that is empty once it has."""
+    failures: list[Any] = [error]
+    method = getattr(target, name)
+
+    async def failing(*args: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return await method(*args)
+
+    monkeypatch.setattr(target, name, failing)
+    return failures
 
 
 @dataclass

@@ -9,15 +9,7 @@ from typing import Any
 import pytest
 
 from app import posted
-from app.domain.incoming import (
-    ConnectionSignal,
-    Contact,
-    IncomingUpdate,
-    PresenceSignal,
-    ReactionChange,
-    Receipt,
-    TypingSignal,
-)
+from app.domain import incoming
 from app.domain.models import MAX_PREVIEW_BYTES, MessageError, Sender
 from app.errors import AppError
 
@@ -60,20 +52,20 @@ def test_every_kind_in_one_body() -> None:
     )
     assert [message.text for message in body.messages] == ["hi"]
     assert body.updates == [
-        IncomingUpdate("m1", "a", NOW, status="read"),
-        IncomingUpdate("m2", error=MessageError("1", "No")),
-        IncomingUpdate("m3", text="new"),
-        IncomingUpdate("m4", deleted=True),
-        IncomingUpdate("m5", reaction=ReactionChange(Sender("bob", "Bob"), False, "👍")),
-        IncomingUpdate("m5", reaction=ReactionChange(Sender("me"), True, None)),
-        IncomingUpdate("m6", receipt=Receipt("bob", "played")),
+        incoming.IncomingUpdate("m1", "a", NOW, status="read"),
+        incoming.IncomingUpdate("m2", error=MessageError("1", "No")),
+        incoming.IncomingUpdate("m3", text="new"),
+        incoming.IncomingUpdate("m4", deleted=True),
+        incoming.IncomingUpdate("m5", reaction=incoming.ReactionChange(Sender("bob", "Bob"), False, "👍")),
+        incoming.IncomingUpdate("m5", reaction=incoming.ReactionChange(Sender("me"), True, None)),
+        incoming.IncomingUpdate("m6", receipt=incoming.Receipt("bob", "played")),
     ]
     assert body.signals == [
-        TypingSignal("a", Sender("bob", "Bob"), "recording"),
-        PresenceSignal("a", Sender("bob", "Bob"), "offline", NOW),
-        ConnectionSignal("logged_out", "Removed on the phone"),
+        incoming.TypingSignal("a", Sender("bob", "Bob"), "recording"),
+        incoming.PresenceSignal("a", Sender("bob", "Bob"), "offline", NOW),
+        incoming.ConnectionSignal("logged_out", "Removed on the phone"),
     ]
-    assert body.contacts == [Contact("a", "Ann", ["b", "c"]), Contact("d")]
+    assert body.contacts == [incoming.Contact("a", "Ann", ["b", "c"]), incoming.Contact("d")]
 
 
 @pytest.mark.parametrize(

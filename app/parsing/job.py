@@ -9,12 +9,14 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from app import json_input, posted
-from app.domain.incoming import Signal
+from app.domain.incoming import ReadElsewhere, Signal
 from app.domain.intake import commands_of
 from app.domain.known import Command
+from app.domain.models import Alias
 from app.parsing import wire
 from app.parsing.encodings import unpack
-from app.providers import PROVIDERS, Numbers
+from app.posted import Posted
+from app.providers import PROVIDERS, Numbers, Parsed
 
 MAX_BODY: Final = 1024 * 1024
 """Maximum size of a body in our own form, decompressed."""
@@ -63,31 +65,31 @@ def run(job: Job) -> Parsing:
     if job.source is None:
         value = json_input.loads(body, MAX_NODES)
         told = posted.load_body(value, job.session_id, job.received_at)
-        commands = commands_of(
-            job.received_at,
-            messages=told.messages,
-            updates=told.updates,
-            contacts=told.contacts,
-            answers_read=job.mark_read,
-        )
+        commands = _commands(job, told)
         return Parsing([(job.session_id, command) for command in commands], signals=_of(job.session_id, told.signals))
     value = json_input.loads_provider(body, MAX_PROVIDER_NODES)
     parsed = PROVIDERS[job.source].parse(value, job.session_id, job.received_at, job.numbers)
     parsing = Parsing()
     for session_id, part in ((job.session_id, parsed), *parsed.elsewhere.items()):
-        commands = commands_of(
-            job.received_at,
-            messages=part.messages,
-            updates=part.updates,
-            contacts=part.contacts,
-            aliases=part.aliases,
-            reads=part.reads if job.mark_read else (),
-            answers_read=job.mark_read,
-        )
+        commands = _commands(job, part, part.aliases, part.reads if job.mark_read else ())
         parsing.parts += [(session_id, command) for command in commands]
         parsing.skipped += part.skipped
         parsing.signals = [*parsing.signals, *_of(session_id, part.signals)]
     return parsing
+
+
+def _commands(
+    job: Job, told: Posted | Parsed, aliases: Sequence[Alias] = (), reads: Sequence[ReadElsewhere] = ()
+) -> Iterator[Command]:
+    return commands_of(
+        job.received_at,
+        messages=told.messages,
+        updates=told.updates,
+        contacts=told.contacts,
+        aliases=aliases,
+        reads=reads,
+        answers_read=job.mark_read,
+    )
 
 
 def _of(session_id: str, signals: Sequence[Signal]) -> list[tuple[str, Sequence[Signal]]]:

@@ -18,8 +18,7 @@ _KEY: Final = "setting"
 class Setting:
     """Declared with `text`, `whole` … in the dataclass field that holds its value; `settings_of` collects them."""
 
-    kind: str
-    """The environs method that reads it."""
+    kind: str  # the environs method that reads it
     words: str
     default: Any
     least: float | None = None

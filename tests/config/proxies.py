@@ -151,11 +151,16 @@ async def _answers(port: int, process: asyncio.subprocess.Process, log: Path) ->
                 await asyncio.sleep(0.02)
 
 
-def _nginx(front: Front, place: Path, servers: Sequence[int], edit: Callable[[str], str]) -> list[str]:
-    program = find("nginx")
+def _configured(name: str, file: str, *changes: tuple[str, str]) -> tuple[str, str]:
+    """The program, and its configuration with these changes."""
+    program = find(name)
     assert program is not None
-    text = put(
-        (ROOT / "config" / "nginx.conf").read_text(),
+    return program, put((ROOT / "config" / file).read_text(), *changes)
+
+
+def _nginx(front: Front, place: Path, servers: Sequence[int], edit: Callable[[str], str]) -> list[str]:
+    program, text = _configured(
+        *("nginx", "nginx.conf"),
         ("listen 443 ", f"listen 127.0.0.1:{front.port} "),
         ("listen 80;", f"listen 127.0.0.1:{front.plain_port};"),
         ("/etc/ssl/chat.example.com.pem", str(front.certificate.certificate)),
@@ -178,10 +183,8 @@ def _nginx(front: Front, place: Path, servers: Sequence[int], edit: Callable[[st
 
 
 def _haproxy(front: Front, place: Path, servers: Sequence[int], edit: Callable[[str], str]) -> list[str]:
-    program = find("haproxy")
-    assert program is not None
-    text = put(
-        (ROOT / "config" / "haproxy.cfg").read_text(),
+    program, text = _configured(
+        *("haproxy", "haproxy.cfg"),
         ("bind :443 ", f"bind 127.0.0.1:{front.port} "),
         ("bind :80\n", f"bind 127.0.0.1:{front.plain_port}\n"),
         ("/etc/haproxy/chat.example.com.pem", str(front.certificate.both)),

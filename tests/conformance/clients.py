@@ -20,6 +20,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 from socketio.exceptions import ConnectionRefusedError as Refused
 
 from app.engine import Engine, Limits, Server
+from tests.conformance.server import serve
 
 PORTS = {"engine": 3000, "socket": 3210}
 COOKIES = ("1=1; Max-Age=86400", "2=2; Path=/; HttpOnly; Secure; SameSite=Strict", "3=3; Max-Age=0")
@@ -189,19 +190,12 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-async def main(which: str, port: int) -> None:
-    runner = web.AppRunner(engine_app() if which == "engine" else socket_app(), handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, "localhost", port).start()
-    print(f"{which} client suite's server on port {port}", flush=True)
-    await asyncio.Event().wait()
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("which", choices=PORTS)
     options = parser.parse_args()
     try:
-        uvloop.run(main(options.which, PORTS[options.which]))
+        app = engine_app() if options.which == "engine" else socket_app()
+        uvloop.run(serve(app, PORTS[options.which], f"{options.which} client suite"))
     except KeyboardInterrupt:
         pass

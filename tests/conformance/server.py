@@ -65,11 +65,16 @@ async def main(which: str, port: int) -> None:
         engine_server().attach(app, "engine.io")
     else:
         socket_server().attach(app, "socket.io")
+    await serve(app, port, f"{which} suite")
+
+
+async def serve(app: web.Application, port: int, whose: str) -> None:
+    """Until it is cancelled."""
     # An aborted poll shows at once only with handler_cancellation.
     runner = web.AppRunner(app, handler_cancellation=True)
     await runner.setup()
     await web.TCPSite(runner, "localhost", port).start()
-    print(f"{which} suite's server on port {port}", flush=True)
+    print(f"{whose}'s server on port {port}", flush=True)
     await asyncio.Event().wait()
 
 

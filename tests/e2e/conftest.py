@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +156,19 @@ class Server:
         )
 
 
+@contextlib.contextmanager
+def running(place: Path, loop: Loop, **environ: str) -> Iterator[Server]:
+    """A server behind a proxy, with these settings."""
+    proxy = loop.run(Proxy("127.0.0.1", 1).start())
+    server = Server(place, loop, proxy, environ=environ)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+        loop.run(proxy.stop())
+
+
 @pytest.fixture(scope="session")
 def loop() -> Iterator[Loop]:
     loop = Loop()
@@ -172,14 +185,9 @@ def studio() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, loop: Loop, studio: str) -> Iterator[Server]:
-    proxy = loop.run(Proxy("127.0.0.1", 1).start())
     environ = {"PING_INTERVAL": "1", "PING_TIMEOUT": "2", "RECONNECT_DELAY_MS": "100", "RECONNECT_DELAY_MAX_MS": "500"}
-    environ["MEDIA_ORIGINS"] = studio
-    server = Server(tmp_path_factory.mktemp("server"), loop, proxy, environ=environ)
-    server.start()
-    yield server
-    server.stop()
-    loop.run(proxy.stop())
+    with running(tmp_path_factory.mktemp("server"), loop, MEDIA_ORIGINS=studio, **environ) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -205,13 +213,8 @@ def client_package() -> Path:
 @pytest.fixture(scope="session")
 def elsewhere(client_package: Path) -> Iterator[str]:
     """The project's own files, served from an origin that is not the server's."""
-    site = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(ROOT)))
-    threading.Thread(target=site.serve_forever).start()
-    try:
-        yield f"http://127.0.0.1:{site.server_port}"
-    finally:
-        site.shutdown()
-        site.server_close()
+    with conversations.served(partial(_Quiet, directory=str(ROOT))) as address:
+        yield address
 
 
 class Desk:

@@ -16,8 +16,7 @@ from typing import Any
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.e2e import conversations
-from tests.e2e.conftest import CHROMIUM, Loop, Server, eventually
-from tests.proxy import Proxy
+from tests.e2e.conftest import CHROMIUM, Loop, Server, eventually, running
 from tests.support import ROOT, TOKENS
 
 SIZE = {"width": 1200, "height": 750}
@@ -27,16 +26,14 @@ SESSION = "kiln"
 @contextmanager
 def server(media_origin: str = "") -> Iterator[Server]:
     loop = Loop()
-    proxy = loop.run(Proxy("127.0.0.1", 1).start())
-    with tempfile.TemporaryDirectory() as directory:
-        server = Server(Path(directory), loop, proxy, environ={"MEDIA_ORIGINS": media_origin})
-        server.start()
-        try:
-            yield server
-        finally:
-            server.stop()
-            loop.run(proxy.stop())
-            loop.close()
+    try:
+        with (
+            tempfile.TemporaryDirectory() as directory,
+            running(Path(directory), loop, MEDIA_ORIGINS=media_origin) as it,
+        ):
+            yield it
+    finally:
+        loop.close()
 
 
 def opened(browser: Browser, server: Server, **options: Any) -> Page:

@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import Desk, Loop, Server, eventually
-from tests.proxy import Proxy
+from tests.e2e.conftest import Desk, Loop, Server, eventually, running
 from tests.support import PATIENCE, ROOT, message, mint
 
 ALICE = "85291234567@s.whatsapp.net"
@@ -24,12 +23,8 @@ TSC = ROOT / "web" / "node_modules" / ".bin" / "tsc"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, loop: Loop, elsewhere: str) -> Iterator[Server]:
-    proxy = loop.run(Proxy("127.0.0.1", 1).start())
-    server = Server(tmp_path_factory.mktemp("server"), loop, proxy, environ={"ALLOWED_ORIGINS": elsewhere})
-    server.start()
-    yield server
-    server.stop()
-    loop.run(proxy.stop())
+    with running(tmp_path_factory.mktemp("server"), loop, ALLOWED_ORIGINS=elsewhere) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import expect
 
-from tests.e2e.conftest import Desk, Loop, Server
-from tests.proxy import Proxy
+from tests.e2e.conftest import Desk, Loop, Server, running
 from tests.support import message, mint
 
 ALICE = "85291234567@s.whatsapp.net"
@@ -16,12 +15,8 @@ ALICE = "85291234567@s.whatsapp.net"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, loop: Loop, elsewhere: str) -> Iterator[Server]:
-    proxy = loop.run(Proxy("127.0.0.1", 1).start())
-    server = Server(tmp_path_factory.mktemp("server"), loop, proxy, environ={"ALLOWED_ORIGINS": elsewhere})
-    server.start()
-    yield server
-    server.stop()
-    loop.run(proxy.stop())
+    with running(tmp_path_factory.mktemp("server"), loop, ALLOWED_ORIGINS=elsewhere) as server:
+        yield server
 
 
 def test_plain_page(desk: Desk, server: Server, elsewhere: str) -> None:

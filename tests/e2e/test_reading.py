@@ -49,13 +49,19 @@ def in_view(page: Page) -> list[str]:
     )
 
 
-def test_a_chat_opens_at_its_first_unread_message(desk: Desk, server: Server) -> None:
-    """With the line above it that counts as the server does; what lies below stays unread until it is in view."""
-    fill(server, "unread", range(100))
-    page = desk.open("unread")
+def all_read(desk: Desk, server: Server, session: str) -> Page:
+    """A chat of 100 messages, open at its end and read."""
+    fill(server, session, range(100))
+    page = desk.open(session)
     chat(page).click()
     to_the_end(page)
     expect(chat(page).get_by_test_id("unread")).to_have_count(0)
+    return page
+
+
+def test_a_chat_opens_at_its_first_unread_message(desk: Desk, server: Server) -> None:
+    """With the line above it that counts as the server does; what lies below stays unread until it is in view."""
+    page = all_read(desk, server, "unread")
     page.keyboard.press("Escape")
     fill(server, "unread", range(100, 300))
     expect(chat(page).get_by_test_id("unread")).to_contain_text("200")
@@ -93,11 +99,7 @@ def test_nothing_is_read_behind_another_window(desk: Desk, server: Server) -> No
 
 
 def test_who_reads_further_up_has_not_read_what_comes(desk: Desk, server: Server) -> None:
-    fill(server, "above", range(100))
-    page = desk.open("above")
-    chat(page).click()
-    to_the_end(page)
-    expect(chat(page).get_by_test_id("unread")).to_have_count(0)
+    page = all_read(desk, server, "above")
     scroll(page, -3000)
     server.curl("above", "new")
     expect(page.get_by_role("button", name="1 new message")).to_be_visible()

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -53,6 +53,19 @@ class Site:
             assert await polling.post("40") == (200, "ok")
             assert (await polling.poll())[1].startswith('40{"sid":')
         return polling
+
+
+@asynccontextmanager
+async def successor(site: Site) -> AsyncIterator[None]:
+    """Another server on the port of one that has ended, as after a restart."""
+    server, app = Server(), web.Application()
+    server.on("connect", lambda sid, handshake, auth: None)
+    server.attach(app)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", site.port, reuse_address=True).start()
+    yield
+    await runner.cleanup()
 
 
 Serve = Callable[..., Awaitable[Site]]

@@ -8,12 +8,11 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 import socketio
-from aiohttp import web
 
-from app.engine import Limits, Server
+from app.engine import Limits
 from tests.proxy import Proxy, Wire
 
-from .conftest import Serve
+from .conftest import Serve, successor
 
 TRANSPORTS = pytest.mark.parametrize("transports", [["polling"], ["websocket"], ["polling", "websocket"]], ids="-".join)
 
@@ -58,15 +57,8 @@ async def test_it_comes_back_by_itself_after_a_restart(serve: Serve, transports:
         assert await hear(told) == "connect"
         await site.runner.cleanup()
         assert await hear(told) == "disconnect"
-        server = Server()
-        server.on("connect", lambda sid, handshake, auth: None)
-        app = web.Application()
-        server.attach(app)
-        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", site.port, reuse_address=True).start()
-        assert await hear(told) == "connect"
-        await runner.cleanup()
+        async with successor(site):
+            assert await hear(told) == "connect"
 
 
 @pytest.mark.parametrize("lost", [{"up"}, {"down"}, {"up", "down"}], ids="-".join)

@@ -9,11 +9,8 @@ from typing import Any
 
 import pytest
 import socketio
-from aiohttp import web
 
-from app.engine import Server
-
-from .conftest import Serve, until
+from .conftest import Serve, successor, until
 
 CLIENTS = pathlib.Path(__file__).parents[1] / "clients"
 
@@ -140,12 +137,5 @@ async def test_it_comes_back_by_itself_after_a_restart(serve: Serve, start: Star
     await client.hear("connect")
     await site.runner.cleanup()
     assert (await client.hear("disconnect"))[0] in ("transport close", "transport error")
-    server = Server()
-    server.on("connect", lambda sid, handshake, auth: None)
-    app = web.Application()
-    server.attach(app)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", site.port, reuse_address=True).start()
-    await client.hear("connect")
-    await runner.cleanup()
+    async with successor(site):
+        await client.hear("connect")

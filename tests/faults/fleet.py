@@ -22,6 +22,7 @@ import orjson
 import socketio
 
 from tests.faults.lists import Digest, Lists, Part, Stored
+from tests.stock import node
 from tests.support import ROOT
 
 CLIENTS = ROOT / "tests" / "clients"
@@ -369,15 +370,8 @@ class Fleet:
 @contextlib.asynccontextmanager
 async def fleet() -> AsyncIterator[Fleet]:
     page_client = await page_client_module()
-    process = await asyncio.create_subprocess_exec(
-        *("node", "fleet.mjs", str(CLIENTS), str(page_client)),
-        cwd=Path(__file__).parent,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        limit=2**26,
-    )
-    made = Fleet(process)
+    arguments = ("fleet.mjs", str(CLIENTS), str(page_client))
+    made = Fleet(await node(*arguments, cwd=Path(__file__).parent, stderr=asyncio.subprocess.PIPE))
     try:
         yield made
     finally:

@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 from pymongo.read_concern import ReadConcern
@@ -29,17 +29,17 @@ Key = tuple[str, str, str]
 
 @dataclass(slots=True)
 class Entry:
+    """One message: the numbers that answers named, and how often an answer said that it was stored just now (`new`),
+    said nothing that is sure, or refused it."""
+
     text: str
     seqs: set[int] = field(default_factory=set)
-    """The numbers that answers named."""
     new: int = 0
-    """How often an answer said that it was stored just now."""
     unknown: int = 0
     refused: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Try:
+class Try(NamedTuple):
     """One request: from when to when, and its status; 0 where there was no answer."""
 
     began: float

@@ -343,13 +343,11 @@ async def _any(of: Any) -> bool:
     return any(of)
 
 
-@row(
-    "db-killed",
-    "Database killed and restarted",
-    "503 with Retry-After meanwhile, never 200; the page's client is told; resumes by itself",
-    10,
-    short_environ={"MONGODB_TIMEOUT": "1", "WRITE_DEADLINE": "2"},
-)
+_AWAY = "503 with Retry-After meanwhile, never 200; the page's client is told; resumes by itself"
+_IMPATIENT = {"MONGODB_TIMEOUT": "1", "WRITE_DEADLINE": "2"}
+
+
+@row("db-killed", "Database killed and restarted", _AWAY, 10, short_environ=_IMPATIENT)
 async def database_killed(r: Round) -> None:
     mongod: Mongod = r.world.database.mongod  # type: ignore[union-attr]
 
@@ -360,13 +358,7 @@ async def database_killed(r: Round) -> None:
     await _database_away(r, mongod.kill, back, 0 if r.scale.short else 3)
 
 
-@row(
-    "db-frozen",
-    "Database frozen (SIGSTOP) for 8 s",
-    "503 with Retry-After meanwhile, never 200; the page's client is told; resumes by itself",
-    10,
-    short_environ={"MONGODB_TIMEOUT": "1", "WRITE_DEADLINE": "2"},
-)
+@row("db-frozen", "Database frozen (SIGSTOP) for 8 s", _AWAY, 10, short_environ=_IMPATIENT)
 async def database_frozen(r: Round) -> None:
     mongod: Mongod = r.world.database.mongod  # type: ignore[union-attr]
 

@@ -11,7 +11,7 @@ from aiohttp import web
 from app.application import EDGES
 from app.services import edge
 from app.storage.mongo import Store
-from tests.support import Client, Site, message, mint
+from tests.support import Client, Site, failing_once, message, mint
 
 
 async def test_message_reaches_subscriber(site: Site, connect_client: Any) -> None:
@@ -162,14 +162,7 @@ async def test_a_failure_while_the_log_is_read(
     other = await processes()
     client: Client = await connect_client()
     await client.subscribe("shop")
-    read, failures = store.read_events, [failure("of any kind")]
-
-    async def failing(*args: Any) -> Any:
-        if failures:
-            raise failures.pop()
-        return await read(*args)
-
-    monkeypatch.setattr(store, "read_events", failing)
+    failures = failing_once(monkeypatch, store, "read_events", failure("of any kind"))
     await other.site.post("shop", message("1"))
     await client.has(1)
     assert not failures

@@ -16,7 +16,7 @@ from app.services.catchup import CatchUp
 from app.services.edge import Edge
 from app.storage.mongo import Store
 from tests.stock import Stock, stock_client
-from tests.support import Client, Site, message, mint, until
+from tests.support import Client, Site, failing_once, message, mint, until
 
 
 @pytest.fixture
@@ -397,14 +397,7 @@ async def test_a_failure_while_catching_up(
     await site.post("shop", {"messages": [message("1"), message("2")]})
     await stock.open(site, recovery=True)
     position = (await stock.ask("subscribe", sessionId="other"))["position"]
-    read, failures = store.read_events, [RuntimeError("of any kind")]
-
-    async def failing(*args: Any) -> Any:
-        if failures:
-            raise failures.pop()
-        return await read(*args)
-
-    monkeypatch.setattr(store, "read_events", failing)
+    failures = failing_once(monkeypatch, store, "read_events", RuntimeError("of any kind"))
     stock.tell("emit", 0, "subscribe", {"sessionId": "shop", "position": position})
     assert await stock.connects(2)
     await site.post("shop", message("3"))

@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -175,45 +176,36 @@ def test_the_registry_has_it() -> None:
     assert PROVIDERS["baileys"].parse is parse
 
 
+def said(message_id: str, chat_id: str, name: str, text: str, at: int) -> IncomingMessage:
+    """A text of the person whose chat it is."""
+    return IncomingMessage(
+        message_id=message_id,
+        chat_id=chat_id,
+        from_me=False,
+        sender=Sender(chat_id, name),
+        type="text",
+        text=text,
+        media=None,
+        reply_to=None,
+        status="received",
+        timestamp=datetime.fromtimestamp(at, UTC),
+    )
+
+
 def test_live_messages() -> None:
     """A text, an answer in a group and a picture under a hidden address, each with all that it tells, in order."""
     result = parsed(PAYLOADS["notify"])
     assert result.messages == [
-        IncomingMessage(
-            message_id="3EB0A1",
-            chat_id=MINA,
-            from_me=False,
-            sender=Sender(MINA, "Mina"),
-            type="text",
-            text="Do you open on Sunday?",
-            media=None,
-            reply_to=None,
-            status="received",
-            timestamp=datetime.fromtimestamp(1770000000, UTC),
-        ),
-        IncomingMessage(
-            message_id="3A0B",
-            chat_id=GROUP,
-            from_me=False,
+        said("3EB0A1", MINA, "Mina", "Do you open on Sunday?", 1770000000),
+        replace(
+            said("3A0B", GROUP, "Olaf", "Three, please", 1770000001),
             sender=Sender("4915187654321@s.whatsapp.net", "Olaf"),
-            type="text",
-            text="Three, please",
-            media=None,
             reply_to=ReplyTo("3EB0A1", MINA, "How many?"),
-            status="received",
-            timestamp=datetime.fromtimestamp(1770000001, UTC),
         ),
-        IncomingMessage(
-            message_id="3A77",
-            chat_id=RUI,
-            from_me=False,
-            sender=Sender(RUI, "Rui"),
+        replace(
+            said("3A77", RUI, "Rui", "this one", 1770000002),
             type="image",
-            text="this one",
             media=Media("https://media.example/abc.enc", "image/jpeg", None, 84213, 960, 1280, None),
-            reply_to=None,
-            status="received",
-            timestamp=datetime.fromtimestamp(1770000002, UTC),
         ),
     ]
     assert result.aliases == [Alias(RUI_LID, RUI)]

@@ -14,7 +14,7 @@ from app.domain.incoming import ReactionChange, Receipt
 from app.domain.models import MAX_NAME, MessageError, ReceiptStatus
 from app.providers.addresses import GROUP, as_address, best_of, participant_alternatives
 from app.providers.baileys.content import read_edited
-from app.providers.baileys.messages import Place, addressed, read_message
+from app.providers.baileys.messages import Place, addressed, keyed, read_message
 from app.providers.baileys.statuses import as_status
 from app.providers.baileys.stubs import is_revoke
 from app.providers.collector import Collector
@@ -44,14 +44,11 @@ _RECEIPTS: Final[tuple[tuple[str, ReceiptStatus], ...]] = (
 
 def read_update(out: Collector, entry: Node) -> None:
     """An item of `messages.update`."""
-    key, update = as_dict(entry.get("key")), as_dict(entry.get("update"))
-    if not key or not update:
-        out.skip("no_message")
-        return
-    found = addressed(out, key)
+    found = keyed(out, entry, "update")
     if found is None:
         return
-    address, message_id = found
+    key, address, message_id = found
+    update = as_dict(entry.get("update"))
     place = Place(out, key, entry, address)
     at = as_known_time(update.get("messageTimestamp"))
     message = as_dict(update.get("message"))
@@ -100,14 +97,10 @@ def error_of(parameters: object) -> MessageError:
 
 def read_receipt(out: Collector, entry: Node) -> None:
     """An item of `message-receipt.update`."""
-    key, receipt = as_dict(entry.get("key")), as_dict(entry.get("receipt"))
-    if not key or not receipt:
-        out.skip("no_message")
+    if (found := keyed(out, entry, "receipt")) is None:
         return
-    found = addressed(out, key)
-    if found is None:
-        return
-    address, message_id = found
+    key, address, message_id = found
+    receipt = as_dict(entry.get("receipt"))
     person = as_address(receipt.get("userJid"))
     own = best_of(key.get("participant"), *participant_alternatives(key))
     status = next((status for name, status in _RECEIPTS if as_known_time(receipt.get(name))), None)

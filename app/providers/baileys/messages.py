@@ -77,6 +77,16 @@ def addressed(out: Collector, key: Node) -> tuple[str, str] | None:
     return address, stored_id
 
 
+def keyed(out: Collector, entry: Node, part: str = "key") -> tuple[Node, str, str] | None:
+    """The key, the address and the id of an entry that has this part; what cannot be used is counted."""
+    key = as_dict(entry.get("key"))
+    if not key or not as_dict(entry.get(part)):
+        out.skip("no_message")
+        return None
+    found = addressed(out, key)
+    return found and (key, *found)
+
+
 def learn_names(out: Collector, entries: list[Any]) -> None:
     """What people in these entries are called, before any text is read that may mention them."""
     for entry in map(as_dict, entries):
@@ -97,14 +107,10 @@ def learn_names(out: Collector, entries: list[Any]) -> None:
 
 
 def read_message(out: Collector, entry: Node) -> None:
-    key = as_dict(entry.get("key"))
-    if not key:
-        out.skip("no_message")
-        return
-    found = addressed(out, key)
+    found = keyed(out, entry)
     if found is None:
         return
-    address, message_id = found
+    key, address, message_id = found
     place = Place(out, key, entry, address)
     kind, parameters = entry.get("messageStubType"), entry.get("messageStubParameters")
     content = read(entry.get("message"), out.names)
