@@ -1,8 +1,8 @@
-"""Lists of events, for streams that ask for batches.
+"""Collects events into lists, for streams that requested batches.
 
-A session's events are gathered while somebody live there wants lists, and sent as one list when there are
-`max_events` of them or LIST_BYTES, or `seconds` after the first. A stream of several chats must have its events in
-order, so it gets a list for each run of events of one chat.
+While a live stream of a session wants lists, the session's events are collected and sent as one list: when there are
+`max_events` of them or LIST_BYTES, or `seconds` after the first. A stream of several chats must get its events in
+order, so it gets a separate list for each run of events of one chat.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from app.services.sender import Sender
 
 EVENTS: Final = "events"
 LIST_BYTES: Final = 48 * 1024
-"""Bytes of a list, unless one event alone is larger: less than a healthy connection may have waiting."""
+"""Maximum size of a list, unless one event alone is larger. Less than what makes a connection congested."""
 
 
 def render(entries: Sequence[Entry]) -> list[dict[str, Any]]:
@@ -25,7 +25,7 @@ def render(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 
 
 def lists(entries: Sequence[Entry], max_events: int, *, by_chat: bool) -> Iterator[Sequence[Entry]]:
-    """The entries in lists within the bounds; `by_chat`: each of one chat."""
+    """Split the entries into lists within the limits. `by_chat`: each list has events of one chat."""
     first = size = 0
     for index, entry in enumerate(entries):
         full = index - first >= max_events or size + entry.size > LIST_BYTES
@@ -38,7 +38,7 @@ def lists(entries: Sequence[Entry], max_events: int, *, by_chat: bool) -> Iterat
 
 
 class _Gathered:
-    """What is gathered of one session, and for how many live streams."""
+    """The collected events of one session, and the number of live streams that want them."""
 
     __slots__ = ("entries", "exact", "size", "timer", "wanted")
 
@@ -48,18 +48,18 @@ class _Gathered:
         self.timer: asyncio.TimerHandle | None = None
         self.wanted = 0
         self.exact = 0
-        """Those of them whose connections may be recovered."""
+        """How many of these streams belong to connections that may be recovered."""
 
 
 class Batches:
-    """Gathers for all sessions. `offset` gives the offset of a publication's number."""
+    """Collects events for all sessions. `offset` returns the offset of a publication number."""
 
     def __init__(self, sender: Sender, offset: Callable[[int], str], *, max_events: int, seconds: float) -> None:
         self.max_events, self.seconds = max_events, seconds
         self._sender, self._offset = sender, offset
         self._sessions: dict[str, _Gathered] = {}
         self._exact: dict[str, None] = {}
-        """Sessions of which something is gathered that a connection which may be recovered waits for."""
+        """Sessions with collected events for connections that may be recovered."""
 
     def enter(self, session_id: str, *, exact: bool) -> None:
         """A live stream wants lists from now on. `exact`: its connection may be recovered."""
@@ -69,7 +69,7 @@ class Batches:
         gathered.exact += exact
 
     def leave(self, session_id: str, *, exact: bool) -> None:
-        """A stream that wanted lists is not live any more; it has all that was gathered."""
+        """A stream that wanted lists is no longer live. It gets everything collected so far."""
         self.flush(session_id)
         gathered = self._sessions[session_id]
         gathered.wanted -= 1
@@ -78,7 +78,7 @@ class Batches:
             del self._sessions[session_id]
 
     def add(self, session_id: str, entry: Entry) -> None:
-        """The event goes to the session's rooms."""
+        """Add an event that is being sent to the session's rooms."""
         gathered = self._sessions.get(session_id)
         if gathered is None:
             return
@@ -94,14 +94,14 @@ class Batches:
             gathered.timer = asyncio.get_running_loop().call_later(self.seconds, self.flush, session_id)
 
     def flush_others(self, session_id: str) -> None:
-        """Before a publication of this session is numbered: who sees its number has what was gathered of others
-        before. Recovery relies on it."""
+        """Send what was collected in other sessions. Called before a publication of this session gets its number, so
+        that a client that sees the number has all earlier events. Recovery relies on this."""
         for other in list(self._exact):
             if other != session_id:
                 self.flush(other)
 
     def flush(self, session_id: str) -> None:
-        """Send what was gathered: then streams that want lists, too, have all up to the edge."""
+        """Send what was collected. After that, streams that want lists have everything up to the edge."""
         gathered = self._sessions.get(session_id)
         if gathered is None:
             return
@@ -117,7 +117,7 @@ class Batches:
             self._send(run, [("chat", session_id, chat_id) for chat_id in run[0].chat_ids])
 
     def discard(self, session_id: str) -> None:
-        """Forget what was gathered: its session's streams are given up."""
+        """Discard what was collected, because the session's streams are being closed."""
         self._exact.pop(session_id, None)
         if gathered := self._sessions.get(session_id):
             gathered.entries, gathered.size = [], 0

@@ -15,4 +15,4 @@ EVENTS_GONE: Final = "events no longer kept"
 CATCHING_UP_FAILED: Final = "catching up failed"
 
 INTENDED: Final = frozenset({"client disconnect", "server disconnect"})
-"""The engine's reasons for an end that somebody wanted, after which stock clients do not come back by themselves."""
+"""The engine's reasons for intended disconnects, after which stock clients do not reconnect by themselves."""

@@ -20,14 +20,14 @@ class Connection:
     sid: str
     principal: Principal
     pid: str | None = None
-    """Its private id, if it asked for recovery."""
+    """Its private id, if it requested recovery."""
     generation: int = 0
-    """Counts the beginnings of its streams."""
+    """Incremented whenever one of its streams starts or restarts."""
     streams: dict[str, Stream] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
-    """Catches up what is not live."""
+    """The task that catches up its streams that are not live."""
     gone: bool = False
-    """It has ended; nothing may be begun for it any more."""
+    """The connection has ended. Nothing may be started for it any more."""
     _owes: float = 0.0
     _since: float = 0.0
 
@@ -35,12 +35,12 @@ class Connection:
         return sum((stream.whole is not None) + len(stream.chats) for stream in self.streams.values())
 
     def joined(self) -> dict[Stream, int]:
-        """Its live streams, and since which publication each is."""
+        """Its live streams, and the publication since which each is live."""
         return {stream: stream.joined for stream in self.streams.values() if stream.live}
 
     def is_served(self) -> bool:
-        """Whether each of its streams is live or is being caught up; anything else is a defect of ours, and nobody
-        would notice that nothing comes."""
+        """Whether each of its streams is live or catching up. Anything else is a bug, which nobody else would notice:
+        the client would just get no events."""
         catching_up = self.task is not None and not self.task.done()
         return catching_up or all(stream.live and not stream.edge.closed for stream in self.streams.values())
 

@@ -1,7 +1,7 @@
-"""The connections that are let in: who each belongs to, how many one person has, and when they end.
+"""The authenticated connections: their owners, their number per person, and when they end.
 
-What a connection gets is a matter of its subscriptions (`app.services.subscriptions`). What one had that asked for
-Socket.IO's connection state recovery is kept for a while after it has gone (`app.services.recovery`).
+What a connection gets depends on its subscriptions (`app.services.subscriptions`). If a connection requested
+Socket.IO's connection state recovery, its state is kept for a while after it has ended (`app.services.recovery`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from app.services.subscriptions import CLOSED, Subscriptions
 log = structlog.get_logger(__name__)
 
 EXPIRY_SECONDS: Final = 4.0
-"""How often connections are looked for whose token has expired; the contract promises 10 s."""
+"""Interval of the search for expired tokens. The contract promises to close connections within 10 s."""
 
 
 class Connections:
@@ -42,13 +42,13 @@ class Connections:
         *,
         max_per_sub: int,
     ) -> None:
-        """`max_per_sub`: connections of one `sub`."""
+        """`max_per_sub`: maximum number of connections of one `sub`."""
         self._edges, self._subscriptions, self._recovery = edges, subscriptions, recovery
         self._sender, self._metrics = sender, metrics
         self._connections: dict[str, Connection] = {}
         self._max_per_sub = max_per_sub
         self._of_sub: Counter[str] = Counter()
-        """Connections of each person, those that are being let in among them."""
+        """Number of connections of each `sub`, including those that are being connected."""
         edges.on_lost = self._lost
 
     async def close(self) -> None:
@@ -60,13 +60,13 @@ class Connections:
     async def connect(
         self, sid: str, principal: Principal, *, recover: bool = False, pid: object = None, offset: object = None
     ) -> None:
-        """Let a client in. With `recover` it gets a `pid`: its old one and all that it missed, if that can be.
+        """Connect a client. With `recover` it gets a `pid`: if recovery is possible, its old one and all missed events.
 
-        Raises AppError `too_many_connections` where its `sub` has as many as it may.
+        Raises AppError `too_many_connections` if its `sub` has reached the limit.
         """
         if recover:
             self._replace(pid, principal)
-        # Counted before anything is awaited: of many that come at once, no more than the limit get past here.
+        # Counted before the first await, so that concurrent connects cannot exceed the limit.
         self._count(principal.sub)
         connection = Connection(sid, principal)
         try:
@@ -79,7 +79,7 @@ class Connections:
         self._subscriptions.resume(connection)
 
     def _replace(self, pid: object, principal: Principal) -> None:
-        """Whoever comes back before it was noticed that it had gone takes the place of its old connection."""
+        """Close the old connection of a client that reconnects before the end of the old one was noticed."""
         before = self._recovery.connected(pid) if isinstance(pid, str) else None
         if before and before.principal.sub == principal.sub:
             self._keep(before)
@@ -95,7 +95,7 @@ class Connections:
         self._recovery.enter(connection)
 
     def disconnect(self, sid: str, reason: str | None) -> None:
-        """The connection is gone. If it may be recovered, what it had is kept."""
+        """The connection has ended. If it may be recovered, its state is kept."""
         connection = self._connections.get(sid)
         if connection is None:
             return
@@ -108,16 +108,16 @@ class Connections:
 
     @property
     def sids(self) -> list[str]:
-        """The connections that are let in."""
+        """The ids of all connections."""
         return list(self._connections)
 
     def connect_data(self, sid: str) -> dict[str, Any]:
-        """What the connection is told when it is let in, beside its id."""
+        """What the CONNECT answer contains in addition to the connection's id."""
         connection = self._connections.get(sid)
         return {"pid": connection.pid} if connection and connection.pid else {}
 
     def get(self, sid: str) -> Connection:
-        """Raises AppError `forbidden` for a connection that is gone."""
+        """Raises AppError `forbidden` if the connection has ended."""
         connection = self._connections.get(sid)
         if connection is None:
             raise AppError("forbidden", CLOSED)
@@ -129,16 +129,16 @@ class Connections:
         return connection is not None and connection.principal.may(scope, session_id)
 
     def close_where(self, applies: Callable[[Principal], bool], reason: str) -> int:
-        """Close the connections of these people. Answers how many there were."""
+        """Close the connections to which this applies. Returns their number."""
         found = [connection for connection in self._connections.values() if applies(connection.principal)]
         for connection in found:
             self._sender.close(connection.sid, reason)
         return len(found)
 
     def authenticate(self, sid: str, principal: Principal) -> None:
-        """Put a new token in the place of the old one; rights that it lacks end their subscriptions.
+        """Replace the connection's token. Subscriptions that the new token does not allow end.
 
-        Raises AppError `forbidden` for a token of somebody else.
+        Raises AppError `forbidden` for a token of another person.
         """
         connection = self.get(sid)
         if principal.sub != connection.principal.sub:
@@ -147,7 +147,7 @@ class Connections:
         self._subscriptions.narrow(connection)
 
     def congested(self, sid: str) -> None:
-        """Bytes begin to wait for the connection."""
+        """The connection has become congested: it has unsent bytes."""
         connection = self._connections.get(sid)
         if connection:
             self._subscriptions.congested(connection)
@@ -165,7 +165,7 @@ class Connections:
     # the end
 
     def _forget(self, connection: Connection) -> None:
-        """Nothing more is sent to the connection."""
+        """Forget the connection. Nothing more is sent to it."""
         connection.gone = True
         self._subscriptions.forget(connection)
         del self._connections[connection.sid]
@@ -185,7 +185,7 @@ class Connections:
     # in the background
 
     async def keep_house(self) -> None:
-        """Close connections whose token has expired or that nobody serves; give up what was kept for too long."""
+        """Close connections with expired tokens and those that are not served, and discard expired recovery state."""
         while True:
             await asyncio.sleep(EXPIRY_SECONDS)
             self._close_expired_and_unserved()

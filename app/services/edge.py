@@ -1,8 +1,8 @@
 """A watched session's edge: the number up to which this process has sent its events to the rooms.
 
-It sends edge + 1, edge + 2 … and never anything else. What this process commits is handed to it (`take`); that
-another process has committed is told (`advance`), and where that leaves a hole the log is read (`_fill`). What was
-sent stays in memory for those who come back (`recent`). Nobody else writes an edge's fields.
+It sends edge + 1, edge + 2 …, without exception. It is given what this process commits (`take`), and told when another
+process has committed (`advance`); missing events are read from the log (`_fill`). Sent events stay in memory for
+clients that catch up (`recent`). Only the edge itself writes its fields.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from app.services.sharing import GIVEN_UP, joined, shared
 log = structlog.get_logger(__name__)
 
 TURN_BYTES: Final = 48 * 1024
-"""What is sent in one turn of the loop: more would make healthy readers look slow."""
+"""Maximum sent in one turn of the loop. More would make healthy readers look slow."""
 GATHER_SECONDS: Final = 0.02
-"""When the loop is busy, a session's events are gathered for so long, to be written together."""
+"""How long a session's events are collected while the event loop is busy, to be written together."""
 BUSY_SECONDS: Final = 0.005
-"""A turn of the loop that takes longer is a busy one."""
+"""The loop counts as busy if a turn takes longer."""
 RETRY_SECONDS: Final = 1.0
 HOLE_READS: Final = 30
 HOLE_SECONDS: Final = 0.1
-"""What is missing is asked for so often, so long after one another: after a fail-over the new primary may show a
-commit a little later."""
+"""How often, and at which interval, missing events are read again: after a failover the new primary may show a commit a
+little later."""
 FILL_EVENTS: Final = 200
 
 
 class Log(Protocol):
-    """What an edge reads. `app.storage.mongo.Store` is one."""
+    """The reads that an edge needs, implemented by `app.storage.mongo.Store`."""
 
     epoch: str
 
@@ -68,24 +68,24 @@ class Edge:
         on_lost: Callable[[str], None],
         on_merged: Callable[[str, Entry], None] = lambda session_id, entry: None,
     ) -> None:
-        """`on_lost` is called when the events cannot be made whole; `on_merged` when a `chat_merged` went to the rooms,
+        """`on_lost` is called if events are missing for good; `on_merged` when a `chat_merged` was sent to the rooms,
         before anything after it."""
         self.session_id = session_id
         self.seq = 0
-        """The number up to which was sent. Right once the edge has begun."""
+        """The number of the last sent event. Valid once the edge has begun."""
         self.closed = False
-        """Given up, or not watched any more: it does not move again."""
+        """The edge is closed or no longer watched. It does not move again."""
         self.recent = Recent(memory)
         self._store, self._publications, self._on_lost = store, publications, on_lost
         self._on_merged = on_merged
         self.merged: list[Entry] = []
-        """Each `chat_merged` that was sent."""
+        """All `chat_merged` events sent so far."""
         self._target = 0
         """The highest number known to be committed."""
         self._backlog: deque[Entry] = deque()
-        """What comes next, without a hole."""
+        """The events to send next, without gaps."""
         self._committing = 0
-        """How many writes of this process are under way: what comes of them will come directly."""
+        """Number of pending writes of this process, whose events will be given to `take`."""
         self._filling: asyncio.Task[None] | None = None
         self._beginning: asyncio.Task[None] | None = None
         self._begun = False
@@ -103,14 +103,14 @@ class Edge:
         return self._begun
 
     def check(self) -> None:
-        """Raises Unavailable where the edge does not move any more: nobody may begin to follow it."""
+        """Raises Unavailable if the edge is closed and cannot be followed any more."""
         if self.closed:
             raise Unavailable(GIVEN_UP)
 
-    # where the session stands
+    # the session's last number
 
     async def begin(self) -> None:
-        """Find where the session stands; those who come meanwhile wait for the same answer. Raises Unavailable."""
+        """Read the session's last number. Concurrent callers share the query. Raises Unavailable."""
         if not self._begun:
             if self._beginning is None or self._beginning.done():
                 self._beginning = shared(self._find())
@@ -123,7 +123,7 @@ class Edge:
         self.advance(self._target)
 
     async def reach(self, seq: int) -> None:
-        """Wait until the edge is at `seq`, where the session is known to stand. Raises Unavailable."""
+        """Wait until the edge is at `seq`, a number known to be committed. Raises Unavailable."""
         self.advance(seq)
         self.check()
         while self.seq < seq:
@@ -132,11 +132,11 @@ class Edge:
             await asyncio.wait([self._moved])
             self.check()
 
-    # what comes in
+    # input
 
     @contextlib.contextmanager
     def committing(self) -> Iterator[None]:
-        """Around a write of this process: what is told meanwhile waits for what comes directly."""
+        """Used around a write of this process. Meanwhile, reported commits wait for the events given to `take`."""
         self._committing += 1
         try:
             yield
@@ -145,7 +145,7 @@ class Edge:
             self.advance(self._target)
 
     def take(self, events: Sequence[Event]) -> None:
-        """Take what was committed: what follows without a hole is sent, what leaves one is read."""
+        """Take committed events. Those that follow without a gap are sent; otherwise the missing ones are read."""
         if not events or self.closed:
             return
         self._target = max(self._target, events[-1].seq)
@@ -161,7 +161,7 @@ class Edge:
         self.advance(self._target)
 
     def advance(self, seq: int) -> None:
-        """The session is known to stand at `seq`: get what is missing."""
+        """Another process has committed up to `seq`: read the missing events."""
         self._target = max(self._target, seq)
         if self.closed or not self._begun or self._target <= self._last or self._committing:
             return
@@ -170,7 +170,7 @@ class Edge:
 
     @property
     def _last(self) -> int:
-        """The number up to which the events are here."""
+        """The number up to which the events are known here."""
         return self._backlog[-1].seq if self._backlog else self.seq
 
     async def _fill(self) -> None:
@@ -185,7 +185,7 @@ class Edge:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             self.take(events)
-            if self._last > last:  # by what was read, or by what came directly meanwhile
+            if self._last > last:  # by what was read, or by what was taken meanwhile
                 misses = 0
             elif self._last < self._target:
                 misses += 1
@@ -197,14 +197,14 @@ class Edge:
                 await self.reach(self.seq + 1)
 
     def lose(self) -> None:
-        """The events cannot be made whole: the log has lost some, or the database was put back."""
+        """Events are missing for good: the log has lost some, or the database was restored."""
         if not self.closed:
             log.error("events_missing_in_log", session_id=self.session_id, edge=self._last, target=self._target)
             self.close()
             self._on_lost(self.session_id)
 
     def close(self) -> None:
-        """The edge does not move any more."""
+        """Close the edge. It does not move any more."""
         self.closed = True
         self._backlog.clear()
         self.recent.clear()
@@ -216,10 +216,10 @@ class Edge:
             if task and task is not current:
                 task.cancel()
 
-    # what goes out
+    # output
 
     def _pump_soon(self) -> None:
-        """Send now, or with what comes in the next milliseconds when the loop is busy."""
+        """Send now, or, if the loop is busy, together with the events of the next milliseconds."""
         loop = asyncio.get_running_loop()
         wait = self._pumped + GATHER_SECONDS - loop.time()
         if self._busy and wait > 0:
@@ -228,7 +228,7 @@ class Edge:
             self._pump()
 
     def _pump(self) -> None:
-        """Send a turn's worth; what is left waits for the next turn."""
+        """Send as much as one turn allows. The rest waits for the next turn."""
         loop = asyncio.get_running_loop()
         self._pump_handle, self._pumped = None, loop.time()
         size = 0
@@ -254,16 +254,16 @@ class Edge:
         if self._moved and not self._moved.done():
             self._moved.set_result(None)
 
-    # what recovery asks
+    # for recovery
 
     def seq_at(self, number: int) -> int | None:
-        """The number up to which was sent when the publication was made; None where that is forgotten."""
+        """The session's last sent number at the time of the publication. None if that has been forgotten."""
         if number < self._forgotten:
             return None
         return self.seq - len(self._history) + bisect_right(self._history, number)
 
     def forget(self, number: int) -> None:
-        """Nobody asks for publications up to this one any more. Where none was this session's, all is still known."""
+        """Forget publications up to this one. If none of them was of this session, nothing is lost."""
         known = bisect_right(self._history, number)
         if known:
             self._forgotten = self._history[known - 1]

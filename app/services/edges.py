@@ -20,28 +20,28 @@ is told so."""
 
 class Edges:
     def __init__(self, store: Log, publications: Publications, memory: Memory, *, max_missed: int) -> None:
-        """`max_missed`: how many events may be caught up."""
+        """`max_missed`: the maximum number of events that can be caught up."""
         self._store, self._publications, self._memory = store, publications, memory
         self.max_missed = max_missed
         self._edges: dict[str, Edge] = {}
         self._watchers: dict[Edge, int] = {}
         self._asked: dict[Edge, tuple[asyncio.Task[int], asyncio.Task[int] | None]] = {}
-        """Where the session stands: the question under way, and the one that follows it."""
+        """Queries for a session's last number: the pending one, and the one after it."""
         self._kept: dict[Edge, tuple[float, asyncio.Task[int]]] = {}
         self.on_lost: Callable[[str], None] = lambda session_id: None
-        """Called with a session whose events cannot be made whole, after its edge was given up."""
+        """Called with a session whose events are missing for good, after its edge was closed."""
         self.on_merged: Callable[[str, Entry], None] = lambda session_id, entry: None
-        """Called with a session and a `chat_merged` of it that went to the rooms, before anything after it."""
+        """Called with a session and a `chat_merged` that was sent to its rooms, before anything after it."""
 
     def get(self, session_id: str) -> Edge | None:
-        """The session's edge, if somebody watches it."""
+        """The session's edge if it is watched."""
         return self._edges.get(session_id)
 
     def __iter__(self) -> Iterator[Edge]:
         return iter(list(self._edges.values()))
 
     async def watch(self, session_id: str) -> Edge:
-        """The session's edge, kept until as many `unwatch`. Raises Unavailable."""
+        """The session's edge, kept until `unwatch` was called as often. Raises Unavailable."""
         edge = self._edges.get(session_id)
         if edge is None:
             edge = Edge(session_id, self._store, self._publications, self._memory, self._lose, self._merged)
@@ -57,14 +57,14 @@ class Edges:
 
     def unwatch(self, edge: Edge) -> None:
         if edge not in self._watchers:
-            return  # given up meanwhile
+            return  # closed meanwhile
         self._watchers[edge] -= 1
         if not self._watchers[edge]:
             self._remove(edge)
             edge.close()
 
     def close(self) -> None:
-        """No edge moves any more; nobody is told."""
+        """Close all edges, without calling `on_lost`."""
         for edge in self:
             self._remove(edge)
             edge.close()
@@ -84,11 +84,11 @@ class Edges:
     def _merged(self, session_id: str, entry: Entry) -> None:
         self.on_merged(session_id, entry)
 
-    # what is committed
+    # commits
 
     @contextlib.contextmanager
     def committing(self, session_id: str) -> Iterator[None]:
-        """Around a write of this process: what is told of the session meanwhile waits for what comes directly."""
+        """Used around a write of this process (see `Edge.committing`)."""
         edge = self._edges.get(session_id)
         with edge.committing() if edge else contextlib.nullcontext():
             yield
@@ -99,15 +99,15 @@ class Edges:
             edge.take(events)
 
     def advance(self, session_id: str, seq: int) -> None:
-        """The session is known to stand at `seq`."""
+        """Another process has committed up to `seq`."""
         if edge := self._edges.get(session_id):
             edge.advance(seq)
 
-    # what those ask who come back
+    # for clients that come back
 
     async def refresh(self, edge: Edge) -> int:
-        """Where the session stands in the database, asked no sooner than now; the edge is there too then. Many who ask
-        at once share two questions. Raises Unavailable."""
+        """Query the session's last number, from now on, and bring the edge there. Many concurrent callers share two
+        queries. Raises Unavailable."""
         edge.check()
         asked = self._asked.get(edge)
         if asked is None or asked[0].done():
@@ -135,7 +135,7 @@ class Edges:
         return shared(ask())
 
     async def can_recover(self, edge: Edge, seq: int) -> bool:
-        """Whether every event after `seq` can follow. Brings the edge to where the database stands. Raises
+        """Whether every event after `seq` can be sent. Brings the edge to the database's last number. Raises
         Unavailable."""
         head = await self.refresh(edge)
         missed = head - seq

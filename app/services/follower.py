@@ -26,13 +26,13 @@ from app.services.sender import Sender
 log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS: Final = 1.0
-"""How often the database is asked while the change stream is broken."""
+"""How often the database is queried while the change stream is broken."""
 LOOK_SECONDS: Final = 1.0
-"""How long the database may take to answer, each of the two times that it is asked whether it is there."""
+"""Time limit for each of the two pings that check whether the database is available."""
 
 
 class Bell(Protocol):
-    """What rings when somebody has written. `app.storage.mongo.Store` is one."""
+    """Reports commits of any server, implemented by `app.storage.mongo.Store`."""
 
     def watch(self) -> AsyncIterator[tuple[str, int, datetime | None] | None]: ...
 
@@ -45,7 +45,7 @@ class Follower:
     def __init__(self, bell: Bell, edges: Edges, sender: Sender) -> None:
         self._bell, self._edges, self._sender = bell, edges, sender
         self._available = True
-        """What everybody has been told of the database."""
+        """The availability that clients were last told."""
         self._away_since = 0.0
         self.on_due: Callable[[str, datetime], None] = lambda session_id, due: None
         """Called with a session that has a delivery which nobody has begun, and when that is due. It must not raise."""
@@ -53,7 +53,7 @@ class Follower:
         """Set while the change stream is open."""
 
     async def run(self) -> None:
-        """Follow for ever; whatever the driver raises is survived."""
+        """Follow forever, whatever the driver raises."""
         while True:
             with surviving("change_stream_broken"):
                 await self._follow()
@@ -64,7 +64,7 @@ class Follower:
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def _follow(self) -> None:
-        """Ends by raising."""
+        """Follow until an error is raised."""
         looked = 0.0
         async for change in self._bell.watch():
             if not self.watching.is_set():
@@ -77,16 +77,16 @@ class Follower:
                 if due is not None:
                     self.on_due(session_id, due)
             now = asyncio.get_running_loop().time()
-            if now - looked >= SWEEP_SECONDS:  # whatever has ended the filling of an edge, it begins again
+            if now - looked >= SWEEP_SECONDS:  # restarts reading of missing events that has ended for any reason
                 looked = now
                 for edge in self._edges:
                     edge.advance(0)
 
     async def _look(self) -> None:
-        """Tell everybody whether the database answers. Raises what it raised if it does not.
+        """Tell clients whether the database answers. Raises the driver's error if it does not.
 
-        Asked once it may not answer only because the connection is as dead as the change stream's; that is given up
-        with the first question, and the next goes another way.
+        The first ping may fail only because its connection is as dead as the change stream's. The driver then closes
+        that connection, and the second ping uses another one.
         """
         try:
             try:
@@ -99,7 +99,8 @@ class Follower:
         self._tell(available=True)
 
     def _tell(self, *, available: bool) -> None:
-        """That it is available is told when that is new; that it is not at each look: some came since the last one."""
+        """Tell clients about a change to available, and repeat that it is unavailable, because new clients may have
+        come."""
         if available != self._available:
             now = asyncio.get_running_loop().time()
             if available:
@@ -110,12 +111,12 @@ class Follower:
         elif available:
             return
         self._available = available
-        # Not as the engine's ephemeral events, which are left out where bytes wait: nothing else says that it is back.
+        # Not as an ephemeral event of the engine, which is dropped for slow connections: this must arrive.
         self._sender.publish(SERVICE, {"available": available}, rooms=(rooms.SERVICE,))
 
     async def sweep(self) -> None:
-        """Ask how far all watched sessions are. Raises Unavailable."""
-        # Those that are just beginning may have been told of a time before the change stream began.
+        """Query the last numbers of all watched sessions. Raises Unavailable."""
+        # An edge that is just beginning may have read a number from before the change stream began.
         for edge in self._edges:
             if not edge.begun:
                 with surviving("session_not_found"):
@@ -131,5 +132,5 @@ class Follower:
                 edge.advance(seqs.get(edge.session_id, 0))
             if edges:
                 await asyncio.sleep(HOLE_SECONDS)
-        for edge in edges:  # the database was put back to an earlier state
+        for edge in edges:  # the database was restored to an earlier state
             edge.lose()

@@ -1,10 +1,11 @@
-"""The writer queues: every change of a session is a command in that session's queue.
+"""The write queues: every change of a session is a command in that session's queue.
 
-- The queues are bounded in number and in bytes, over all sessions; a command that finds no room is refused at once.
-- A session's writer takes what has gathered while its last batch was being written (no timer), in one transaction.
-- Conflicting writers (another process) try again with jitter until the deadline; after that, and when the database
-  does not answer, the senders are told to repeat. One sender's bad luck does not fail the others of its batch.
-- What was accepted is answered only after the commit.
+- The queues of all sessions together are limited in number and bytes. If there is no room, a command is refused at
+  once.
+- While a session's writer writes one batch, the next one collects (without a timer). A batch is one transaction.
+- If writers of different processes conflict, they retry with jitter until the deadline. After that, and if the
+  database does not answer, the senders are told to repeat. A command that fails does not fail the others in its batch.
+- Accepted commands are answered only after the commit.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ from app.storage.writer import Conflict, Writer
 log = structlog.get_logger(__name__)
 
 IDLE_WRITERS = 64
-"""Writers kept for sessions that are quiet; each holds one of the database's sessions."""
+"""Maximum number of idle writers; each holds a database session."""
 FOLLOW_UP_SECONDS = 5.0
-"""After how long what nobody waits for is tried again."""
+"""Delay before follow-up commands are tried again."""
 END_SECONDS = 1.0
-"""How long writers that are given up may take to end."""
+"""How long closed writers may take to end."""
 STOPPED = "The server stopped before this was stored. Send it again."
 ABANDONED_AFTER_SECONDS = 0.5
-"""A conflict that lasts longer is no other writer at work but one that was killed: see Store.end_abandoned."""
+"""A conflict that lasts longer is not with a working writer but with a killed one: see Store.end_abandoned."""
 
 
 @dataclass(slots=True)
@@ -50,7 +51,7 @@ class _Waiting:
 
 
 class Stored(NamedTuple):
-    """What became of the messages and the updates of a body, each in their order."""
+    """The results of a body's messages and updates, each in order."""
 
     messages: list[MessageResult]
     updates: list[UpdateResult]
@@ -88,7 +89,7 @@ class Ingest:
         self._closed = False
 
     async def store(self, session_id: str, commands: Sequence[Command]) -> Stored:
-        """Apply what came in; the answer for each message and update, in order. Raises Unavailable: repeat it all."""
+        """Apply the commands. Returns the results in order. Raises Unavailable if they should all be repeated."""
         stored = Stored([], [])
         for part in await self._submit(session_id, commands):
             for one in part if isinstance(part, list) else ():
@@ -99,14 +100,14 @@ class Ingest:
         return stored
 
     async def apply(self, session_id: str, command: Command) -> Result:
-        """Apply one command; its result. Raises AppError where it is refused, and Unavailable."""
+        """Apply one command and return its result. Raises AppError if it is refused, and Unavailable."""
         (result,) = await self._submit(session_id, [command])
         if isinstance(result, Refusal):
             raise AppError(result.code, result.detail, details=result.details)
         return result
 
     async def close(self, seconds: float) -> None:
-        """Take nothing more and write what was taken. What is not written within so many seconds is answered 503."""
+        """Accept nothing more, and write what was accepted. What is not written within `seconds` is answered 503."""
         self._closed = True
         tasks = {queue.task for queue in self._queues.values() if queue.task}
         if tasks:
@@ -145,7 +146,7 @@ class Ingest:
         return [one.result for one in waiting]
 
     def _follow_up(self, session_id: str, command: Command) -> None:
-        """To the end of the session's queue; once more after a while where that fails. Nobody waits for it."""
+        """Append follow-up commands to the session's queue, with retries. Nobody waits for them."""
 
         def done(result: asyncio.Future[Result]) -> None:
             if not result.cancelled() and result.exception() is not None and not self._closed:
@@ -160,7 +161,7 @@ class Ingest:
         self._metrics.queue_depth.set(self._commands)
 
     async def _work(self, session_id: str, queue: _Queue) -> None:
-        """Write the session's batches until nothing waits."""
+        """Write the session's batches until the queue is empty."""
         try:
             while queue.waiting:
                 async with self._parallel:
@@ -174,8 +175,8 @@ class Ingest:
         await self._give_up_idle(session_id)
 
     async def _give_up_idle(self, session_id: str) -> None:
-        """Give up the writers of the sessions that have been quiet for longest. `session_id` was at work until now."""
-        # No await from here to the end of the loop: a queue that is taken out is one that nobody can submit to.
+        """Close the writers that have been idle the longest. `session_id` has just become idle."""
+        # No await from here to the end of the loop: nobody may submit to a queue that is being removed.
         self._queues[session_id] = self._queues.pop(session_id)
         idle = [name for name, queue in self._queues.items() if queue.task is None]
         given_up = [self._queues.pop(name) for name in idle[: max(0, len(self._queues) - IDLE_WRITERS)]]
@@ -191,7 +192,7 @@ class Ingest:
             raise
         except Exception as error:
             if len(batch) == 1:
-                # Not the error's words: they may hold the document, and so what people wrote.
+                # Without the error's text, which may contain the document and so message texts.
                 places = traceback.format_tb(error.__traceback__)
                 log.error("write_failed", session_id=session_id, error=type(error).__name__, traceback=places)
                 self._finish(batch, error)
@@ -215,7 +216,7 @@ class Ingest:
                 self._follow_up(session_id, command)
 
     def _finish(self, batch: Collection[_Waiting], results: Sequence[Result] | Exception) -> None:
-        """Answer the commands, each with its result or all with the error. They wait no longer."""
+        """Answer the commands, each with its result or all with the error."""
         if isinstance(results, Exception):
             for one in batch:
                 if not one.result.done():
@@ -227,7 +228,7 @@ class Ingest:
         self._count(-len(batch), -sum(one.command.size for one in batch))
 
     async def _attempt_until(self, session_id: str, queue: _Queue, batch: list[_Waiting]) -> Outcome:
-        """Apply the batch, and again after a conflict, until the oldest command's time is over."""
+        """Apply the batch, with retries after conflicts, until the oldest command's deadline."""
         commands = [one.command for one in batch]
         begun = time.monotonic()
         deadline = min(one.since for one in batch) + self._deadline
@@ -260,7 +261,7 @@ class Ingest:
 
 
 def _take_batch(waiting: deque[_Waiting]) -> list[_Waiting]:
-    """What goes into one transaction: at least one command, else within the limits of a batch."""
+    """The commands of the next transaction: at least one, and otherwise within the limits of a batch."""
     batch = [waiting.popleft()]
     size = batch[0].command.size
     while waiting and len(batch) < BATCH_ITEMS and size + waiting[0].command.size <= BATCH_BYTES:
@@ -270,8 +271,8 @@ def _take_batch(waiting: deque[_Waiting]) -> list[_Waiting]:
 
 
 async def _end(queues: Iterable[_Queue]) -> None:
-    """End the writers, all at the same time."""
+    """End the writers concurrently."""
     writers = [queue.writer for queue in queues if queue.writer]
     if writers:
-        # The database forgets what could not be ended.
+        # The database discards sessions that could not be ended.
         await asyncio.wait([asyncio.create_task(writer.end()) for writer in writers], timeout=END_SECONDS)

@@ -1,8 +1,8 @@
-"""Finishes merges of chats that a server has begun and not ended, because it was killed.
+"""Finishes merges of chats that were started by a server that was killed.
 
-Whoever merges two chats moves their messages, in steps. Every LOOK_SECONDS each server looks at the merges that are not
-finished. One of which no message has moved since the last look is taken up. Several servers may take up the same one:
-a step that is done already does nothing.
+The server that merges two chats moves their messages in steps. Every LOOK_SECONDS, each server looks for unfinished
+merges. If no message of a merge has moved since the last look, the server continues it. Several servers may continue
+the same merge: a step that was already done does nothing.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Merges:
             await asyncio.sleep(LOOK_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311
 
     async def _look(self) -> None:
-        """Raises Unavailable; then the next look goes on."""
+        """Raises Unavailable, in which case the next look continues."""
         while self._to_unite:
             session_id, alias = self._to_unite[-1]
             await self._ingest.store(session_id, [TellContacts([Contact(alias.address, aliases=[alias.lid])])])
@@ -48,5 +48,5 @@ class Merges:
             if merge in before and before[merge] == first:
                 session_id, old, chat_id = merge
                 log.info("merge_resumed", session_id=session_id)
-                # The other steps follow by themselves.
+                # The other steps follow automatically.
                 await self._ingest.store(session_id, [MoveMessages(old, chat_id)])

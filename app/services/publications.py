@@ -18,15 +18,16 @@ from app.services.sender import Sender
 class Publications:
     def __init__(self, sender: Sender, metrics: Metrics, *, batch_events: int, batch_seconds: float) -> None:
         self.process: Final = secrets.token_urlsafe(6)
-        """The name of this process's publications."""
+        """A random name for this process in offsets."""
         self.number = 0
-        """Publications of this process so far."""
+        """The number of the last publication of this process."""
         self.batches = Batches(sender, self.offset, max_events=batch_events, seconds=batch_seconds)
         self._sender, self._metrics = sender, metrics
 
     def send(self, session_id: str, entry: Entry) -> None:
-        """Send the event to those who are live in its session or chat."""
-        # Who sees this event's number has what was gathered for it in other sessions before: recovery relies on it.
+        """Send the event to the live streams of its session and chat."""
+        # A client that sees this event's number must have the events collected in other sessions: recovery relies on
+        # it.
         self.batches.flush_others(session_id)
         self.number += 1
         entry.number = self.number

@@ -1,16 +1,18 @@
-"""Socket.IO's connection state recovery: what is kept of a connection that has gone, and what an offset means.
+"""Socket.IO's connection state recovery: the state of ended connections, and the meaning of offsets.
 
-The client is given a private id (`pid`) when it connects, and an offset as the last argument of each durable event.
-It comes back with its `pid` and the last offset that it saw, over all its streams, which it keeps even when it is
-given a new `pid`. No event is kept for it: an offset leads to a cursor in each stream, and the log does the rest.
+The client gets a private id (`pid`) when it connects, and an offset as the last argument of each durable event. When
+it reconnects, it sends its `pid` and the last offset it received in any of its streams (which it keeps even if it gets
+a new `pid`). No events are kept for it: an offset leads to a cursor in each stream, and the rest is read from the log.
 
 Such a connection is live in all its streams or in none, so there are two kinds of offsets:
-- live, `process.number`: the publication's number in this process. The edge of each session knows up to where it was
-  sent at that number. The same bytes go to everybody. What is gathered for batches goes before a later number is told.
-- catching up, `pid.generation.cursors`: the cursors of all streams, said outright.
-What was said before a stream began (or began anew) says nothing about it: it is where it began. An offset of another
-process or of another `pid` says nothing at all. Publications are remembered for as long as somebody may come back who
-has seen no later one; where a stream that stays live begins moves on with what is forgotten.
+- live, `process.number`: the publication's number in this process. The edge of each session knows the last number sent
+  at that publication. All clients get the same bytes. Events collected for batches are sent before a later number is
+  used.
+- catching up, `pid.generation.cursors`: the cursors of all streams.
+
+An offset from before a stream started (or restarted) does not apply to that stream, whose cursor is then its start. An
+offset of another process or `pid` is invalid. Publications are remembered as long as a client may come back that has
+seen no later one. When older publications are forgotten, the starts of live streams move forward accordingly.
 """
 
 from __future__ import annotations
@@ -37,12 +39,12 @@ from app.services.stream import Beginning, Stream
 log = structlog.get_logger(__name__)
 
 MAX_KEPT: Final = 10_000
-"""Connections that have gone and may still be recovered; beyond that the oldest cannot."""
+"""Maximum number of ended connections that can be recovered. Beyond that, the oldest are discarded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Offset:
-    """The last thing that the client saw. One of `number` and `cursors` is set."""
+    """A parsed offset. Either `number` or `cursors` is set."""
 
     number: int | None = None
     generation: int = 0
@@ -54,13 +56,13 @@ def make_pid() -> str:
 
 
 def make_offset(pid: str, generation: int, cursors: Mapping[str, int]) -> str:
-    """The offset of an event that is caught up."""
+    """The offset of an event sent while catching up."""
     packed = base64.urlsafe_b64encode(orjson.dumps(cursors)).decode()
     return f"{pid}.{generation}.{packed}"
 
 
 def read_offset(offset: object, process: str, pid: str) -> Offset | None:
-    """What the offset says; None where it says nothing to this process and connection."""
+    """Parse an offset. None if it is not valid for this process and connection."""
     if not isinstance(offset, str):
         return None
     try:
@@ -77,7 +79,7 @@ def read_offset(offset: object, process: str, pid: str) -> Offset | None:
 
 
 def cursor(edge: Edge, began: Beginning, offset: Offset | None) -> int | None:
-    """The number up to which the client has the session's stream; None where that is not known exactly."""
+    """The number of the last event the client has in the session's stream. None if that is not known exactly."""
     if offset is None:
         return began.seq
     if offset.number is not None:
@@ -86,7 +88,7 @@ def cursor(edge: Edge, began: Beginning, offset: Offset | None) -> int | None:
         seq = edge.seq_at(offset.number)
         if seq is None:
             return began.seq if offset.number <= began.restored else None
-        # Not less than where it was given back; but more, where the one that was given back was a late-comer.
+        # At least the cursor with which the stream was restored; more, if the offset is of a later event.
         return max(seq, began.seq)
     if offset.generation < began.generation:
         return began.seq
@@ -95,58 +97,58 @@ def cursor(edge: Edge, began: Beginning, offset: Offset | None) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A connection that has gone. Its streams' edges are still watched."""
+    """The state of an ended connection. The edges of its streams are still watched."""
 
     sub: str
     generation: int
     streams: dict[str, Stream]
     joined: dict[Stream, int]
-    """Those that were live to the end, and since which publication."""
+    """Its streams that were live until the end, and the publication since which each was live."""
     number: int
     """The last publication before the end."""
     until: float
 
 
 class Recovery:
-    """The connections that may be recovered, and what is kept of those that have gone."""
+    """The connections that may be recovered, and the state of ended ones."""
 
     def __init__(self, edges: Edges, publications: Publications, *, seconds: float, remember_seconds: float) -> None:
-        """`seconds`: how long recovery is possible. `remember_seconds`: for so long is known how far each session was
-        sent at each publication."""
+        """`seconds`: how long recovery is possible. `remember_seconds`: how long it is remembered which number each
+        session had at each publication."""
         self._edges, self._publications = edges, publications
         self.seconds, self.remember_seconds = seconds, remember_seconds
         self._connected: dict[str, Connection] = {}
         self._kept: dict[str, Kept] = {}
         self._kept_in: dict[str, set[str]] = {}
-        """The pids that are kept with a stream of the session."""
+        """For each session, the pids of ended connections with a stream of it."""
         self._marks: deque[tuple[float, int]] = deque()
 
     def connected(self, pid: str) -> Connection | None:
-        """The connection that has this pid now."""
+        """The current connection with this pid."""
         return self._connected.get(pid)
 
     @property
     def pids(self) -> list[str]:
-        """Of the connections that may be recovered once they have gone."""
+        """The pids of current connections that may be recovered later."""
         return list(self._connected)
 
     @property
     def kept(self) -> list[str]:
-        """The pids of those that have gone and may be recovered, the oldest first."""
+        """The pids of ended connections that may be recovered, oldest first."""
         return list(self._kept)
 
     def enter(self, connection: Connection) -> None:
-        """A connection that has a pid was let in."""
+        """A connection with a pid has started."""
         assert connection.pid is not None
         self._connected[connection.pid] = connection
 
     def leave(self, connection: Connection) -> None:
-        """The connection is gone."""
+        """The connection has ended."""
         if connection.pid is not None and self._connected.get(connection.pid) is connection:
             del self._connected[connection.pid]
 
     def keep(self, connection: Connection, joined: dict[Stream, int]) -> None:
-        """Keep what a connection had that has gone; `joined`: its streams that were live to the end."""
+        """Keep the state of an ended connection. `joined`: its streams that were live until the end."""
         assert connection.pid is not None
         self._kept[connection.pid] = Kept(
             connection.principal.sub,
@@ -162,7 +164,7 @@ class Recovery:
             self._give_up(next(iter(self._kept)))
 
     async def restore(self, connection: Connection, pid: str, offset: object) -> bool:
-        """Give the connection the streams that the `pid` had, where all of them can go on exactly."""
+        """Give the connection the streams of the `pid`, if all of them can continue exactly."""
         kept = self._kept.get(pid)
         now = asyncio.get_running_loop().time()
         if kept is None or kept.sub != connection.principal.sub or kept.until < now:
@@ -181,7 +183,7 @@ class Recovery:
         return True
 
     async def _cursors(self, connection: Connection, kept: Kept, said: Offset | None) -> dict[Stream, int] | None:
-        """Up to where the client has each stream; None where one cannot go on exactly."""
+        """The client's cursor in each stream. None if a stream cannot continue exactly."""
         cursors: dict[Stream, int] = {}
         for session_id, stream in kept.streams.items():
             seq = cursor(stream.edge, stream.began, said)
@@ -193,18 +195,18 @@ class Recovery:
             except Unavailable:
                 return None
             except Exception:
-                log.exception("recovery_failed")  # and no more: a client that is refused never comes back by itself
+                log.exception("recovery_failed")  # not raised: a client that is refused never reconnects
                 return None
             cursors[stream] = seq
         return cursors
 
     def lost(self, session_id: str) -> None:
-        """The session's edge was given up: who had a stream of it cannot be recovered."""
+        """The session's edge was closed: connections with a stream of it cannot be recovered."""
         for pid in list(self._kept_in.get(session_id, ())):
             self._give_up(pid)
 
     def clean_up(self) -> None:
-        """Give up what was kept for too long, and forget publications that no recovery can ask for any more."""
+        """Discard expired state, and forget publications that no recovery needs any more."""
         now = asyncio.get_running_loop().time()
         for pid in [pid for pid, kept in self._kept.items() if kept.until < now]:
             self._give_up(pid)
@@ -231,8 +233,9 @@ class Recovery:
         return kept
 
     def _move_beginnings(self, number: int) -> None:
-        """Publications up to this one are forgotten. Who was live then, and to the end, has answered a ping since and
-        so has had its part of them: it can be recovered from there, though its last event may be older."""
+        """Publications up to this one are forgotten. A connection that was live then and stayed live has answered a
+        ping since, so it has received its events of them. It can be recovered from there, even if its last event is
+        older."""
         to_the_end = [connection.joined() for connection in self._connected.values()]
         to_the_end += [kept.joined for kept in self._kept.values() if number <= kept.number]
         for stream, joined in itertools.chain.from_iterable(one.items() for one in to_the_end):

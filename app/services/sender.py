@@ -1,4 +1,4 @@
-"""What the services need of what sends to clients. `app.engine.Server` is one; tests use a fake of a few lines."""
+"""The interface through which services send to clients. `app.engine.Server` implements it; tests use a small fake."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 class Sender(Protocol):
     def publish(self, event: str, *args: Any, rooms: Iterable[Hashable], ephemeral: bool = False) -> None:
-        """Send to everybody in any of the rooms, each once. Nothing is awaited; all of a turn goes out at its end."""
+        """Send to all members of the rooms, once each. Does not wait: everything is sent at the end of the turn."""
 
     def push(self, sid: str, event: str, *args: Any, ephemeral: bool = False) -> None:
         """Send to one connection."""
@@ -24,13 +24,13 @@ class Sender(Protocol):
     def leave(self, sid: str, room: Hashable) -> None: ...
 
     def waiting(self, sid: str) -> int:
-        """Bytes that wait for the connection."""
+        """Unsent bytes of the connection."""
 
     async def drained(self, sid: str) -> bool:
-        """Wait until little waits for the connection; False when it is gone."""
+        """Wait until the connection has few unsent bytes. False if it has ended."""
 
     def is_open(self, sid: str) -> bool:
-        """Whether what is sent to the connection may still reach it."""
+        """Whether the connection can still be sent to."""
 
     def close(self, sid: str, reason: str) -> None:
-        """Close the transport: stock clients come back by themselves."""
+        """Close the transport, after which stock clients reconnect by themselves."""

@@ -1,4 +1,4 @@
-"""One question to the database, asked once for all who want its answer."""
+"""One database query for all concurrent callers that need its result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GIVEN_UP = "The session is being reloaded. Try again."
 
 
 def shared(question: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    """A task that several callers wait for with `joined`. An error that nobody waits for any more is dropped."""
+    """A task for which several callers wait with `joined`. If nobody waits any more, its error is ignored."""
     task = asyncio.create_task(question)
     task.add_done_callback(failed)
     return task
@@ -30,5 +30,5 @@ async def joined(task: asyncio.Task[T]) -> T:
 
 
 def failed(task: asyncio.Task[Any]) -> bool:
-    """Whether a task that is done has no result."""
+    """Whether a finished task has no result."""
     return task.cancelled() or task.exception() is not None

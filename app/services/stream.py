@@ -1,4 +1,4 @@
-"""One stream: all that a connection is subscribed to in one session, and how far it has come."""
+"""A stream: everything a connection is subscribed to in one session, and its cursor."""
 
 from __future__ import annotations
 
@@ -14,43 +14,44 @@ from app.services.memory import Entry, Pin
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """Where a stream began, and when: at which publication, and at which change of the connection's streams."""
+    """Where a stream started, at which publication, and in which generation of the connection's streams."""
 
     seq: int
     number: int
     generation: int
     restored: int = 0
-    """The last publication when the stream was given back, with `seq` as its cursor."""
+    """For a recovered stream: the last publication at that time, with `seq` as its cursor."""
 
 
 @dataclass(eq=False, slots=True)
 class Stream:
     edge: Edge
     cursor: int
-    """Right while it is catching up; of a live stream the edge is the cursor."""
+    """Valid while catching up. The cursor of a live stream is the edge."""
     began: Beginning
     whole: int | None = None
-    """The number after which all of the session is wanted."""
+    """The number after which the whole session is wanted."""
     chats: dict[str, int] = field(default_factory=dict)
     """The number after which each of these chats is wanted."""
     names: dict[str, tuple[str, int]] = field(default_factory=dict)
-    """Other chatIds of the same people: for which of `chats` each stands, and the number after which it is wanted."""
+    """Other chatIds of the same people: the chat of `chats` that each stands for, and the number after which it is
+    wanted."""
     batch: bool = False
     live: bool = False
     joined: int = 0
-    """The publication since which it is live."""
+    """The publication since which the stream is live."""
     told: int = 0
-    """How far the client knows that the stream has come, from events or otherwise, while it is catching up."""
+    """While catching up: the last number the client knows, from events or `position`."""
     pin: Pin | None = None
-    """While it catches up: keeps in memory what has come in since its last read of the log began."""
+    """While catching up: keeps the events in memory that arrived since the last read of the log began."""
     asked: int = 0
-    """Events that the client has asked for by a position and that were not charged to it yet."""
+    """Missed events the client has requested by position that have not been charged to it yet."""
 
     request: tuple[str | None, Position, bool] | None = None
-    """The request that began it last, and whether it was recovered; None where another has changed it since."""
+    """The last request that started it, and whether it was recovered. None if another request has changed it since."""
 
     def repeats(self, chat_id: str | None, position: Position, batch: bool | None) -> bool:
-        """Whether this is the request that began it last, once more: clients repeat what was not answered in time."""
+        """Whether this repeats the last request that started it: clients repeat requests whose answer is late."""
         return (
             self.request is not None
             and self.request[:2] == (chat_id, position)
@@ -78,24 +79,24 @@ class Stream:
         return self.names[chat_id][1] if chat_id in self.names else None
 
     def takes(self, entry: Entry) -> bool:
-        """Whether the entry is wanted, where all before it have been asked for."""
+        """Whether the entry is wanted. Must be called with entries in order."""
         self.follow(entry)
         return self.wants(entry)
 
     def follow(self, entry: Entry) -> None:
-        """Where the entry says that a chat of the stream has become another, that one is wanted from there on."""
+        """If the entry merges a chat of the stream into another, the other chat is wanted from there on."""
         if entry.event == CHAT_MERGED and entry.seq > self.cursor:
             chat_id, old = entry.chat_ids
             for asked in self._asked(old):
                 self.add_name(asked, chat_id, entry.seq)
 
     def add_name(self, chat_id: str, name: str, seq: int) -> None:
-        """What comes after `seq` under this name is of the chat, too."""
+        """Events after `seq` under this chatId belong to the chat, too."""
         if self._since(name) is None:
             self.names[name] = chat_id, seq
 
     def _asked(self, chat_id: str) -> list[str]:
-        """The chats that were subscribed to and are meant by this chatId."""
+        """The subscribed chats that this chatId stands for."""
         if chat_id in self.chats:
             return [chat_id]
         return [self.names[chat_id][0]] if chat_id in self.names else []
@@ -105,18 +106,18 @@ class Stream:
         return [*self.chats, *self.names]
 
     def holds(self, chat_id: str | None) -> bool:
-        """Whether the session, or the chat, was subscribed to as such."""
+        """Whether the session as a whole, or this chat, was subscribed to."""
         return self.whole is not None if chat_id is None else chat_id in self.chats or chat_id in self.names
 
     def want(self, chat_id: str | None, seq: int) -> None:
-        """Want the session, or a chat, after `seq`; what was wanted from an earlier number stays so."""
+        """Want the session, or a chat, after `seq`, or after an earlier number if it is wanted already."""
         if chat_id is not None:
             self.chats.setdefault(chat_id, seq)
         elif self.whole is None:
             self.whole = seq
 
     def drop(self, chat_id: str | None) -> None:
-        """Want the session, or the chat, no more."""
+        """No longer want the session, or the chat."""
         if chat_id is None:
             self.whole = None
             return
@@ -134,7 +135,7 @@ class Stream:
         self.names = {name: (chat_id, began.seq) for name, (chat_id, _) in self.names.items()}
 
     def rooms(self, *, recovery: bool) -> list[Room]:
-        """Where its connection is while the stream is live. `recovery`: the connection may be recovered."""
+        """The rooms of its connection while the stream is live. `recovery`: the connection may be recovered."""
         kind = rooms.kind(batch=self.batch, recovery=recovery)
         session_id = self.edge.session_id
         if self.whole is not None:

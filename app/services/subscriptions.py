@@ -1,11 +1,11 @@
-"""What each connection gets: one stream per session it subscribed to.
+"""The subscriptions of each connection: one stream per session.
 
-A stream is a filter (all of the session, or some chats), a cursor, and one of two states.
+A stream is a filter (the whole session, or some chats), a cursor, and one of two states.
 - Live: the connection is in the rooms of the session or of its chats, and its cursor is the session's edge.
-- Catching up: it is in no room; a task sends what it has missed, at the pace at which the client takes it
-  (`app.services.catchup`). When the cursor has reached the edge it joins the rooms in the same turn of the loop, so
-  nothing is held back, merged or dropped.
-A connection for which bytes begin to wait leaves the rooms and catches up once it has drained.
+- Catching up: it is in no room. A task sends the missed events, as fast as the client reads them
+  (`app.services.catchup`). When the cursor reaches the edge, it joins the rooms in the same turn of the loop, so there
+  is nothing to hold back, merge or drop.
+A congested connection leaves the rooms and catches up once it has drained.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from app.services.stream import Beginning, Stream
 
 MAX_SUBSCRIPTIONS: Final = 128
 POSITION_SECONDS: Final = 36.0
-"""How often streams are told how far they have come; the contract promises 40 s."""
+"""Interval of `position` events. The contract promises 40 s."""
 
 _FORBIDDEN = "The token does not allow this session, or it does not exist."
 CLOSED: Final = "The connection is closed."
@@ -51,7 +51,7 @@ class Subscriptions:
         self._store, self._edges, self._sender, self._metrics = store, edges, sender, metrics
         self._publications, self._batches, self._catch_up = publications, publications.batches, catch_up
         self._in_session: dict[str, set[Connection]] = {}
-        """The connections that have a stream of the session."""
+        """The connections with a stream of each session."""
         edges.on_merged = self._merged
 
     async def subscribe(
@@ -62,11 +62,11 @@ class Subscriptions:
         position: Position | None,
         batch: bool | None = None,
     ) -> Wire:
-        """Add to the stream, or begin it anew after `position`. Answers where the session stands. The same request
-        once more, right after itself, begins nothing anew.
+        """Add to the stream, or restart it after `position`. Returns the session's position. Repeating the same request
+        right after itself does not restart the stream.
 
-        Raises AppError `forbidden`, `too_many_subscriptions`, `unavailable`. The events that it brings are sent no
-        sooner than in the loop's next turn, so that the answer goes before them.
+        Raises AppError `forbidden`, `too_many_subscriptions`, `unavailable`. The events are sent in the next turn of
+        the loop at the earliest, so that the answer is sent before them.
         """
         self._check(connection, session_id, chat_id)
         stream = connection.streams.get(session_id)
@@ -78,16 +78,16 @@ class Subscriptions:
             merged = len(edge.merged)
             names = [] if chat_id is None else await self._store.names_of(session_id, chat_id)
             names += [entry.chat_ids[0] for entry in edge.merged[merged:] if entry.chat_ids[1] in names]
-            # While we waited the connection may have gone, or have lost the right.
+            # The connection may have ended meanwhile, or have lost the right.
             if connection.gone or not self._sender.is_open(connection.sid):
-                raise AppError("forbidden", CLOSED)  # what cannot be acknowledged must not be recovered either
+                raise AppError("forbidden", CLOSED)  # a request that cannot be acknowledged must not be recovered
             self._check(connection, session_id, chat_id)
         except BaseException:
             self._edges.unwatch(edge)
             raise
         stream = connection.streams.get(session_id)
         if stream is not None:
-            self._edges.unwatch(edge)  # it has one already
+            self._edges.unwatch(edge)  # the stream watches it already
             if stream.edge is not edge:
                 self._sender.close(connection.sid, EVENTS_MISSING)
                 raise Unavailable(GIVEN_UP)
@@ -111,7 +111,7 @@ class Subscriptions:
         return {"position": render_position(self._store.position(edge.seq)), "recovered": recovered}
 
     def unsubscribe(self, connection: Connection, session_id: str, chat_id: str | None) -> None:
-        """Take the session or one chat out of the stream. What was not in it is out of it already."""
+        """Remove the session or one chat from the stream. Does nothing if it is not in it."""
         stream = connection.streams.get(session_id)
         if stream is None or not stream.holds(chat_id):
             return
@@ -123,27 +123,27 @@ class Subscriptions:
         self._settle(connection)
 
     def narrow(self, connection: Connection) -> None:
-        """The connection has another token: end the subscriptions that it does not allow."""
+        """End the subscriptions that the connection's new token does not allow."""
         for session_id, stream in list(connection.streams.items()):
             if not connection.principal.may("read", session_id):
                 self._end(connection, stream)
-        self._settle(connection)  # what catches up must not go on with a page of what has ended
+        self._settle(connection)  # catching up must not continue with a page for an ended subscription
 
     def resume(self, connection: Connection) -> None:
-        """The connection was given back the streams that it had."""
+        """Start the streams of a recovered connection."""
         for session_id in connection.streams:
             self._entered(connection, session_id)
         if connection.streams:
             self._catch_up_later(connection)
 
     def congested(self, connection: Connection) -> None:
-        """Bytes begin to wait for the connection: its streams go on from the log."""
+        """The connection is congested: its streams leave the rooms and catch up."""
         for stream in connection.streams.values():
             self._leave_rooms(connection, stream)
         self._catch_up_later(connection)
 
     def forget(self, connection: Connection) -> None:
-        """Nothing more is sent to the connection. Its edges are still watched."""
+        """Nothing more is sent to the connection. The edges of its streams are still watched."""
         if connection.task:
             connection.task.cancel()
             connection.task = None
@@ -152,16 +152,16 @@ class Subscriptions:
             self._left(connection, stream.edge.session_id)
 
     def close_all(self, session_id: str) -> None:
-        """Close the connections that have a stream of the session, whose edge was given up."""
+        """Close the connections with a stream of this session, because its edge was closed."""
         for connection in list(self._in_session.get(session_id, ())):
             self._sender.close(connection.sid, EVENTS_MISSING)
 
     async def tell_positions(self) -> None:
-        """Tell the streams now and then how far they have come."""
+        """Send `position` events at intervals."""
         while True:
             await asyncio.sleep(POSITION_SECONDS)
             for edge in self._edges:
-                if not edge.closed and edge.begun:  # those after the first were seen before the last pause
+                if not edge.closed and edge.begun:  # may have ended during the last pause
                     self._batches.flush(edge.session_id)
                     position = render_position(self._store.position(edge.seq))
                     payload = {"sessionId": edge.session_id, "position": position}
@@ -177,7 +177,7 @@ class Subscriptions:
             raise AppError("too_many_subscriptions", f"A connection may have {MAX_SUBSCRIPTIONS} subscriptions.")
 
     async def _can_recover(self, edge: Edge, position: Position) -> bool:
-        """Whether every event after the position can follow. Brings the edge to where the database stands."""
+        """Whether every event after the position can be sent. Brings the edge to the database's last number."""
         if position.epoch != self._store.epoch:
             await self._edges.refresh(edge)
             return False
@@ -190,14 +190,14 @@ class Subscriptions:
     # rooms
 
     def _settle(self, connection: Connection) -> None:
-        """After a change: into the rooms at once where nothing is missing, else by way of the log."""
+        """After a change: join the rooms at once if nothing is missing, otherwise catch up."""
         if connection.task is None and all(stream.at_edge for stream in connection.streams.values()):
             self._go_live(connection, list(connection.streams.values()))
         else:
             self._catch_up_later(connection)
 
     def _go_live(self, connection: Connection, streams: Sequence[Stream]) -> None:
-        """Into the rooms of all these streams. No await from where they were found to be at the edge to here."""
+        """Join the rooms of all these streams. No await between the check that they are at the edge and this call."""
         for stream in streams:
             self._join_rooms(connection, stream)
 
@@ -205,7 +205,7 @@ class Subscriptions:
         if stream.live:
             return
         if stream.edge.closed:
-            # Given up while something was awaited on the way here: the rooms are those of another edge by now.
+            # Closed during an await before this: the rooms belong to another edge by now.
             self._sender.close(connection.sid, EVENTS_MISSING)
             return
         stream.unpin()
@@ -239,7 +239,7 @@ class Subscriptions:
     # catching up
 
     def _catch_up_later(self, connection: Connection) -> None:
-        """Begin to catch up, or begin again with what is wanted now, from the next turn on."""
+        """Start to catch up in the next turn, or start again with the current subscriptions."""
         if connection.task:
             connection.task.cancel()
         if connection.pid is not None:
@@ -247,7 +247,7 @@ class Subscriptions:
                 self._leave_rooms(connection, stream)
         connection.task = asyncio.create_task(self._catch_up.run(connection, self._go_live))
 
-    # who has a stream of a session
+    # the connections of a session
 
     def _entered(self, connection: Connection, session_id: str) -> None:
         self._in_session.setdefault(session_id, set()).add(connection)
@@ -260,7 +260,8 @@ class Subscriptions:
             del self._in_session[session_id]
 
     def _merged(self, session_id: str, entry: Entry) -> None:
-        """A chat has become another: who is live in the one is live in the other from here on."""
+        """A chat was merged into another: streams that are live in the old chat are live in the new one from here
+        on."""
         for connection in self._in_session.get(session_id, ()):
             stream = connection.streams[session_id]
             if stream.live and stream.whole is None:
