@@ -79,6 +79,8 @@ REASONS = {
     "revoke",
     "edit",
     "encrypted_edit",
+    "encrypted_reaction",
+    "encrypted_comment",
     "protocol",
     "deleted_for_me",
     "not_ours",
@@ -561,7 +563,7 @@ def test_words_for_what_is_shown(message: object, text: str) -> None:
         ({"keepInChatMessage": {}}, "protocol"),
         ({"pinInChatMessage": {}}, "protocol"),
         ({"pollUpdateMessage": {}}, "protocol"),
-        ({"encReactionMessage": {}}, "protocol"),
+        ({"encReactionMessage": {}}, "encrypted_reaction"),
     ],
 )
 def test_what_nobody_sees_is_no_message(message: object, why: str) -> None:

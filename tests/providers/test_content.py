@@ -267,6 +267,8 @@ def test_a_placeholder_that_was_nothing_to_read_goes() -> None:
         assert [one.message_id for one in result.updates if one.nothing_to_read] == ["X1"]
         assert not result.messages
     assert reason({"secretEncryptedMessage": {"targetMessageKey": {"id": "T"}}}) == "encrypted_edit"
+    assert reason({"encReactionMessage": {"targetMessageKey": {"id": "T"}}}) == "encrypted_reaction"
+    assert reason({"encCommentMessage": {"targetMessageKey": {"id": "T"}}}) == "encrypted_comment"
 
 
 def test_both_forms_of_a_change_are_one() -> None:
@@ -286,6 +288,9 @@ def test_both_forms_of_a_change_are_one() -> None:
     }
     as_message, as_update = parsed(upsert(entry(edit))), parsed({"event": "messages.update", "data": [told]})
     assert changes(as_message) == changes(as_update)
+    encrypted = {"secretEncryptedMessage": {"targetMessageKey": target, "secretEncType": 2, "encPayload": "AA=="}}
+    together = parsed([upsert(entry(encrypted)), {"event": "messages.update", "data": [told]}])
+    assert changes(together) == changes(as_update), "encrypted, and then again decrypted"
     assert changes(as_update)[0].text == "new"
     revoke = {"protocolMessage": {"type": 0, "key": target}}
     own = {"remoteJid": MINA, "fromMe": False, "id": "ITS OWN"}

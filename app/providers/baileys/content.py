@@ -177,10 +177,8 @@ _HIDDEN: Final[dict[str, str]] = {
             "botFeedbackMessage",
             "chat",
             "deviceListMetadata",
-            "encCommentMessage",
             "encEventResponseMessage",
             "encEventUpdateMessage",
-            "encReactionMessage",
             "fastRatchetKeySenderKeyDistributionMessage",
             "initialSecurityNotificationSettingSync",
             "keepInChatMessage",
@@ -196,6 +194,8 @@ _HIDDEN: Final[dict[str, str]] = {
         "protocol",
     ),
     "secretEncryptedMessage": "encrypted_edit",
+    "encReactionMessage": "encrypted_reaction",
+    "encCommentMessage": "encrypted_comment",
 }
 
 

@@ -29,11 +29,7 @@ Handler = Callable[[Collector, object], None]
 
 
 def parse(payload: object, session_id: str, now: datetime, numbers: Numbers | None = None) -> Parsed:
-    """Reasons in `skipped`: `event` (of a kind that is not handled), `no_event` (nothing that we know as an event),
-    `no_message` (something else in the place of a message), `no_id`, `bad_id`, `bad_address` (it could not be a
-    person's), `status` (the status broadcast), `newsletter`, `revoke` and `edit` (without a target), `encrypted_edit`,
-    `protocol` (what nobody sees), `deleted_for_me`, `not_ours` (the status of somebody else's message), `no_change`.
-    """
+    """The reasons in `skipped` are explained in `app.providers.reasons`."""
     out = Collector(session_id, now)
     for event in payload if isinstance(payload, list) else [payload]:
         read_event(out, event)

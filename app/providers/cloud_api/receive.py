@@ -56,8 +56,7 @@ def challenge(query: Mapping[str, str], settings: SourceSettings) -> str | None:
 
 
 def parse(payload: object, session_id: str, now: datetime, numbers: Numbers | None = None) -> Parsed:
-    """Reasons in `skipped`: `no_event`, `event` (a field that is not handled), `no_message`, `no_id`, `bad_id`,
-    `other_number`, `errors` (told of the account, not of a message), `no_change`, `edit`, `protocol`."""
+    """The reasons in `skipped` are explained in `app.providers.reasons`."""
     out = {session_id: Collector(session_id, now)}
     own = out[session_id]
     numbers = numbers or {}

@@ -39,7 +39,7 @@ _MEDIA: Final = (
 
 
 def parse(payload: object, session_id: str, now: datetime, numbers: Numbers | None = None) -> Parsed:
-    """Reasons in `skipped`: those of Baileys."""
+    """The reasons in `skipped` are explained in `app.providers.reasons`."""
     out = Collector(session_id, now)
     for event in map(as_dict, payload if isinstance(payload, list) else [payload]):
         name = event.get("event")

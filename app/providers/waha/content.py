@@ -1,75 +1,69 @@
 """What a message of WAHA says.
 
-The engine's own message (`_data`) is Baileys' with NOWEB and GOWS: it is read where WAHA's own fields say less.
+The engine's own message is read where WAHA's own fields say less (`app.providers.waha.engines`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
 from app.domain.models import MAX_NAME, MAX_TEXT, Media, MessageType, ReplyTo
 from app.providers.addresses import as_address
 from app.providers.baileys.content import QUOTE_LENGTH, read
-from app.providers.baileys.kinds import Content, NoMessage
+from app.providers.baileys.kinds import Change, Content, Edited, NoMessage, Reacted, Revoked
 from app.providers.baileys.stubs import is_placeholder, read_stub
 from app.providers.values import as_dict, as_flag, as_list, as_name, as_text, as_url
+from app.providers.waha.engines import message_of
 from app.providers.waha.ids import read_id
-from app.providers.words import Node
+from app.providers.words import Node, lines
 
-_KINDS: Final[dict[str, MessageType]] = {
-    "chat": "text",
-    "image": "image",
-    "video": "video",
-    "gif": "video",
-    "ptv": "video",
-    "audio": "audio",
-    "ptt": "audio",
-    "document": "document",
-    "sticker": "sticker",
-    "location": "location",
-    "vcard": "contact",
-    "multi_vcard": "contact",
-}
+_NOTHING: Final = ("protocol", "revoked", "e2e_notification", "gp2", "notification", "notification_template", "debug")
+"""Types of WEBJS that nobody reads as messages."""
 
 
-def read_content(node: Node) -> Content | NoMessage:
+def read_content(node: Node, names: Mapping[str, str]) -> Content | NoMessage | Change:
+    """`names`: what people are called, by address."""
     data = as_dict(node.get("_data"))
-    raw = read(data.get("message") or data.get("Message"))
-    kind = _KINDS.get(str(data.get("type")))
+    raw = read(message_of(node), names)
+    if isinstance(raw, Edited | Revoked | Reacted):
+        return raw
     media, text = _media(node), as_text(node.get("body"), MAX_TEXT)
     if media is not None or as_flag(node.get("hasMedia")):
         if isinstance(raw, Content) and raw.type != "text":
-            old = raw.media
-            if media and old:
-                own = media
-                media = replace(
-                    old,
-                    url=own.url,
-                    mime_type=own.mime_type or old.mime_type,
-                    file_name=own.file_name or old.file_name,
-                )
-            return Content(raw.type, text or raw.text, media or old, raw.reply_to)
-        return Content(kind or _kind_of(node, media), text, media)
+            return replace(raw, text=raw.text or text, media=_joined(media, raw.media))
+        return Content(_kind_of(node, media), text, media)
     if isinstance(raw, Content):
         return raw
     location = as_dict(node.get("location"))
     if location:
         found = read({"locationMessage": {**location, **_degrees(location)}})
         return found if isinstance(found, Content) else Content("location")
-    cards = [{"vcard": card} for card in as_list(node.get("vCards")) if isinstance(card, str)]
+    cards: list[Node] = [{"vcard": card} for card in as_list(node.get("vCards")) if isinstance(card, str)]
+    if not cards and data.get("type") == "vcard":
+        cards = [{"vcard": node.get("body")}]
     if cards:
         found = read({"contactsArrayMessage": {"contacts": cards}})
-        if isinstance(found, Content):
-            return found
+        return found if isinstance(found, Content) else Content("contact")
     if text is not None:
-        return Content(kind or "text", text)
+        return Content("text", text)
     if isinstance(raw, NoMessage) and not is_placeholder(data.get("messageStubType")):
         return raw
     stub = read_stub(data.get("messageStubType"), data.get("messageStubParameters"))
     if stub is not None:
         return stub
-    return NoMessage("protocol") if data.get("type") == "protocol" else Content("unknown")
+    if data.get("type") in _NOTHING:
+        return NoMessage("protocol")
+    text = lines(data.get("title"), data.get("description"), data.get("caption"))
+    return Content("text", text) if text else Content("unknown")
+
+
+def _joined(own: Media | None, raw: Media | None) -> Media | None:
+    """WAHA's address, since the engine's is encrypted, and what else either tells."""
+    if own is None or raw is None:
+        return own or raw
+    return replace(raw, url=own.url, mime_type=own.mime_type or raw.mime_type, file_name=own.file_name or raw.file_name)
 
 
 def _degrees(location: Node) -> Node:

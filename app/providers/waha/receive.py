@@ -3,7 +3,8 @@
 - Ids are `true_CHAT_ID` or `false_CHAT_ID_PARTICIPANT`; the messageId is the bare ID. GOWS tells some bare already.
 - `message` and `message.any` of one message are one.
 - It signs: `X-Webhook-Hmac`, the HMAC-SHA512 of the raw body in hexadecimal.
-- Times are seconds inside the payload, and milliseconds outside of it.
+- Times are seconds inside the payload, and milliseconds outside of it. WEBJS tells an edit or a deletion as the message
+  itself, with the message's time: there the time of the event is taken.
 """
 
 from __future__ import annotations
@@ -12,30 +13,22 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from app.domain.incoming import ConnectionSignal, ConnectionState, ReactionChange, Receipt
+from app.domain.incoming import ReactionChange, Receipt
 from app.domain.models import MAX_NAME, MAX_TEXT, IncomingMessage, MessageError, Sender
 from app.providers.addresses import GROUP, NEWSLETTER, STATUS, as_address, as_lid, best_of, is_person
-from app.providers.baileys.kinds import NoMessage
-from app.providers.baileys.signals import SCAN, read_one
+from app.providers.baileys.kinds import Content, Edited, Reacted, Revoked
 from app.providers.collector import Collector, receipt_status
 from app.providers.parsed import Parsed
 from app.providers.provider import Numbers
 from app.providers.signatures import header, hexadecimal, matches
-from app.providers.values import as_dict, as_flag, as_known_time, as_list, as_name, as_number, as_text, as_time
+from app.providers.values import as_dict, as_flag, as_known_time, as_name, as_text, as_time
+from app.providers.waha import people
 from app.providers.waha.content import read_content, reply_to
 from app.providers.waha.ids import WahaId, ack_of, read_id
-from app.providers.words import Node, first
+from app.providers.words import Node
 
 SIGNATURE: Final = "X-Webhook-Hmac"
 ALGORITHM: Final = "sha512"
-
-_STATES: Final[dict[str, tuple[ConnectionState, str | None]]] = {
-    "WORKING": ("connected", None),
-    "STARTING": ("connecting", None),
-    "SCAN_QR_CODE": ("connecting", SCAN),
-    "STOPPED": ("disconnected", "The session is stopped."),
-    "FAILED": ("disconnected", "The session has failed."),
-}
 
 
 def verify(raw: bytes, headers: Mapping[str, str], secrets: Sequence[str]) -> bool:
@@ -48,8 +41,7 @@ def sign(secret: str, raw: bytes) -> dict[str, str]:
 
 
 def parse(payload: object, session_id: str, now: datetime, numbers: Numbers | None = None) -> Parsed:
-    """Reasons in `skipped`: `event`, `no_event`, `no_message`, `no_id`, `bad_id`, `bad_address`, `status`,
-    `newsletter`, `revoke`, `edit`, `protocol`, `not_ours`, `no_change`; see `app.providers.baileys.receive`."""
+    """The reasons in `skipped` are explained in `app.providers.reasons`."""
     out = Collector(session_id, now)
     for event in map(as_dict, payload if isinstance(payload, list) else [payload]):
         name = event.get("event")
@@ -58,7 +50,8 @@ def parse(payload: object, session_id: str, now: datetime, numbers: Numbers | No
             out.skip("event" if isinstance(name, str) else "no_event")
             continue
         me = as_dict(event.get("me"))
-        own = {address for value in (me.get("id"), as_lid(me.get("lid"))) if (address := as_address(value))}
+        ours = (me.get("id"), as_lid(me.get("lid")), me.get("jid"))
+        own = {address for value in ours if (address := as_address(value))}
         handler(_Event(out, own, as_known_time(event.get("timestamp"))), as_dict(event.get("payload")))
     return out.parsed()
 
@@ -77,10 +70,13 @@ def _place(event: _Event, node: Node, known: WahaId) -> tuple[str, bool] | None:
     from_me = as_flag(node.get("fromMe"))
     if from_me is None:
         from_me = known.from_me or False
-    info = as_dict(as_dict(node.get("_data")).get("key"))
-    others = [node.get("to"), node.get("from")] if from_me else [node.get("from"), info.get("remoteJidAlt")]
-    # Of our own message the other fields may hold our own address: they are taken only where the id tells no chat.
-    told = [known.chat] if from_me and known.chat else [known.chat, *others]
+    data = as_dict(node.get("_data"))
+    key, info = as_dict(data.get("key")), as_dict(data.get("Info"))
+    if from_me:
+        # The other fields may hold our own address: they are taken only where the id tells no chat.
+        told = [known.chat, info.get("RecipientAlt")] if known.chat else [node.get("to"), node.get("from")]
+    else:
+        told = [known.chat, node.get("from"), key.get("remoteJidAlt"), info.get("SenderAlt")]
     addresses = [one for value in told if (one := as_address(value)) and one not in event.own]
     shared = [one for one in addresses if one.endswith((GROUP, NEWSLETTER, "@broadcast"))]
     chat = shared[0] if shared else best_of(*addresses)
@@ -91,7 +87,7 @@ def _place(event: _Event, node: Node, known: WahaId) -> tuple[str, bool] | None:
     elif chat.endswith(NEWSLETTER):
         out.skip("newsletter")
     else:
-        if not from_me and is_person(chat):
+        if is_person(chat) and (not from_me or info):
             out.learn(*addresses)
         return chat, from_me
     return None
@@ -122,9 +118,18 @@ def _message(event: _Event, node: Node) -> None:
     if place is None:
         return
     chat, from_me = place
-    content = read_content(node)
-    if isinstance(content, NoMessage):
-        out.skip(content.reason)
+    content = read_content(node, out.names)
+    at = as_time(node.get("timestamp"), event.at or out.now)
+    if not isinstance(content, Content):
+        if isinstance(content, Edited):
+            out.update(content.message_id, chat, content.at or at, text=content.text, mentions=content.mentions)
+        elif isinstance(content, Revoked):
+            out.update(content.message_id, chat, at, deleted=True)
+        elif isinstance(content, Reacted):
+            change = ReactionChange(_sender(event, node, known, chat, from_me), from_me, content.emoji)
+            out.update(content.message_id, chat, content.at or at, reaction=change)
+        else:
+            out.skip(content.reason)
         out.update(known.message_id, chat, nothing_to_read=True)
         return
     out.messages.append(
@@ -138,7 +143,8 @@ def _message(event: _Event, node: Node) -> None:
             media=content.media,
             reply_to=content.reply_to or reply_to(node),
             status=(ack_of(node) or "sent") if from_me else "received",
-            timestamp=as_time(node.get("timestamp"), event.at or out.now),
+            timestamp=at,
+            mentions=content.mentions,
         )
     )
 
@@ -161,7 +167,8 @@ def _acknowledged(event: _Event, node: Node) -> None:
         else:
             out.skip("not_ours")
     else:
-        person = best_of(node.get("participant"), known.participant)
+        # In a group's id our own address may stand.
+        person = as_address(node.get("participant")) or as_address(known.participant)
         reached = receipt_status(status)
         if chat.endswith(GROUP) and person and person not in event.own and reached:
             out.update(known.message_id, chat, event.at, receipt=Receipt(person, reached))
@@ -194,8 +201,12 @@ def _edited(event: _Event, node: Node) -> None:
         return
     place = _place(event, node, known if known.chat else target)
     if place is not None:
-        at = as_known_time(node.get("timestamp")) or event.at
-        event.out.update(target_id, place[0], at, text=text)
+        itself = known.message_id == target_id
+        latest = as_known_time(as_dict(node.get("_data")).get("latestEditSenderTimestampMs"))
+        at = latest or (None if itself else as_known_time(node.get("timestamp"))) or event.at
+        content = read_content({**node, "hasMedia": False, "media": None}, event.out.names)
+        mentions = content.mentions if isinstance(content, Content | Edited) else ()
+        event.out.update(target_id, place[0], at, text=text, mentions=mentions)
 
 
 def _revoked(event: _Event, node: Node) -> None:
@@ -212,73 +223,33 @@ def _revoked(event: _Event, node: Node) -> None:
     known = next((known for known in ids if known.chat), target)
     place = _place(event, whole, known)
     if place is not None:
-        event.out.update(
-            target.message_id or "", place[0], as_known_time(after.get("timestamp")) or event.at, deleted=True
-        )
+        itself = read_id(after.get("id")).message_id in (target.message_id, None)
+        at = (None if itself else as_known_time(after.get("timestamp"))) or event.at
+        event.out.update(target.message_id, place[0], at, deleted=True)
 
 
-def _presence(event: _Event, node: Node) -> None:
-    chat = as_address(node.get("id"))
-    if chat is None:
-        event.out.skip("no_id")
-        return
-    for presence in map(as_dict, as_list(node.get("presences"))):
-        read_one(event.out, chat, presence.get("participant") or chat, presence)
-
-
-def _session(event: _Event, node: Node) -> None:
-    word = node.get("status")
-    state = _STATES.get(word.upper()) if isinstance(word, str) else None
-    if state is None:
-        event.out.skip("no_change")
-    else:
-        event.out.signals.append(ConnectionSignal(*state))
-
-
-def _contact(event: _Event, node: Node) -> None:
-    addresses = (node.get("id"), as_lid(node.get("lid")), node.get("phoneNumber"))
-    event.out.learn(*addresses)
-    given = first(node, "name", "shortName", longest=MAX_NAME)
-    own = first(node, "pushName", "pushname", longest=MAX_NAME)
-    event.out.name(best_of(*addresses), given or own, calls_itself=given is None)
-
-
-def _group(event: _Event, node: Node) -> None:
-    group = as_dict(node.get("group")) or node
-    address = as_address(group.get("id"))
-    if address is None:
-        event.out.skip("no_id")
-        return
-    for member in map(as_dict, as_list(group.get("participants"))):
-        event.out.learn(member.get("id"), member.get("pn"), as_lid(member.get("lid")))
-    event.out.name(address, first(group, "subject", "name", longest=MAX_NAME))
-
-
-def _chat(event: _Event, node: Node) -> None:
-    address = as_address(node.get("id"))
-    event.out.name(address, as_text(node.get("name"), MAX_NAME))
-    if address is None:
-        event.out.skip("no_id")
-    elif as_number(node.get("unreadCount")) == 0:
-        event.out.read(address)
+def _told(read: Callable[[Collector, Node], None]) -> Callable[[_Event, Node], None]:
+    return lambda event, node: read(event.out, node)
 
 
 _HANDLERS: Final[dict[str, Callable[[_Event, Node], None]]] = {
     "message": _message,
     "message.any": _message,
+    "message.waiting": _message,
     "message.ack": _acknowledged,
     "message.ack.group": _acknowledged,
     "message.reaction": _reaction,
     "message.edited": _edited,
     "message.revoked": _revoked,
-    "presence.update": _presence,
-    "session.status": _session,
-    "contact.upsert": _contact,
-    "contact.update": _contact,
-    "contacts.upsert": _contact,
-    "contacts.update": _contact,
-    "group.v2.join": _group,
-    "group.v2.update": _group,
-    "group.join": _group,
-    "chat.update": _chat,
+    "presence.update": _told(people.read_presence),
+    "session.status": _told(people.read_session),
+    "contact.upsert": _told(people.read_contact),
+    "contact.update": _told(people.read_contact),
+    "contacts.upsert": _told(people.read_contact),
+    "contacts.update": _told(people.read_contact),
+    "group.v2.join": _told(people.read_group),
+    "group.v2.update": _told(people.read_group),
+    "group.v2.participants": _told(people.read_group),
+    "group.join": _told(people.read_group),
+    "chat.update": _told(people.read_chat),
 }
