@@ -50,12 +50,16 @@ class Sessions:
         """Raises SessionsFileError."""
         self._path = path
         self._sessions: Mapping[str, SessionSettings] = {}
+        self.unmarked: frozenset[str] = frozenset()
+        """Sessions with `source.mark_read = false`."""
         self.reload()
 
     def reload(self) -> None:
         """Read the file again. Raises SessionsFileError, and keeps the earlier settings then."""
         if self._path is not None:
             self._sessions = load(self._path)
+            unmarked = (name for name, settings in self._sessions.items() if not settings.source.mark_read)
+            self.unmarked = frozenset(unmarked)
 
     def of(self, session_id: str) -> SessionSettings:
         return self._sessions.get(session_id, _DEFAULT)

@@ -60,9 +60,8 @@ class Webhook:
 
     async def own(self, request: web.Request) -> web.Response:
         session_id = self._access.session_of(request, "ingest")
-        mark_read = self._sessions.of(session_id).source.mark_read
         async with await self._bodies.read(request, session_id, MAX_BODY) as body:
-            job = Job(session_id, now(), body.data, body.encoding, mark_read=mark_read)
+            job = Job(session_id, now(), body.data, body.encoding, unmarked=self._sessions.unmarked)
             parsing = await self._parser.parse(job)
         return await self._store(parsing, _by_session(parsing.commands()))
 
@@ -110,7 +109,8 @@ class Webhook:
             proven, numbers = await asyncio.to_thread(prove) if len(raw) > QUICK_BYTES else prove()
             if not proven:
                 raise self._access.unauthorized(request, "The signature is wrong.")
-            job = Job(session_id, received_at, body.data, body.encoding, source, numbers, settings.mark_read)
+            unmarked = self._sessions.unmarked
+            job = Job(session_id, received_at, body.data, body.encoding, source, numbers, unmarked)
             return await self._parser.parse(job)
 
     async def challenge(self, request: web.Request) -> web.Response:

@@ -36,7 +36,8 @@ class Job(NamedTuple):
     source: str | None = None
     numbers: Numbers | None = None
     """Cloud API: the session for each phone number's part of the body."""
-    mark_read: bool = True
+    unmarked: frozenset[str] = frozenset()
+    """Sessions with `source.mark_read = false`: answers and other devices mark nothing as read there."""
 
     @property
     def limit(self) -> int:
@@ -65,13 +66,14 @@ def run(job: Job) -> Parsing:
     if job.source is None:
         value = json_input.loads(body, MAX_NODES)
         told = posted.load_body(value, job.session_id, job.received_at)
-        commands = _commands(job, told)
+        commands = _commands(job, job.session_id, told)
         return Parsing([(job.session_id, command) for command in commands], signals=_of(job.session_id, told.signals))
     value = json_input.loads_provider(body, MAX_PROVIDER_NODES)
     parsed = PROVIDERS[job.source].parse(value, job.session_id, job.received_at, job.numbers)
     parsing = Parsing()
     for session_id, part in ((job.session_id, parsed), *parsed.elsewhere.items()):
-        commands = _commands(job, part, part.aliases, part.reads if job.mark_read else ())
+        reads = () if session_id in job.unmarked else part.reads
+        commands = _commands(job, session_id, part, part.aliases, reads)
         parsing.parts += [(session_id, command) for command in commands]
         parsing.skipped += part.skipped
         parsing.signals = [*parsing.signals, *_of(session_id, part.signals)]
@@ -79,7 +81,11 @@ def run(job: Job) -> Parsing:
 
 
 def _commands(
-    job: Job, told: Posted | Parsed, aliases: Sequence[Alias] = (), reads: Sequence[ReadElsewhere] = ()
+    job: Job,
+    session_id: str,
+    told: Posted | Parsed,
+    aliases: Sequence[Alias] = (),
+    reads: Sequence[ReadElsewhere] = (),
 ) -> Iterator[Command]:
     return commands_of(
         job.received_at,
@@ -88,7 +94,7 @@ def _commands(
         contacts=told.contacts,
         aliases=aliases,
         reads=reads,
-        answers_read=job.mark_read,
+        answers_read=session_id not in job.unmarked,
     )
 
 

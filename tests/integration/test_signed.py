@@ -29,6 +29,7 @@ source.verify_token = "let me in"
 source.phone_number_id = "106"
 [second]
 source.webhook_secret = "meta-secret"
+source.mark_read = false
 source.phone_number_id = "107"
 [stranger]
 source.webhook_secret = "another-secret"
@@ -151,6 +152,20 @@ async def test_each_number_to_its_session(site: Site) -> None:
     assert [one["messageId"] for one in await site.messages("meta", chat)] == ["wamid.106"]
     assert [one["messageId"] for one in await site.messages("second", chat)] == ["wamid.107"]
     assert await site.chats("stranger") == []
+
+
+async def test_each_session_is_marked_read_as_it_says(site: Site) -> None:
+    """An answer from the phone marks the chat as read, but for the numbers whose session says otherwise."""
+    body = meta("106", "107")
+    await signed(site, "meta", "cloud-api", body, by_meta(body, "meta-secret"))
+    for change in (change for entry in body["entry"] for change in entry["changes"]):
+        value = change["value"]
+        value["message_echoes"] = [{**value.pop("messages")[0], "from": "1", "to": ALICE, "id": "wamid.answer"}]
+        change["field"] = "smb_message_echoes"
+    for path in ("meta", "second"):
+        await signed(site, path, "cloud-api", body, by_meta(body, "meta-secret"))
+        unread = {name: (await site.chats(name))[0]["unreadCount"] for name in ("meta", "second")}
+        assert unread == {"meta": 0, "second": 1}
 
 
 async def test_read_again_on_demand(
