@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from aiohttp import web
 
+from app.application import CONNECTIONS, ENGINE
 from app.storage.mongo import Store
+from tests.stock import stock_client
 from tests.support import Client, Site, message, mint, until
 
 ANA, ANA_LID = "5511999998888@s.whatsapp.net", "99887766554433@lid"
@@ -201,3 +204,35 @@ async def test_what_waits_is_counted_by_the_known_address(site: Site) -> None:
         await site.post("shop", message("ours", GROUP, messageId=message_id, fromMe=True))
         await site.post("shop", receipt(ANA, message_id=message_id))
     assert [one["receipts"]["read"] for one in await site.messages("shop", GROUP)] == [1, 1]
+
+
+@pytest.mark.parametrize("subscribed", [(None,), (ANA_LID,), (ANA,), (ANA_LID, ANA)], ids=["all", "old", "new", "both"])
+async def test_socket_io_recovers_across_a_merge(
+    app: web.Application, site: Site, subscribed: tuple[str | None, ...]
+) -> None:
+    """A stock client that is away while its chats become one comes back recovered, with everything once, in order."""
+    named = {name: {"chatId": name} if name else {} for name in subscribed}
+    async with stock_client() as stock:
+        await stock.open(site, recovery=True)
+        for chat in named.values():
+            await stock.ask("subscribe", sessionId="shop", **chat)
+        await two_chats(site)
+        of_chats = {None: range(1, 7), ANA_LID: (1, 3, 6), ANA: (2, 4, 5)}
+        before = sorted(seq for name in named for seq in of_chats[name])
+        await stock.has(*before)
+        for sid in app[CONNECTIONS].sids:
+            app[ENGINE].close(sid, "cut by the test")
+        await stock.wait_for(lambda me: me.all("disconnect"))
+        await site.post("shop", message("m7", ANA_LID))
+        await site.post("shop", {"contacts": [{"id": ANA, "aliases": [ANA_LID]}]})
+        await site.post("shop", {"messages": [message("m9", ANA_LID), message("m10", ANA), message("m11", OTHER)]})
+        assert await stock.connects(2), "recovered"
+        await site.post("shop", message("live", ANA_LID))
+        missed = [8, 9, 10, 12]
+        if ANA not in named or ANA_LID in named:
+            missed.insert(0, 7)
+        if None in named:
+            missed.insert(-1, 11)
+        await stock.has(*before, *missed)
+        (merged,) = stock.events("chat_merged")
+        assert (merged[1]["chatId"], merged[1]["from"], merged[1]["seq"]) == (ANA, ANA_LID, 8)
