@@ -1,6 +1,6 @@
-"""Who is who: the hidden addresses of people (`…@lid`) and the addresses that chats are named by.
+"""Aliases: the hidden addresses of people (`…@lid`) and the addresses that chats are named by.
 
-Only what could be a person's address is ever an alias: two strangers who are taken for one share a chat from then on.
+Only addresses that can be a person's become aliases, because a wrong alias would merge two strangers' chats.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from app.domain.models import Alias
 
 _ADDRESS: Final = re.compile(r"[1-9][0-9]{4,14}@s\.whatsapp\.net")
 _LID: Final = re.compile(r"[1-9][0-9]{4,14}@lid|[A-Z]{2}\.[A-Za-z0-9.]{5,128}")
-"""A hidden address of WhatsApp, or a user id of the Cloud API, such as `BR.1502334565`."""
+"""A hidden WhatsApp address, or a user id of the Cloud API, such as `BR.1502334565`."""
 
 
 def is_hidden(address: str) -> bool:
-    """Whether a person's chat may have another name than this address."""
+    """Whether the person's chat may be named by another address."""
     return _LID.fullmatch(address) is not None
 
 
 def is_possible(alias: Alias) -> bool:
-    """Whether both could be a person's: 5 to 15 digits (E.164) for a known address, or for a `@lid`."""
+    """Whether both can be a person's: 5 to 15 digits (E.164) for known addresses and for `@lid`."""
     return _ADDRESS.fullmatch(alias.address) is not None and _LID.fullmatch(alias.lid) is not None
 
 
 def aliases_of(addresses: Iterable[str]) -> list[Alias]:
-    """What these addresses of one person tell. The first known address is the one that the chat is named by."""
+    """The aliases that follow from these addresses of one person. The first known address names the chat."""
     told = list(addresses)
     address = next((one for one in told if _ADDRESS.fullmatch(one)), None)
     if address is None:
@@ -36,8 +36,8 @@ def aliases_of(addresses: Iterable[str]) -> list[Alias]:
 
 
 class People:
-    """Who may be stored under which names: all addresses that any of these aliases brings together, in whatever order
-    they are told, and whether or not a later one contradicts them.
+    """The addresses under which people may be stored: all addresses that any of these aliases connects, in any order,
+    even if a later alias contradicts an earlier one.
     """
 
     def __init__(self, aliases: Iterable[Alias]) -> None:
@@ -55,7 +55,7 @@ class People:
 
 
 class Aliases:
-    """Both ways. `refused` are pairs that somebody has said are two people: they are never learned."""
+    """Known aliases, in both directions. `refused` are pairs that were split: they are never learned again."""
 
     def __init__(self, known: Iterable[Alias] = (), refused: Iterable[Alias] = ()) -> None:
         self.refused: set[Alias] = set()
@@ -64,24 +64,24 @@ class Aliases:
         self.add(known, refused)
 
     def add(self, known: Iterable[Alias], refused: Iterable[Alias] = ()) -> None:
-        """What else is known of other people."""
+        """Add known aliases of other people."""
         self.refused.update(refused)
         for alias in known:
-            if is_possible(alias):  # an earlier version learned others, too
+            if is_possible(alias):  # an earlier version also learned others
                 self._put(alias)
 
     def copy(self) -> Aliases:
         return Aliases(self, self.refused)
 
     def learn(self, alias: Alias) -> bool:
-        """Whether that was news."""
+        """Learn an alias. Returns whether it is new."""
         if self._addresses.get(alias.lid) == alias.address or alias in self.refused or not is_possible(alias):
             return False
         self._put(alias)
         return True
 
     def refuse(self, alias: Alias) -> None:
-        """These are two people, whoever says otherwise."""
+        """Treat the two addresses as two people from now on."""
         self.refused.add(alias)
         if self._addresses.get(alias.lid) == alias.address:
             del self._addresses[alias.lid]
@@ -91,11 +91,11 @@ class Aliases:
         return (Alias(lid, address) for lid, address in self._addresses.items())
 
     def name(self, address: str) -> str:
-        """The address that the person's chat is named by."""
+        """The address that names the person's chat."""
         return self._addresses.get(address, address)
 
     def all_names(self, address: str) -> list[str]:
-        """Every address under which the person's chat may have been stored, the one to be used first."""
+        """All addresses under which the person's chat may be stored, beginning with its name."""
         if address not in self._addresses and address not in self._lids:
             return [address]
         name = self.name(address)

@@ -1,4 +1,4 @@
-"""The commands by which agents share the chats: assign them, close them, open them again."""
+"""Commands for sharing chats between agents: assign, close and reopen."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from app.domain.models import Agent, Alias, Chat, ChatState
 
 @dataclass(frozen=True, slots=True)
 class AssignChat:
-    """Give the chat to somebody, or to nobody. With `compare`, only if `expected` (None: nobody) has it now.
+    """Assign the chat to an agent, or to nobody. With `compare`, only if `expected` (None: nobody) is its assignee.
 
-    The result is the chat; None where nothing is stored of it.
+    The result is the chat, or None if nothing is stored of it.
     """
 
     chat_id: str
@@ -47,7 +47,7 @@ class AssignChat:
 
 @dataclass(frozen=True, slots=True)
 class SetChatState:
-    """Open or close the chat. The result is the chat; None where nothing is stored of it."""
+    """Open or close the chat. The result is the chat, or None if nothing is stored of it."""
 
     chat_id: str
     state: ChatState

@@ -1,8 +1,8 @@
-"""What an update makes of a message: pure functions of the message and the update.
+"""Applies updates to messages: pure functions of a message and an update.
 
-The rules do not depend on the order in which updates come, nor on how often one comes: each part of a message keeps the
-update that is greatest by an order of its own, as a rule by the update's time. Of two that are equal by it and still
-differ, one is chosen by what it says, so that all orders end the same.
+The result does not depend on the order in which updates come, or on repeats: each part of a message keeps the greatest
+update in an order of its own, usually by time. If two different updates are equal in that order, their content
+decides, so that all orders give the same result.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ _FOLLOWS: Final[dict[MessageStatus, frozenset[MessageStatus]]] = {
     "delivered": frozenset({"read", "played"}),
     "read": frozenset({"played"}),
 }
-"""Which status may follow which. `received`, the status of others' messages, is followed by none."""
+"""The statuses that may follow each status. `received`, the status of others' messages, never changes."""
 
 _RECEIPTS: Final[dict[ReceiptStatus, int]] = {"delivered": 1, "read": 2, "played": 3}
 
 
 def is_receipt(update: IncomingUpdate) -> bool:
-    """Whether it tells only how far the message has come. Several of one batch make one event."""
+    """Whether the update is only a status or receipt. Several of these in one batch make one event."""
     return update.text is None and not update.deleted and update.reaction is None and not update.nothing_to_read
 
 
 def apply_update(message: Message, parked: Parked, name: Callable[[str], str], *, keep_deleted: bool) -> Message:
-    """The message after the update; the same object where nothing changes. `name` gives a person's known address."""
+    """The message after the update, or the same object if nothing changes. `name` returns a person's known address."""
     update, time = parked.update, parked.update.timestamp or parked.received_at
     timed = update.timestamp is not None
     after = message
@@ -66,12 +66,13 @@ def apply_update(message: Message, parked: Parked, name: Callable[[str], str], *
 
 
 def without_content(message: Message) -> Message:
-    """What is left of a deleted message: its place, type and sender."""
+    """What remains of a deleted message: its place, type and sender."""
     return replace(message, text=None, media=None, reply_to=None, reactions=(), edited_at=None)
 
 
 def moved(message: Message, chat_id: str) -> Message:
-    """The message in the chat of the known address, where it came under a hidden one. People's addresses follow."""
+    """A message that came under a hidden address, moved to the chat of the known address, with people's addresses
+    replaced."""
     old = message.chat_id
 
     def name(address: str) -> str:
@@ -91,7 +92,7 @@ def moved(message: Message, chat_id: str) -> Message:
 
 
 def renamed(message: Message, old: str, new: str) -> Message:
-    """The message where two addresses have become one person's: one receipt and one reaction of that person."""
+    """The message after two addresses proved to be one person's: with one receipt and one reaction of that person."""
     people: dict[str, ReceiptStatus] = {}
     for one, status in message.people.items():
         person = new if one == old else one
@@ -111,7 +112,7 @@ def renamed(message: Message, old: str, new: str) -> Message:
 
 
 def _takes_changes(message: Message, time: datetime, *, timed: bool, keep_deleted: bool) -> bool:
-    """What was deleted is not changed any more; what is kept of it is, by what was told to have been before."""
+    """A deleted message does not change any more, except by updates from before its deletion if its content is kept."""
     if message.deleted_at is None or message.nothing_to_read:
         return True
     return keep_deleted and timed and time < message.deleted_at
@@ -122,7 +123,7 @@ def _edited(message: Message, text: str, time: datetime, *, timed: bool, keep_de
         return message
     if message.edited_at is not None:
         if not timed and message.text == text:
-            return message  # a repeat, of which we do not know the time
+            return message  # a repeat with an unknown time
         if (time, text) <= (message.edited_at, message.text or "") and (timed or time < message.edited_at):
             return message
     return replace(message, text=text or None, edited_at=time)
@@ -166,7 +167,7 @@ def _reacted(
         if _rank(new) <= _rank(one) and (timed or time < one.timestamp):
             return message
     if new.emoji is None and not timed and len(others) == len(message.reactions):
-        return message  # nothing stands that could be taken back
+        return message  # there is no reaction to remove
     return replace(message, reactions=sorted([*others, new], key=_by_time))
 
 
@@ -180,7 +181,7 @@ def _rank(reaction: Reaction) -> tuple[datetime, bool, str]:
 
 def _with_status(message: Message, status: MessageStatus, error: MessageError | None) -> Message:
     if status == "failed" and message.status == "failed":
-        # Reasons have no time that we know: the greater one stays, whichever came first.
+        # Reasons have no time: the greater one is kept, whichever came first.
         stands = message.error
         if error is not None and (stands is None or (error.code, error.title) > (stands.code, stands.title)):
             return replace(message, error=error)
@@ -195,7 +196,7 @@ def _received(message: Message, receipt: Receipt, name: Callable[[str], str]) ->
         return message
     if kind_of(message.chat_id) != "group":
         return _with_status(message, receipt.status, None)
-    # One person of a group does not speak for the others: for the message it means that it has been delivered.
+    # One member of a group does not stand for all: for the message, it means delivered.
     message = _with_status(message, "delivered", None)
     by = name(receipt.by)
     before = message.people.get(by)
@@ -205,7 +206,7 @@ def _received(message: Message, receipt: Receipt, name: Callable[[str], str]) ->
 
 
 def preview(message: Message) -> LastMessage:
-    """What the chat list shows of a message."""
+    """The part of a message that the chat list shows."""
     text = message.text
     return LastMessage(
         message_id=message.message_id,

@@ -1,9 +1,9 @@
-"""The commands that change a session by what comes in.
+"""The commands for incoming data.
 
-Those about people and their chats are in `app.domain.people`, `app.domain.merges` and `app.domain.renames`, those of
-agents in `app.domain.sending` and `app.domain.assigning`, those of who delivers in `app.domain.reports`.
+Commands about people and their chats are in `app.domain.people`, `app.domain.merges` and `app.domain.renames`, those of
+agents in `app.domain.sending` and `app.domain.assigning`, and those about deliveries in `app.domain.reports`.
 
-Each says which documents it needs and what it makes of them; `app.domain.ledger` runs them.
+Each command declares the documents it needs, and changes them; `app.domain.ledger` runs it.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ NOTHING: Final[Sequence[Alias]] = ()
 
 @dataclass(frozen=True, slots=True)
 class StoreMessages:
-    """Store these messages, in this order. `aliases` are learned before the first of them is named.
+    """Store these messages, in this order, after learning `aliases`.
 
-    A repeat of a known message changes nothing, unless it brings content to one that was stored without any.
+    A repeat of a known message changes nothing, unless it completes one that was stored without content.
     """
 
     received_at: datetime
@@ -47,9 +47,9 @@ class StoreMessages:
     aliases: Sequence[Alias] = ()
     size: int = 0
     answers_read: bool = True
-    """Whether a message of ours marks as read what the chat had before it: who answers has read."""
+    """Whether a message of our own marks the chat as read up to it: whoever answers has read it."""
     holds: bool = True
-    """Whether a message of ours may wait until it is known whether it is a copy (`app.domain.copies`)."""
+    """Whether a message of our own may wait until it is known whether it is a copy (`app.domain.copies`)."""
 
     def addresses(self) -> Iterable[str]:
         for message in self.messages:
@@ -121,7 +121,7 @@ class StoreMessages:
         return MessageResult(message.message_id, seq, duplicate=False)
 
     def _chat_with(self, ledger: Ledger, before: Chat | None, message: Message, incoming: IncomingMessage) -> Chat:
-        """The message's chat after it."""
+        """The message's chat after the message."""
         if before is None:
             told = ledger.contact_names.get(message.chat_id)
             before = Chat(
@@ -157,7 +157,7 @@ class StoreMessages:
             and not system
             and (last is None or message.timestamp >= last.timestamp)
         ):
-            # An older one, of history that comes late, says nothing of what has come since.
+            # An older one, from late history, says nothing about newer messages.
             chat = replace(chat, read_seq=message.seq, unread_count=0)
         return chat
 
@@ -187,7 +187,7 @@ class StoreMessages:
 
 @dataclass(frozen=True, slots=True)
 class UpdateMessages:
-    """Change messages. An update of a message that is not stored waits for it, a day at most."""
+    """Change messages. If a message is not stored yet, its update waits for it, for a day at most."""
 
     received_at: datetime
     updates: Sequence[IncomingUpdate]
@@ -212,7 +212,7 @@ class UpdateMessages:
                 touched.named.add(update.message_id)
 
     def apply(self, ledger: Ledger) -> list[UpdateResult]:
-        """The answer for each, but for those that only say of a message of their own that there is nothing to read."""
+        """The result of each update, except those made for messages without content."""
         results = [(update, self._update(ledger, update)) for update in self.updates]
         return [result for update, result in results if not update.nothing_to_read]
 
@@ -224,7 +224,7 @@ class UpdateMessages:
         if update.chat_id is None:
             found = ledger.find_by_id(update.message_id)
             if len(found) > 1:
-                return UpdateResult(update.message_id, "unchanged")  # nobody knows which
+                return UpdateResult(update.message_id, "unchanged")  # ambiguous
             message = found[0] if found else None
         else:
             unite(ledger, update.chat_id, update.message_id)
@@ -242,7 +242,7 @@ class UpdateMessages:
 
 @dataclass(frozen=True, slots=True)
 class MarkRead:
-    """The chat was read up to and including event `seq`; None: all that is stored of it."""
+    """Mark the chat as read up to and including event `seq`, or, with None, everything stored."""
 
     chat_id: str
     seq: int | None

@@ -1,10 +1,10 @@
-"""A provider's copies of what we have sent: each joins its message, so that nobody sees two of them.
+"""Matches a provider's copies of sent messages with the messages, so that they are not shown twice.
 
-- A copy is known by the id that the provider gave our message. Until the report of the attempt has told it, messages of
-  ours that come in the same chat wait with the delivery, for `HOLD_SECONDS` at most.
-- Where an attempt's outcome is not known, a copy of the same content that comes soon after it is taken for the message:
-  it tells that the message was sent.
-- What is no copy was written on another device, and is stored as a message of its own.
+- A copy is recognized by the id the provider gave our message. Until the delivery attempt has reported that id, our own
+  messages that come in the same chat wait with the delivery, for `HOLD_SECONDS` at most.
+- If the outcome of an attempt is unknown, a copy with the same content that comes soon after it counts as the message:
+  it shows that the message was sent.
+- Other messages were written on another device, and are stored as messages of their own.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 def take_copy(ledger: Ledger, incoming: IncomingMessage, *, holds: bool) -> MessageResult | None:
-    """What becomes of a message of ours that is not known by its id; None where it is nobody's copy.
+    """Handle a message of our own with an unknown id. Returns None if it is not a copy.
 
-    `holds`: whether it may wait to be known.
+    `holds`: whether it may wait for a report.
     """
     names = ledger.names_of(incoming.chat_id)
     for delivery in ledger.deliveries.of(names, "sending", "waiting"):
@@ -41,7 +41,7 @@ def take_copy(ledger: Ledger, incoming: IncomingMessage, *, holds: bool) -> Mess
 
 
 def mark_sent(ledger: Ledger, message: Message, provider_id: str | None, copy: IncomingMessage | None = None) -> None:
-    """The provider has taken the message, and calls it so. What waits under that name is applied to it."""
+    """The provider accepted the message under this id. Updates that wait under the id are applied."""
     after = message
     if provider_id is not None and provider_id != message.message_id and provider_id not in message.provider_ids:
         after = replace(after, provider_ids=(*message.provider_ids, provider_id))
@@ -62,7 +62,7 @@ def mark_sent(ledger: Ledger, message: Message, provider_id: str | None, copy: I
 
 
 def join(ledger: Ledger, copy: IncomingMessage, delivery: Delivery) -> MessageResult | None:
-    """The copy as that of this delivery's message, if it has its content."""
+    """Join the copy with this delivery's message if it has the same content."""
     if digest(copy.text, copy.media) != delivery.digest:
         return None
     message = ledger.find(delivery.chat_id, delivery.message_id)

@@ -1,12 +1,11 @@
-"""Orders to deliver a message of ours, and what becomes of them.
+"""Deliveries of agents' messages to providers, and their states.
 
-- A message that an agent sends is stored together with its delivery. The delivery ends as `sent`, `failed` or
-  `cancelled`; until then it is open, and no other server forgets it, whatever dies.
-- The open deliveries of a chat go one after another, in the order in which they were given. Only the first of them has
-  a `next_at`; those behind it wait without a time.
-- Who delivers has a lease. When it has run out, the delivery is due again, and any server may take it.
-- An attempt whose outcome is not known ends the delivery as `unknown`: it makes room for the next one, and stays open
-  for the provider's copy of the message, which would tell that it was sent.
+- An agent's message is stored together with its delivery. The delivery ends as `sent`, `failed` or `cancelled`. Until
+  then it is open, and survives the failure of any server.
+- The open deliveries of a chat are made one after another, in order. Only the first one has a `next_at`.
+- The server that makes a delivery holds a lease. When the lease has expired, the delivery is due again, on any server.
+- If the outcome of an attempt is unknown, the delivery becomes `unknown`: the next one may start, and this one stays
+  open for the provider's copy of the message, which would show that it was sent.
 """
 
 from __future__ import annotations
@@ -23,21 +22,21 @@ from app.domain.models import IncomingMessage, Media, MessageError
 DeliveryState = Literal["waiting", "sending", "unknown", "sent", "failed", "cancelled"]
 
 RETRY_SECONDS: Final = (1.0, 5.0, 15.0, 60.0, 300.0)
-"""How long after each attempt that failed for now the next one comes. After the last one the message has failed."""
+"""Delays after temporarily failed attempts. After the last attempt the message has failed."""
 LEASE: Final = timedelta(seconds=45)
-"""How long one attempt may take. Every way out gives up before that."""
+"""Time limit for one attempt. Every sender gives up before that."""
 HOLD_SECONDS: Final = 30.0
-"""How long a copy of a message waits for the report that tells which message it is."""
+"""How long a copy waits for the report that says which message it belongs to."""
 COPY_WITHIN: Final = timedelta(minutes=10)
-"""How long after an attempt with an unknown outcome a copy of the same content is taken for that message."""
+"""How long after an attempt with an unknown outcome a copy with the same content counts as that message."""
 UNTAKEN: Final = timedelta(minutes=10)
-"""How long a delivery may be due before it fails because nobody has taken it."""
+"""How long a delivery may be due before it fails because nobody has made it."""
 KEPT_DAYS: Final = 7
 """How long ended deliveries are kept."""
 MAX_OPEN: Final = 100
-"""Deliveries of one chat that may wait."""
+"""Maximum number of waiting deliveries of one chat."""
 MAX_HELD: Final = 20
-"""Copies that wait for one report; others are stored at once."""
+"""Maximum number of copies that wait for one report; more are stored at once."""
 
 CANCELLED: Final = MessageError(CANCELLED_CODE, "Cancelled before it was sent.")
 UNKNOWN_OUTCOME: Final = MessageError(
@@ -49,7 +48,7 @@ NOT_CONNECTED: Final = MessageError("not_connected", "Nothing is connected that 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Who is delivering, and until when nobody else may."""
+    """The holder of a delivery, and until when."""
 
     holder: str
     until: datetime
@@ -60,31 +59,31 @@ class Delivery:
     id: str
     session_id: str
     chat_id: str
-    """The chat when the delivery was ordered. Its message may have moved since, by a merge."""
+    """The chat at the time of the order. A merge may have moved the message since."""
     message_id: str
     order: int
-    """Its place in its chat: a number of the session, given when it was ordered or ordered again."""
+    """Its place in the chat's queue: a number of the session, taken at each order."""
     state: DeliveryState
     created_at: datetime
     digest: str
-    """Of the message's content, to know a copy by."""
+    """A digest of the message's content, to recognize a copy."""
     attempt: int = 0
     next_at: datetime | None = None
-    """When it is due. While it is under way: when the lease runs out."""
+    """When it is due. While an attempt is being made: when the lease expires."""
     lease: Lease | None = None
     ended_at: datetime | None = None
     error: MessageError | None = None
     held: Sequence[IncomingMessage] = ()
-    """Messages of ours that came while this one was under way: one of them may be the provider's copy of it."""
+    """Our own messages that came during the attempt. One of them may be the provider's copy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came of one attempt.
+    """The outcome of one attempt.
 
-    `retry`: it failed for now; `failed`: it will not succeed; `unknown`: it may have been sent, and only a person may
-    repeat it. `provider_id`: the provider's name of the message, None where it is ours. `retry_seconds`: how long the
-    provider asks us to wait at least.
+    `retry`: it failed temporarily; `failed`: it cannot succeed; `unknown`: it may have been sent, and only a person may
+    repeat it. `provider_id`: the provider's id of the message, None if it is ours. `retry_seconds`: the minimum delay
+    requested by the provider.
     """
 
     state: Literal["sent", "retry", "failed", "unknown"]
@@ -94,21 +93,21 @@ class Report:
 
 
 def delivery_id(session_id: str, message_id: str) -> str:
-    """The same at each attempt, and in each retry by a person."""
+    """An id that is the same for all attempts and for retries by a person."""
     return "dlv_" + hashlib.sha256(f"{session_id}\0{message_id}".encode()).hexdigest()[:24]
 
 
 def digest(text: str | None, media: Media | None) -> str:
-    """Of what a provider's copy of a message has in common with it: the words, and whether there is a file."""
+    """A digest of what a message has in common with the provider's copy: the text, and whether there is a file."""
     content = f"{' '.join((text or '').split())}\0{media is not None}"
     return hashlib.sha256(content.encode(errors="replace")).hexdigest()[:24]
 
 
 class Deliveries:
-    """The open deliveries of the chats that a batch touches, while it is applied."""
+    """The open deliveries of the chats that a batch touches, while the batch is applied."""
 
     def __init__(self, known: Sequence[Delivery], changed: dict[str, Delivery]) -> None:
-        """`changed` gets those that are new or changed, by id."""
+        """`changed` collects new and changed deliveries by id."""
         self._open = {one.id: one for one in known}
         self._changed = changed
 
@@ -116,7 +115,7 @@ class Deliveries:
         return self._open.get(id_)
 
     def of(self, chat_ids: Collection[str], *states: DeliveryState) -> list[Delivery]:
-        """Those of these chats, in their order; of these states where any are named."""
+        """The deliveries of these chats, in order; only those in these states if any are given."""
         found = (d for d in self._open.values() if d.chat_id in chat_ids and (not states or d.state in states))
         return sorted(found, key=lambda one: one.order)
 
@@ -124,12 +123,13 @@ class Deliveries:
         self._open[delivery.id] = self._changed[delivery.id] = delivery
 
     def order(self, delivery: Delivery, chat_ids: Collection[str], now: datetime, holder: str | None) -> None:
-        """Put a delivery behind the open ones of its chat. `holder`: who begins at once where it is the first."""
+        """Add a delivery after the open ones of its chat. `holder`: the server that starts at once if it is the
+        first."""
         self.put(delivery)
         self.move_on(chat_ids, now, holder)
 
     def end(self, delivery: Delivery, chat_ids: Collection[str], now: datetime, holder: str | None) -> None:
-        """A delivery has come to an end, or to an unknown outcome: the chat's next one is due."""
+        """A delivery has ended, or its outcome is unknown: the chat's next one is due."""
         ended = replace(delivery, next_at=None, lease=None, ended_at=now)
         self.put(ended)
         if ended.state != "unknown":
@@ -137,7 +137,7 @@ class Deliveries:
         self.move_on(chat_ids, now, holder)
 
     def move_on(self, chat_ids: Collection[str], now: datetime, holder: str | None) -> None:
-        """Make the first of the chat due, or begin it, where none is."""
+        """Make the chat's first delivery due, or start it, if none is."""
         waiting = self.of(chat_ids, "waiting", "sending")
         if not waiting or any(one.next_at is not None for one in waiting):
             return
@@ -146,7 +146,7 @@ class Deliveries:
 
 
 def begun(delivery: Delivery, now: datetime, holder: str) -> Delivery:
-    """The delivery with its next attempt under way."""
+    """The delivery with its next attempt started."""
     until = now + LEASE
     return replace(
         delivery, state="sending", attempt=delivery.attempt + 1, next_at=until, lease=Lease(holder, until), error=None

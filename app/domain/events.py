@@ -1,7 +1,6 @@
-"""The events, and how sessions, messages and chats look on the wire.
+"""Events, and the wire form of sessions, messages and chats.
 
-What is rendered here is stored in the log and sent as it stands there: an event that is caught up is the same,
-byte for byte, as it was live.
+Rendered events are stored in the log and sent unchanged, so caught-up events are identical to live ones, byte for byte.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ Wire = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One entry of a session's log. `data` is the payload as it goes on the wire."""
+    """One entry of a session's log. `data` is the payload as sent."""
 
     session_id: str
     chat_id: str
@@ -48,28 +47,28 @@ class Event:
 
     @property
     def size(self) -> int:
-        """Bytes on the wire, about, and rather too many than too few."""
+        """Estimated bytes on the wire, rather too high than too low."""
         message = self.data.get("message")
         if not message:
             return 1024
         media = message["media"]
-        preview = (media and media.get("preview")) or ""  # an entry that an earlier version wrote has none
+        preview = (media and media.get("preview")) or ""  # missing in entries written by an earlier version
         return 1536 + 3 * len(message["text"] or "") + len(preview) + 128 * len(message.get("reactions", ()))
 
     @property
     def chat_ids(self) -> tuple[str, ...]:
-        """The chats whose subscribers get it."""
+        """The chats whose subscribers get the event."""
         return (self.chat_id, self.data["from"]) if self.event == CHAT_MERGED else (self.chat_id,)
 
 
-@lru_cache(maxsize=256)  # the same times are told again and again: of a batch, of a message and its chat
+@lru_cache(maxsize=256)  # the same times occur repeatedly: in a batch, in a message and its chat
 def format_time(value: datetime) -> str:
     """ISO 8601 in UTC with milliseconds."""
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def to_milliseconds(value: datetime) -> datetime:
-    """Cut to what MongoDB keeps, so that a value is the same before and after it was stored."""
+    """Truncate to MongoDB's precision, so that a value does not change when it is stored."""
     return value.replace(microsecond=value.microsecond // 1000 * 1000)
 
 
@@ -126,7 +125,7 @@ def render_reaction(reaction: Reaction) -> Wire:
 
 
 def render_receipts(message: Message) -> Wire | None:
-    """How many people have come how far: who has read it has also got it."""
+    """The number of people for each receipt status. Who has read a message has also got it."""
     if not message.from_me or kind_of(message.chat_id) != "group":
         return None
     reached = list(message.people.values())
@@ -187,7 +186,7 @@ def render_chat(chat: Chat) -> Wire:
 
 
 def message_event(name: str, seq: int, message: Message, chat: Chat, at: datetime) -> Event:
-    """`new_message` or `message_updated`: message and chat as they are after it."""
+    """`new_message` or `message_updated`, with message and chat as they are after it."""
     data = {
         "sessionId": chat.session_id,
         "chatId": chat.chat_id,
@@ -204,6 +203,6 @@ def chat_event(seq: int, chat: Chat, at: datetime) -> Event:
 
 
 def merged_event(seq: int, old: str, chat: Chat, at: datetime) -> Event:
-    """The chat `old` has become a part of `chat`."""
+    """`chat_merged`: the chat `old` was merged into `chat`."""
     data = {"sessionId": chat.session_id, "chatId": chat.chat_id, "seq": seq, "from": old, "chat": render_chat(chat)}
     return Event(chat.session_id, chat.chat_id, seq, CHAT_MERGED, data, at)

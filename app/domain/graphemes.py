@@ -1,6 +1,6 @@
 """Cutting text between grapheme clusters.
 
-Of Unicode's annex 29 the parts that people write: marks, joined emoji, skin tones, flags, Hangul, line ends.
+Implements the parts of Unicode's annex 29 that people use: marks, joined emoji, skin tones, flags, Hangul, line ends.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import unicodedata
 from typing import Final
 
 LONGEST_CLUSTER: Final = 64
-"""Characters that are looked back at most: a cluster may be made as long as one likes."""
+"""Maximum number of characters to look back, because a cluster may have any length."""
 
 _JOINER: Final = "\u200d"
 _EXTENDING: Final = frozenset(
@@ -18,7 +18,7 @@ _EXTENDING: Final = frozenset(
 
 
 def cut(text: str, longest: int) -> str:
-    """The text where it has at most `longest` characters, else its beginning up to the last whole cluster."""
+    """The text, cut after the last whole cluster if it has more than `longest` characters."""
     if len(text) <= longest:
         return text
     if text[: longest + 1].isascii():
@@ -48,7 +48,7 @@ def _is_flag_letter(character: str) -> bool:
 
 
 def _joins_hangul(before: int, after: int) -> bool:
-    """Leading consonants, vowels and trailing consonants that make one syllable block."""
+    """Whether leading consonants, vowels and trailing consonants join into one syllable block."""
     leading, vowel = 0x1100 <= before < 0x1160, 0x1160 <= before < 0x11A8
     whole = 0xAC00 <= before < 0xD7A4
     if leading:

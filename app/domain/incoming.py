@@ -1,6 +1,7 @@
-"""What comes in beside messages: changes of a message, names and addresses of people, reads elsewhere, and signals.
+"""Incoming data other than messages: changes of messages, names and addresses of people, reads elsewhere, and signals.
 
-Providers and the webhook's own form give these (`app.schemas`, `app.providers`). All but signals become durable events.
+They come from providers and from the webhook's own form (`app.providers`, `app.posted`). All but signals become durable
+events.
 Times are aware datetimes in UTC, cut to milliseconds.
 """
 
@@ -23,7 +24,7 @@ ConnectionState = Literal["connected", "connecting", "disconnected", "logged_out
 
 @dataclass(frozen=True, slots=True)
 class ReactionChange:
-    """A person's reaction to a message. `emoji` None takes back the one that stands."""
+    """A person's reaction to a message. `emoji` None removes the current one."""
 
     sender: Sender
     from_me: bool
@@ -32,7 +33,7 @@ class ReactionChange:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """In a group: how far one person has come with a message of ours."""
+    """One person's receipt of our message in a group."""
 
     by: str
     status: ReceiptStatus
@@ -42,8 +43,8 @@ class Receipt:
 class IncomingUpdate:
     """A change of one message; at least one of the fields after `timestamp` is set.
 
-    `chat_id` None: the message of that id in the session, where there is just one. `timestamp` None: the time of
-    receipt. `text` is an edit. `nothing_to_read`: what came as a placeholder has no content that a person would read.
+    `chat_id` None: the message with that id in the session, if there is exactly one. `timestamp` None: the time of
+    receipt. `text` is an edit. `nothing_to_read`: a message that came without content has none to show.
     """
 
     message_id: str
@@ -57,10 +58,10 @@ class IncomingUpdate:
     receipt: Receipt | None = None
     nothing_to_read: bool = False
     mentions: Sequence[str] = ()
-    """Addresses of people whom the text mentions by number."""
+    """Addresses of people mentioned in the text by number."""
 
     def people(self) -> Iterator[str]:
-        """Whose addresses it names."""
+        """The addresses in the update."""
         if self.chat_id is not None:
             yield self.chat_id
         if self.reaction is not None:
@@ -72,31 +73,31 @@ class IncomingUpdate:
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """An update that waits for its message, with the time at which it came."""
+    """An update that waits for its message, with the time of receipt."""
 
     update: IncomingUpdate
     received_at: datetime
 
     @property
     def id(self) -> str:
-        """The same for each repeat of the update."""
+        """An id that is the same for every repeat of the update."""
         return sha256(repr(self.update).encode(errors="surrogatepass")).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """A person or a group: its address, its name where one is told, and its other addresses."""
+    """A person or group: address, name if known, and other addresses."""
 
     id: str
     name: str | None = None
     aliases: Sequence[str] = ()
     calls_itself: bool = False
-    """Whether the name is the person's own word for themselves. Such a name does not replace one that was given."""
+    """Whether the person chose the name. Such a name does not replace one given by somebody else."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadElsewhere:
-    """Another device of the account has read the chat, up to what was stored when this came in."""
+    """Another device of the account has read everything stored in the chat so far."""
 
     chat_id: str
 
@@ -118,7 +119,7 @@ class PresenceSignal:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionSignal:
-    """How the account stands at its provider. `detail` is never a secret, such as a QR code."""
+    """The account's connection to its provider. `detail` never contains a secret, such as a QR code."""
 
     state: ConnectionState
     detail: str | None = None

@@ -1,4 +1,4 @@
-"""What came in, as commands: in parts that fit a transaction, what is told of people first."""
+"""Turns incoming data into commands that fit into a transaction, beginning with people's names and addresses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def commands_of(
     reads: Sequence[ReadElsewhere] = (),
     answers_read: bool = True,
 ) -> Iterator[Command]:
-    """`answers_read`: whether a message of ours marks its chat as read."""
+    """`answers_read`: whether a message of our own marks its chat as read."""
     for people, size in _parts(aliases, lambda alias: 128):
         yield StoreMessages(received_at, aliases=people, size=size)
     for told, size in _parts(contacts, lambda contact: 256 + 128 * len(contact.aliases)):

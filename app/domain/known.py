@@ -1,4 +1,4 @@
-"""What a command is, what is known of a session when a batch of them is applied, and what comes of it."""
+"""The interface of commands, the known state of a session when a batch is applied, and the outcome."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ of it."""
 
 @dataclass(slots=True)
 class Touched:
-    """The documents that commands need, so that they can be loaded together."""
+    """The documents that commands need, collected to be loaded together."""
 
     new_messages: set[Key] = field(default_factory=set)
-    """To be stored, and probably not stored yet. A unique index tells if one is; then all are loaded."""
+    """Messages to store that are probably new. If a unique index says otherwise, all are loaded."""
     messages: set[Key] = field(default_factory=set)
     ids: set[str] = field(default_factory=set)
-    """Of messages whose chat is not named."""
+    """Ids of messages without a chatId."""
     named: set[str] = field(default_factory=set)
     """Ids that the provider may have given to messages of ours."""
     chats: set[str] = field(default_factory=set)
@@ -47,35 +47,35 @@ class Touched:
 
 
 class Command(Protocol):
-    """A change of a session. Adding one means writing one such class."""
+    """A change of a session. To add one, write a class with this interface."""
 
     @property
     def size(self) -> int:
-        """Bytes that it takes in a queue, about."""
+        """Estimated bytes in a queue."""
 
     @property
     def aliases(self) -> Sequence[Alias]:
-        """What it tells of people: known to itself and to the commands after it."""
+        """Aliases to learn, for this command and those after it."""
 
     def addresses(self) -> Iterable[str]:
-        """Whose aliases it needs."""
+        """Addresses whose aliases the command needs."""
 
     def touch(self, people: People, touched: Touched) -> None:
-        """Add what it needs to `touched`."""
+        """Add the documents it needs to `touched`."""
 
     def apply(self, ledger: Ledger) -> Result: ...
 
 
 class Source(Protocol):
-    """Reads, within the transaction, what only a few commands need. It shows the session as it was before the batch."""
+    """Reads within the transaction that only few commands need. They show the session as it was before the batch."""
 
     def unread(self, chat_ids: Sequence[str], above: int) -> Mapping[str, int]:
-        """messageId -> contentSeq of the messages that count as unread (`Message.counts`) above a number."""
+        """messageId -> contentSeq of the messages above a number that count as unread (`Message.counts`)."""
 
     def messages(self, keys: Iterable[Key]) -> Mapping[Key, Message]: ...
 
     def under(self, address: str, limit: int) -> Sequence[Message]:
-        """Messages of groups that have a receipt or a reaction under this hidden address."""
+        """Messages in groups with a receipt or a reaction under this hidden address."""
 
     def chats(self, chat_ids: Collection[str]) -> Mapping[str, Chat]: ...
 
@@ -86,18 +86,18 @@ class Source(Protocol):
         """Updates that wait for messages of these chats."""
 
     def oldest(self, chat_id: str, limit: int) -> Sequence[Message]:
-        """The messages with the lowest seq that are stored under this chatId."""
+        """The messages with the lowest seq stored under this chatId."""
 
     def came_as(self, chat_id: str, lid: str, limit: int) -> Sequence[Message]:
         """The messages with the lowest seq in the chat that came under a hidden address."""
 
     def last(self, chat_ids: Sequence[str], *, but: str = "", but_came_as: str = "") -> Message | None:
-        """The last message that a person can read, but for this one and those that came under this address."""
+        """The last message with content, except this one and those that came under this address."""
 
 
 @dataclass(slots=True)
 class Known:
-    """What the database has of all that a batch touches."""
+    """The stored state of everything a batch touches."""
 
     seq: int
     aliases: Aliases
@@ -106,19 +106,19 @@ class Known:
     parked: Sequence[Parked]
     deliveries: Sequence[Delivery]
     contact_names: Mapping[str, str]
-    """Of chats that do not exist: what they were called before there was anything to store."""
+    """Names of chats that do not exist yet."""
     source: Source
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What is to be written, and what each command is answered, in order."""
+    """The documents to write, and the result of each command, in order."""
 
     seq: int
     events: list[Event] = field(default_factory=list)
     new_messages: dict[Key, Message] = field(default_factory=dict)
     changed_messages: dict[Key, Message] = field(default_factory=dict)
-    """By the key under which each is stored, which may be another than it will have."""
+    """By the key under which each message is stored, which may differ from its new key."""
     removed_messages: set[Key] = field(default_factory=set)
     chats: dict[str, Chat] = field(default_factory=dict)
     removed_chats: set[str] = field(default_factory=set)
@@ -127,12 +127,12 @@ class Outcome:
     deliveries: dict[str, Delivery] = field(default_factory=dict)
     """New and changed ones, by id."""
     contact_names: dict[str, str] = field(default_factory=dict)
-    """Of those who have no chat yet."""
+    """Names of those who have no chat yet."""
     parked: dict[str, Parked] = field(default_factory=dict)
     unparked: set[str] = field(default_factory=set)
     """Ids of parked updates that were applied."""
     follow_up: list[Command] = field(default_factory=list)
-    """What is still to be done, in transactions of their own."""
+    """Commands that are still to be done, in separate transactions."""
     results: list[Result] = field(default_factory=list)
 
     @property

@@ -1,13 +1,14 @@
-"""What a batch of commands makes of a session: a pure function from what is known to what is to be written.
+"""Applies a batch of commands to a session: a pure function from the known state to the documents to write.
 
-- A message is known by (chatId, messageId). Each change takes the next number: one event, and the message and the chat
-  as they are after it.
-- What tells only how far a message has come (statuses, receipts) makes one event for each message, at the end of the
-  batch, or none where the message has another event in it.
-- A chat is named by the known address of its person, else by the hidden `…@lid` address.
-- The numbers start at `known.seq + 1`, without a hole. Whoever writes the outcome makes sure that nobody else has
-  changed the session since `known` was read.
-- The commands are in `app.domain.commands` and the modules that it names. The ledger knows none by name.
+- A message is identified by (chatId, messageId). Each change takes the next number and makes one event, with the
+  message and the chat as they are after it.
+- Statuses and receipts make one event per message at the end of the batch, or none if the message has another event in
+  the batch.
+- A chat is named by its person's known address, or else by the hidden `…@lid` address.
+- The numbers start at `known.seq + 1`, without gaps. The writer of the outcome ensures that nobody else has changed the
+  session since `known` was read.
+- The commands are in `app.domain.commands` and the modules named there. The ledger does not know the individual
+  commands.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from app.domain.models import Alias, Chat, Key, Message, UpdateResult
 def apply(
     session_id: str, known: Known, commands: Sequence[Command], now: datetime, *, keep_deleted: bool = False
 ) -> Outcome:
-    """The outcome of `commands`, one after the other, at the time `now`."""
+    """The outcome of applying `commands` in order, at the time `now`."""
     ledger = Ledger(session_id, known, now, keep_deleted=keep_deleted)
     ledger.out.results = [command.apply(ledger) for command in commands]
     ledger.tell_quiet_changes()
@@ -36,7 +37,7 @@ def apply(
 
 
 class Ledger:
-    """A session while a batch is applied to it."""
+    """The state of a session while a batch is applied to it."""
 
     def __init__(self, session_id: str, known: Known, now: datetime, *, keep_deleted: bool) -> None:
         self.session_id, self.now, self.keep_deleted = session_id, now, keep_deleted
@@ -50,48 +51,48 @@ class Ledger:
         self._by_id: defaultdict[str, set[Key]] = defaultdict(set)
         self._take(known.messages.values())
         self._stored_as: dict[Key, Key] = {}
-        """The keys under which messages are stored that have another one by now."""
+        """The stored keys of messages whose key has changed."""
         self._quiet: dict[Key, list[UpdateResult]] = {}
-        """Messages that have changed and have no event of it yet, and whom to tell its number."""
+        """Changed messages without an event yet, and the callbacks that need its number."""
         self._parked: defaultdict[str, list[Parked]] = defaultdict(list)
         for parked in known.parked:
             self._parked[parked.update.message_id].append(parked)
         self._unread: dict[str, Mapping[str, int]] = {}
-        """What the source has told of chats that are marked read in part."""
+        """The source's answers for chats that are partly marked as read."""
 
-    # what there is
+    # reading
 
     def chat(self, chat_id: str) -> Chat | None:
         return self._chats.get(chat_id)
 
     def is_stored(self, chat_id: str) -> bool:
-        """Whether the chat was there before the batch."""
+        """Whether the chat existed before the batch."""
         return chat_id in self._known.chats
 
     def message(self, key: Key) -> Message | None:
-        """The message of exactly this key."""
+        """The message with exactly this key."""
         return self._messages.get(key)
 
     def is_untouched(self, key: Key) -> bool:
-        """Whether what is stored under the key is as it was before the batch."""
+        """Whether the message stored under this key has not changed in the batch."""
         return key not in self.out.changed_messages and key not in self.out.removed_messages
 
     def find(self, chat_id: str, message_id: str) -> Message | None:
-        """The message of this id, its own or the provider's, wherever it is stored; as it is in its present chat."""
+        """The message with this id (ours or the provider's), wherever it is stored, as it is in its present chat."""
         names = self.names_of(chat_id)
         given = [key for key in sorted(self._by_id[message_id]) if key[1] != message_id and key[0] in names]
         for key in (*((name, message_id) for name in names), *given):
             message = self._in_its_chat(self._messages[key]) if key in self._messages else None
-            if message and message.chat_id == names[0]:  # else it is on its way to the chat of the address's last owner
+            if message and message.chat_id == names[0]:  # else being moved to the last owner's chat
                 return message
         return None
 
     def find_by_id(self, message_id: str) -> list[Message]:
-        """All messages of this id, whatever their chats. It must have been among `Touched.ids`."""
+        """All messages with this id, in any chat. The id must be in `Touched.ids`."""
         return [self._in_its_chat(self._messages[key]) for key in sorted(self._by_id[message_id])]
 
     def _in_its_chat(self, message: Message) -> Message:
-        """A chat may have become another's while its messages are still stored as they were."""
+        """The message with its present chatId: its chat may have been merged while the message was not moved yet."""
         if message.chat_id in self._chats:
             return message
         owner = next((chat for chat in self._chats.values() if message.chat_id in chat.also), None)
@@ -103,12 +104,12 @@ class Ledger:
         return after
 
     def load(self, keys: Iterable[Key]) -> None:
-        """Have the source look for messages that no command has named."""
+        """Read messages that no command has named from the source."""
         if missing := [key for key in keys if key not in self._messages and self.is_untouched(key)]:
             self._take(self.source.messages(missing).values())
 
     def under(self, address: str, limit: int) -> list[Message]:
-        """Messages of groups that have a receipt or a reaction under this hidden address."""
+        """Messages in groups with a receipt or a reaction under this hidden address."""
         found = [one for one in self.source.under(address, limit) if one.key not in self._messages]
         self._take(one for one in found if self.is_untouched(one.key))
         if missing := {one.chat_id for one in found} - self._chats.keys():
@@ -132,7 +133,7 @@ class Ledger:
         return self._parked.get(message_id, [])
 
     def unread_above(self, chat: Chat, mark: int) -> int:
-        """How many messages of the chat count as unread above the mark. Marks do not fall within a batch."""
+        """The number of the chat's messages above the mark that count as unread. Marks do not fall within a batch."""
         if mark >= chat.last_seq:
             return 0
         if chat.chat_id not in self._unread:
@@ -144,10 +145,10 @@ class Ledger:
                 stored[message.message_id] = message.content_seq
         return sum(seq > mark for seq in stored.values())
 
-    # what becomes of it
+    # changing
 
     def add(self, message: Message, chat: Chat) -> None:
-        """A new message, which has taken its number, and its chat after it."""
+        """Add a new message, which has its number, and its chat after it."""
         self.put_message(None, message)
         self.put_chat(chat)
         self.out.events.append(message_event(NEW_MESSAGE, message.seq, message, chat, self.now))
@@ -161,7 +162,7 @@ class Ledger:
         quiet: bool = False,
         chat: Chat | None = None,
     ) -> None:
-        """A message is not as it was, and perhaps its chat. `quiet`: its event may wait for the end of the batch."""
+        """Change a message, and perhaps its chat. `quiet`: its event may wait for the end of the batch."""
         if quiet:
             self.put_message(before, after)
             self._quiet.setdefault(after.key, []).extend([result] if result else [])
@@ -198,7 +199,7 @@ class Ledger:
         return replace(chat, unread_count=unread, last_message=last)
 
     def _last_but(self, chat: Chat, gone: Message) -> Message | None:
-        """What a person can read of the chat's newest message but one: of the batch, else of what is stored."""
+        """The chat's newest message with content before this one, from the batch or from the database."""
         here = [m for m in self.written_in(chat.chat_id) if m.key != gone.key and not m.is_gone]
         stored = self.source.last([chat.chat_id, *chat.also], but=gone.message_id)
         if stored is not None and self.is_untouched(stored.key):
@@ -206,7 +207,7 @@ class Ledger:
         return max(here, key=lambda message: message.content_seq, default=None)
 
     def change_chat(self, chat: Chat) -> Chat:
-        """A chat is not as it was: an event of its own."""
+        """Change a chat, with an event of its own."""
         seq = self.next_seq()
         chat = replace(chat, updated_seq=seq, updated_at=self.now)
         self.put_chat(chat)
@@ -214,7 +215,7 @@ class Ledger:
         return chat
 
     def tell_quiet_changes(self) -> None:
-        """The events that were put off."""
+        """Make the delayed events."""
         for key in list(self._quiet):
             message = self._messages[key]
             seq = self.next_seq()
@@ -225,18 +226,18 @@ class Ledger:
                 one.seq = seq
 
     def learn(self, alias: Alias) -> bool:
-        """Whether that was news."""
+        """Learn an alias. Returns whether it is new."""
         news = self.aliases.learn(alias)
         if news:
             self.out.new_aliases.append(alias)
         return news
 
     def tell_name(self, chat_id: str, name: str) -> None:
-        """What a chat is to be called that does not exist yet."""
+        """Set the name of a chat that does not exist yet."""
         self.contact_names[chat_id] = self.out.contact_names[chat_id] = name
 
     def written_in(self, chat_id: str) -> list[Message]:
-        """The messages of the chat that this batch has written so far."""
+        """The chat's messages written by this batch so far."""
         written = (*self.out.new_messages.values(), *self.out.changed_messages.values())
         return [message for message in written if message.chat_id == chat_id]
 
@@ -269,7 +270,7 @@ class Ledger:
         self.out.removed_chats.add(chat_id)
 
     def put_message(self, before: Message | None, after: Message) -> None:
-        """In place of `before`, whose key may be another."""
+        """Replace `before`, which may have another key."""
         if before is None or self.out.new_messages.pop(before.key, None) is not None:
             self.out.new_messages[after.key] = after
         else:

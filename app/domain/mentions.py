@@ -1,4 +1,4 @@
-"""Mentions: people are mentioned by their numbers, and shown by their names where these are known."""
+"""Mentions: messages mention people by number, and show their names if these are known."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _MENTION: Final = re.compile(r"@([0-9]{5,15})(?![0-9])")
 
 
 def with_names(text: str, names: Mapping[str, str]) -> str:
-    """`@4915112345678` becomes `@Mina`; `names` are by address."""
+    """Replace `@4915112345678` by `@Mina`. `names` maps addresses to names."""
     by_number = {address.partition("@")[0]: name for address, name in names.items()}
     return cut(_MENTION.sub(lambda found: "@" + by_number.get(found[1], found[1]), text), MAX_TEXT)
 
 
 def known_names(ledger: Ledger, addresses: Iterable[str]) -> dict[str, str]:
-    """What the session calls these people: by their chats, or by what contacts have told."""
+    """The known names of these people, from their chats or contacts."""
     names: dict[str, str] = {}
     for address in addresses:
         for one in ledger.aliases.all_names(address):

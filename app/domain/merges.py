@@ -1,11 +1,11 @@
-"""One chat for each person.
+"""Merges chats so that each person has one.
 
-A chat that was stored under a person's hidden address becomes a part of the chat of the known address as soon as both
-are known to be one person's. That is one event, whatever the size of the chats: the chat of the known address takes
-over the counters, and lists the other in `also`. The messages follow in steps of MOVE_AT_ONCE, each a transaction in
-the session's queue, without events: whoever reads the chat meanwhile reads both places.
+A chat stored under a person's hidden address is merged into the chat of the known address as soon as both are known to
+be one person's. This is one event, whatever the size of the chats: the chat of the known address takes over the
+counters and lists the other in `also`. The messages follow in steps of MOVE_AT_ONCE, each a transaction in the
+session's queue, without events. Meanwhile, reads of the chat include both places.
 
-An address that is told to be another person's changes what comes from then on, not what was.
+If an address turns out to belong to another person, later messages follow that; stored ones stay where they are.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ MOVE_AT_ONCE: Final = 500
 
 
 def learn(ledger: Ledger, alias: Alias) -> None:
-    """That two addresses are one person's: one chat from now on, and what waited under the other address is applied."""
+    """Learn that two addresses are one person's: merge the chats, and apply updates that waited under the other
+    address."""
     news = ledger.learn(alias)
     unite(ledger, alias.lid)
     if news:
@@ -35,7 +36,7 @@ def learn(ledger: Ledger, alias: Alias) -> None:
 
 
 def unite(ledger: Ledger, address: str, message_id: str | None = None) -> None:
-    """See that the person has one chat, and the message one place, even while the others are still on their way."""
+    """Make sure that the person has one chat and the message one place, even while other messages are being moved."""
     name, *others = ledger.aliases.all_names(address)
     for other in others:
         if (old := ledger.chat(other)) is not None:
@@ -46,7 +47,7 @@ def unite(ledger: Ledger, address: str, message_id: str | None = None) -> None:
 
 
 def _wake(ledger: Ledger, address: str) -> None:
-    """Apply what waits under one address of a person for a message that is stored under another."""
+    """Apply updates that wait under one address of a person for a message stored under another."""
     names = ledger.aliases.all_names(address)
     waiting = {parked.id: parked for parked in ledger.source.parked_in(names) if parked.id not in ledger.out.unparked}
     waiting |= {one.id: one for one in ledger.out.parked.values() if one.update.chat_id in names}
@@ -65,7 +66,7 @@ def _wake(ledger: Ledger, address: str) -> None:
 
 
 def _fetch(ledger: Ledger, chat: Chat, message_id: str) -> None:
-    """Move the message to its chat, if it is still on its way there."""
+    """Move the message to its chat if it has not been moved yet."""
     for other in chat.also:
         if (message := ledger.message((other, message_id))) is not None:
             _move(ledger, message, chat.chat_id, ledger.message((chat.chat_id, message_id)))
@@ -109,7 +110,7 @@ def _merge(ledger: Ledger, old: Chat, chat_id: str) -> None:
 
 
 def _move(ledger: Ledger, message: Message, chat_id: str, twin: Message | None) -> None:
-    """Into the chat of this name. Of a message that is in both, the one with the lower seq is kept."""
+    """Move the message into this chat. If it is in both chats, the one with the lower seq is kept."""
     here = moved(message, chat_id)
     if twin is None:
         ledger.put_message(message, here)
@@ -123,7 +124,7 @@ def _move(ledger: Ledger, message: Message, chat_id: str, twin: Message | None) 
 
 
 def _complete(ledger: Ledger, kept: Message, gone: Message) -> None:
-    """The one that is kept has the content, whichever of the two had it."""
+    """Give the kept message the content, whichever of the two had it."""
     if kept.is_whole or not gone.is_whole or kept.deleted_at is not None:
         return
     after = replace(
@@ -143,7 +144,7 @@ def _complete(ledger: Ledger, kept: Message, gone: Message) -> None:
 
 @dataclass(frozen=True, slots=True)
 class MoveMessages:
-    """The next messages of a chat that has become another's, to their new place."""
+    """Move the next messages of a merged chat to their new place."""
 
     old: str
     chat_id: str

@@ -1,8 +1,8 @@
-"""What Roomcast speaks of: sessions, chats, messages and positions.
+"""The domain models: sessions, chats, messages and positions.
 
-All are immutable. Inside the application there is nothing else: wire JSON is turned into these once, at the edge
-(`app.schemas`, `app.providers`), and back into wire JSON once, when the event is made (`app.domain.events`).
-Times are aware datetimes in UTC, cut to milliseconds, which is what MongoDB keeps.
+All are immutable. Wire JSON is converted to models once, at the edge (`app.schemas`, `app.providers`), and back to
+wire JSON once, when the event is made (`app.domain.events`). Times are aware datetimes in UTC with millisecond
+precision, like MongoDB's.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ MESSAGE_TYPES: Final[tuple[MessageType, ...]] = get_args(MessageType)
 OWN_STATUSES: Final[tuple[MessageStatus, ...]] = ("pending", "sent", "delivered", "read", "played", "failed")
 
 MAX_TEXT: Final = 65_536
-"""Characters of a message's text."""
+"""Maximum number of characters of a message's text."""
 MAX_NAME: Final = 256
-"""Characters of a person's, a chat's or a file's name."""
+"""Maximum number of characters of a person's, chat's or file's name."""
 MAX_ID: Final = 256
-"""Characters of a chatId or messageId."""
+"""Maximum number of characters of a chatId or messageId."""
 MAX_URL: Final = 8_192
 _USER_ID: Final = re.compile(r"[A-Z]{2}\.[A-Za-z0-9.]{5,128}")
-"""A person in the Cloud API who has told no number, such as `BR.1502334565`."""
+"""A Cloud API user who hides their number, such as `BR.1502334565`."""
 CANCELLED: Final = "cancelled"
 """The code of the error of a message that was given up before it was sent."""
 PREVIEW_LENGTH: Final = 120
-"""Characters of a chat's lastMessage.text."""
+"""Maximum number of characters of a chat's lastMessage.text."""
 MAX_PREVIEW_BYTES: Final = 16 * 1024
-"""Bytes of a picture's preview."""
+"""Maximum size of a picture's preview, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Everything up to and including event `seq` of a session, in the numbering called `epoch`."""
+    """A position in a session: everything up to and including event `seq`, in the numbering `epoch`."""
 
     epoch: str
     seq: int
@@ -74,7 +74,7 @@ class Media:
     height: int | None = None
     duration_seconds: float | None = None
     preview: str | None = None
-    """A small picture as a `data:image/…;base64,…` URL of MAX_PREVIEW_BYTES of data at most."""
+    """A small picture as a `data:image/…;base64,…` URL with at most MAX_PREVIEW_BYTES of data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class ReplyTo:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """Who signed in: the `sub` and the `name` of a token."""
+    """A signed-in person: the `sub` and `name` of a token."""
 
     id: str
     name: str | None = None
@@ -94,7 +94,7 @@ class Agent:
 
 @dataclass(frozen=True, slots=True)
 class MessageError:
-    """Why a message of ours failed, in the provider's code and words that an agent understands."""
+    """Why our message failed: the provider's code, and a title that agents understand."""
 
     code: str
     title: str
@@ -102,7 +102,7 @@ class MessageError:
 
 @dataclass(frozen=True, slots=True)
 class Reaction:
-    """A person's reaction to a message. `emoji` None: it was taken back, which is remembered and not shown."""
+    """A person's reaction to a message. `emoji` None: it was removed, which is stored but not shown."""
 
     sender: Sender
     from_me: bool
@@ -112,10 +112,10 @@ class Reaction:
 
 @dataclass(frozen=True, slots=True)
 class IncomingMessage:
-    """A message as somebody posted it, validated, with every default filled in but the number.
+    """A posted message, validated, with all defaults but without a number.
 
     `chat_id` may be a `…@lid` address; the ledger puts the person's known address in its place.
-    `chat_name` is what the sender of the webhook calls the chat; None says nothing about it.
+    `chat_name` is the chat's name as posted; None leaves it unchanged.
     """
 
     message_id: str
@@ -130,18 +130,18 @@ class IncomingMessage:
     timestamp: datetime
     chat_name: str | None = None
     mentions: Sequence[str] = ()
-    """Addresses of people whom the text, or the quote, mentions by number: `@4915112345678`."""
+    """Addresses of people mentioned by number (`@4915112345678`) in the text or the quote."""
     author: Agent | None = None
     client_id: str | None = None
 
     @property
     def has_content(self) -> bool:
-        """Whether there is anything to show. What has none may be completed by a repeat."""
+        """Whether there is anything to show. If not, a repeat may complete the message."""
         return self.type != "unknown" or self.text is not None or self.media is not None
 
 
 Key = tuple[str, str]
-"""(chatId, messageId): what a message is known by in its session."""
+"""(chatId, messageId), which identifies a message in its session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,22 +163,22 @@ class Message:
     timestamp: datetime
     received_at: datetime
     content_seq: int
-    """The event that gave it its content; `unread_count` counts by it."""
+    """The event that gave it its content, used for `unread_count`."""
     author: Agent | None = None
     client_id: str | None = None
     edited_at: datetime | None = None
     deleted_at: datetime | None = None
     reactions: Sequence[Reaction] = ()
-    """By time, at most one of each sender, those that were taken back included."""
+    """Ordered by time, at most one per sender, including removed ones."""
     people: Mapping[str, ReceiptStatus] = field(default_factory=dict)
-    """In a group, for our own message: how far each person has come with it."""
+    """For our own messages in a group: each person's receipt."""
     error: MessageError | None = None
     nothing_to_read: bool = False
-    """Deleted because it has no content that a person would read. Content that comes all the same brings it back."""
+    """Deleted because it has no content to show. If content comes later, the message is restored."""
     provider_ids: Sequence[str] = ()
     """What the provider calls it, where that is not `message_id`: several if it was sent more than once."""
     came_as: str | None = None
-    """The hidden address that it came under, where the chat is named by another. What `split` goes by."""
+    """The hidden address it came under, if the chat has another name. Used by `split`."""
 
     @property
     def key(self) -> Key:
@@ -191,12 +191,12 @@ class Message:
 
     @property
     def is_whole(self) -> bool:
-        """Whether a repeat can bring nothing that it lacks. Words that an edit told do not make it whole."""
+        """Whether a repeat has nothing to add. An edit's text alone does not make a message whole."""
         return self.type != "unknown" or self.media is not None or (self.text is not None and self.edited_at is None)
 
     @property
     def is_gone(self) -> bool:
-        """Whether it was deleted before there was anything to show: then the chat shows the message before it."""
+        """Whether it was deleted before it had anything to show. The chat then shows the message before it."""
         return self.is_cancelled or (self.deleted_at is not None and not self.has_content)
 
     @property
@@ -206,7 +206,7 @@ class Message:
 
     @property
     def hidden(self) -> list[str]:
-        """In a group: hidden addresses under which people have received it or reacted to it."""
+        """In a group: hidden addresses in its receipts and reactions."""
         if kind_of(self.chat_id) == "person":
             return []
         people = {*self.people, *(reaction.sender.id for reaction in self.reactions)}
@@ -214,13 +214,13 @@ class Message:
 
     @property
     def counts(self) -> bool:
-        """Whether it counts as unread until it is read: what others wrote and a person would read."""
+        """Whether it can count as unread: a message from others with something to read."""
         return not self.from_me and self.type != "system" and self.deleted_at is None
 
 
 @dataclass(frozen=True, slots=True)
 class LastMessage:
-    """What the chat list shows of a chat's newest message; `text` is cut to PREVIEW_LENGTH."""
+    """The chat's newest message as shown in the chat list. `text` is cut to PREVIEW_LENGTH."""
 
     message_id: str
     type: MessageType
@@ -239,7 +239,7 @@ class Chat:
     chat_id: str
     name: str | None
     name_given: bool
-    """Whether `name` is one that somebody gave; then no sender's name takes its place. Not on the wire."""
+    """Whether `name` was given explicitly, so that a sender's name does not replace it. Not on the wire."""
     unread_count: int
     last_message: LastMessage | None
     last_seq: int
@@ -249,9 +249,9 @@ class Chat:
     assignee: Agent | None = None
     state: ChatState = "open"
     answered: bool = False
-    """Whether the last message that is no `system` one is ours."""
+    """Whether the last message, not counting `system` ones, is ours."""
     also: Sequence[str] = ()
-    """Chats that were merged into this one and some of whose messages are still stored under their old chatId."""
+    """Chats merged into this one, of which some messages are still stored under the old chatId."""
 
     @property
     def kind(self) -> ChatKind:
@@ -259,7 +259,7 @@ class Chat:
 
 
 def kind_of(chat_id: str) -> ChatKind:
-    """What the chatId says of the chat."""
+    """The kind of chat that a chatId belongs to."""
     if chat_id.endswith(("@s.whatsapp.net", "@lid")) or _USER_ID.fullmatch(chat_id):
         return "person"
     return "group" if chat_id.endswith("@g.us") else "other"
@@ -267,7 +267,7 @@ def kind_of(chat_id: str) -> ChatKind:
 
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """The same person under two addresses: a hidden one (`…@lid`) and the one we name chats by (`…@s.whatsapp.net`)."""
+    """Two addresses of one person: a hidden one (`…@lid`) and the one that names the chat (`…@s.whatsapp.net`)."""
 
     lid: str
     address: str
@@ -275,9 +275,9 @@ class Alias:
 
 @dataclass(frozen=True, slots=True)
 class MessageResult:
-    """What became of one posted message: its number, and whether it was there already.
+    """The result of a posted message: its number, and whether it was already stored.
 
-    `seq` None: it waits to be known as the copy of a message that is just being sent, or as one of its own.
+    `seq` None: it waits until it is known whether it is the copy of a message that is being sent.
     """
 
     message_id: str
@@ -287,7 +287,7 @@ class MessageResult:
 
 @dataclass(slots=True)
 class UpdateResult:
-    """What became of one posted update; `seq` is that of the event which tells of it, if there is one."""
+    """The result of a posted update. `seq` is that of its event, if there is one."""
 
     message_id: str
     state: Literal["applied", "unchanged", "parked"]

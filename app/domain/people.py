@@ -1,4 +1,4 @@
-"""What people and groups are called, by name and by address, and two people who were taken for one."""
+"""Commands about people and groups: names and addresses, and undoing a wrong merge."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.domain.models import Alias, Chat
 
 @dataclass(frozen=True, slots=True)
 class TellContacts:
-    """What people and groups are called, by name and by address. A name goes to the chat, now or when there is one."""
+    """Store names and addresses of people and groups. The name is used for the chat, now or once there is one."""
 
     contacts: Sequence[Contact]
     size: int = 0
@@ -54,8 +54,8 @@ def _name(ledger: Ledger, chat_id: str, name: str, *, given: bool) -> None:
 
 @dataclass(frozen=True, slots=True)
 class SplitChat:
-    """Undo a merge that was wrong: what came under the hidden address gets a chat of its own again, and the two
-    addresses are not taken for one person's any more. In steps, as `MoveMessages`; the last one makes the events.
+    """Undo a wrong merge: the messages of the hidden address get a separate chat again, and the two addresses are no
+    longer treated as one person. Done in steps, like `MoveMessages`; the last step makes the events.
     """
 
     chat_id: str
@@ -70,7 +70,7 @@ class SplitChat:
         touched.chats.update((self.chat_id, self.old))
 
     def apply(self, ledger: Ledger) -> Chat | None:
-        """The chat that is separate again, None where nothing came under that address."""
+        """The separated chat, or None if there are no messages of that address."""
         alias = Alias(self.old, self.chat_id)
         if alias not in ledger.aliases.refused:
             ledger.aliases.refuse(alias)

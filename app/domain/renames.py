@@ -1,7 +1,7 @@
-"""Receipts and reactions in groups, where a person who was known by a hidden address turns out to have another one.
+"""Corrects receipts and reactions in groups when a hidden address turns out to belong to a known person.
 
-Until then the two addresses are two people, and what came under both counts twice. The messages are corrected in the
-transaction that learns the alias, RENAME_AT_ONCE of them; more follow in transactions of their own.
+Until then the two addresses count as two people. The transaction that learns the alias corrects RENAME_AT_ONCE
+messages; more follow in separate transactions.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ RENAME_AT_ONCE: Final = 500
 
 
 def rename(ledger: Ledger, alias: Alias) -> None:
-    """One receipt and one reaction for the person of this alias, in each message that has any under the hidden address.
+    """Keep one receipt and one reaction of the alias's person, in each message with any under the hidden address.
 
-    Where nobody can see a difference there is no event.
+    There is no event if nobody can see a difference.
     """
     found = ledger.under(alias.lid, RENAME_AT_ONCE)
     for message in found:
@@ -38,7 +38,7 @@ def rename(ledger: Ledger, alias: Alias) -> None:
 
 @dataclass(frozen=True, slots=True)
 class RenamePerson:
-    """The next messages that know the person by the hidden address."""
+    """Correct the next messages with receipts or reactions under the hidden address."""
 
     alias: Alias
     size: int = 1024

@@ -1,4 +1,4 @@
-"""The commands of those who deliver: what came of an attempt, and what became of the copies that waited for it."""
+"""Commands that report the outcome of a delivery attempt, and release the copies that waited for it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from app.domain.sending import touch_sent
 
 @dataclass(frozen=True, slots=True)
 class ReportDelivery:
-    """What came of an attempt. A report of an attempt whose lease was lost counts only if it says that it was sent.
+    """The outcome of an attempt. If the lease was lost, the report counts only if the message was sent.
 
-    `jitter`: a number from 0 to 1 by which the next attempt is put off. `holder`: who delivers the chat's next message.
+    `jitter`: from 0 to 1, part of the delay of the next attempt. `holder`: the server that delivers the chat's next
+    message.
     """
 
     delivery: Delivery
-    """As it was when the attempt began."""
+    """The delivery when the attempt started."""
     report: Report
     jitter: float = 0.0
     holder: str | None = None
@@ -84,9 +85,9 @@ class ReportDelivery:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseCopies:
-    """Copies have waited long enough for the report of this delivery. One of the same content is taken for it.
+    """Copies have waited long enough for this delivery's report. A copy with the same content counts as the message.
 
-    `again`: who was delivering is gone; the delivery is due again, unless a copy has told that it was sent.
+    `again`: the delivering server is gone; the delivery is due again, unless a copy shows that it was sent.
     """
 
     delivery: Delivery
@@ -112,7 +113,7 @@ class ReleaseCopies:
 
 
 def release(ledger: Ledger, held: Sequence[IncomingMessage], guess: Delivery | None = None) -> None:
-    """Copies wait no longer. One of the same content as `guess` is taken for its message."""
+    """Release the waiting copies. One with the same content as `guess` counts as its message."""
     for copy in held:
         known = ledger.find(copy.chat_id, copy.message_id)
         if known is not None:

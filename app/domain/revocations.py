@@ -1,4 +1,4 @@
-"""The end of tokens before their time."""
+"""Revocations of tokens."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """Ends the token with this `jti`, or the tokens of this `sub` that were issued up to `before`. All times are epoch
+    """Revokes the token with this `jti`, or all tokens of this `sub` issued up to `before`. All times are epoch
     seconds."""
 
     kind: Literal["sub", "jti"]
     value: str
     before: float
     until: float
-    """No token that it ends can be good after this time."""
+    """After this time all tokens it revokes have expired."""

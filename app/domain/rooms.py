@@ -1,8 +1,8 @@
-"""The rooms that events are sent to. Keys are tuples, so that no id, whatever is in it, can be taken for another.
+"""The rooms that events are sent to. Keys are tuples, so that ids with any characters stay distinct.
 
-A live stream of a whole session is in `session` alone; one of some chats is in `chats` and in a `chat` each. The kind
-says how the stream wants its events, since each kind gets other bytes: `b` in batches, `r` with an offset for
-Socket.IO's connection state recovery.
+A live stream of a whole session is only in `session`; a stream of some chats is in `chats`, and in `chat` for each
+chat. The kind says which bytes the stream gets: `b` in batches, `r` with an offset for Socket.IO's connection state
+recovery.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ def kind(*, batch: bool, recovery: bool) -> str:
 
 
 def session(session_id: str, kind: str = "") -> Room:
-    """Those who have the whole session."""
+    """Streams of the whole session."""
     return ("session", kind, session_id)
 
 
 def chat(session_id: str, chat_id: str, kind: str = "") -> Room:
-    """Those who named this chat."""
+    """Streams that named this chat."""
     return ("chat", kind, session_id, chat_id)
 
 
 def chats(session_id: str, kind: str = "") -> Room:
-    """Those who named any chats of the session; what concerns the session as such goes here and to `session`."""
+    """Streams that named any chats of the session. Events about the session go here and to `session`."""
     return ("chats", kind, session_id)
 
 
 def of_session(session_id: str) -> list[Room]:
-    """Those who have anything of the session, however they want it."""
+    """All streams of the session, of any kind."""
     return [room(session_id, kind) for kind in KINDS for room in (session, chats)]
 
 
 SERVICE: Final[Room] = ("service",)
-"""Everybody who has a subscription, live or catching up."""
+"""All connections with a subscription, live or catching up."""

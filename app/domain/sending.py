@@ -1,6 +1,6 @@
-"""The commands of those who answer: send a message, retry or cancel it.
+"""Commands of agents who answer: send a message, retry or cancel it.
 
-A command that is refused changes nothing and has the error as its result, so that others of its batch go on.
+A refused command changes nothing and has the error as its result, so that the others in its batch continue.
 """
 
 from __future__ import annotations
@@ -40,16 +40,17 @@ _KINDS: Final[dict[str, MessageType]] = {"image": "image", "video": "video", "au
 
 
 def message_id_of(sub: str, client_id: str) -> str:
-    """The id of what a `sub` sends under a clientId: in the form of WhatsApp's own, so that a provider may use it."""
+    """The messageId for a `sub` and clientId, in the form of WhatsApp's ids, so that providers can use it."""
     return "3EB0" + hashlib.sha256(f"{sub}\0{client_id}".encode()).hexdigest()[:18].upper()
 
 
 @dataclass(frozen=True, slots=True)
 class SendMessage:
-    """Store a message of ours and the order to deliver it. The result is the message, as it is stored.
+    """Store an agent's message and its delivery. The result is the stored message.
 
-    The same `client_id` of the same author again changes nothing. `after`: the author had seen the chat up to this seq;
-    a message of ours above it by anybody else is a conflict. `holder`: who delivers at once where the chat is free.
+    Repeating a `client_id` of the same author changes nothing. `after`: the author has seen the chat up to this seq; a
+    newer message of ours by somebody else is a conflict. `holder`: the server that delivers at once if nothing is
+    waiting.
     """
 
     at: datetime
@@ -112,7 +113,7 @@ class SendMessage:
         return message
 
     def _other(self, ledger: Ledger, chat: Chat) -> Message | None:
-        """The last message of ours above `after` that is by somebody else."""
+        """Our last message above `after` that is by somebody else."""
         assert self.after is not None
         if chat.last_seq <= self.after:
             return None
@@ -143,14 +144,14 @@ class SendMessage:
             author=self.author,
             client_id=self.client_id,
         )
-        # Whoever answers has read the chat, unless something has come that they had not seen.
+        # Whoever answers has read the chat, unless there are messages they had not seen.
         seen = chat is None or self.after is None or self.after >= chat.last_seq
         StoreMessages(self.at, (incoming,), answers_read=seen).apply(ledger)
 
 
 @dataclass(frozen=True, slots=True)
 class RetryMessage:
-    """Deliver a message again that has failed. The result is the message; None where there is no such message."""
+    """Deliver a failed message again. The result is the message, or None if it does not exist."""
 
     chat_id: str
     message_id: str
@@ -189,9 +190,9 @@ class RetryMessage:
 
 @dataclass(frozen=True, slots=True)
 class CancelMessage:
-    """Give up a message that is not under way. The result is the message; None where there is no such message.
+    """Cancel a message that is not being delivered. The result is the message, or None if it does not exist.
 
-    It is left as deleted, with the error `cancelled`, and its chat is as if it had never been written.
+    The message stays as deleted, with the error `cancelled`, and the chat is as if it had never been written.
     """
 
     chat_id: str
@@ -223,7 +224,7 @@ class CancelMessage:
 
 
 def touch_sent(chat_id: str, message_id: str, people: People, touched: Touched) -> None:
-    """What is needed to change a message of ours and its delivery."""
+    """The documents needed to change an agent's message and its delivery."""
     names = people.all_names(chat_id)
     touched.chats.update(names)
     touched.deliveries.update(names)
