@@ -1,4 +1,4 @@
-"""Transactions whose server was killed or is frozen: they hold their sessions until the database gives them up."""
+"""Transactions of killed or frozen servers, which block their sessions until the database aborts them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _INACTIVE_MICROSECONDS: Final = 1_000_000
 
 
 def end(client: MongoClient[Document]) -> int:
-    """End those of ours that nobody has touched for a second. Answers how many there were.
+    """End Roomcast's transactions that have been inactive for a second. Returns their number.
 
-    Only transactions of the database user that we are; no privilege is needed for one's own.
+    Only transactions of our own database user, which need no privileges.
     """
     pipeline: list[Document] = [
         {"$currentOp": {"allUsers": False, "idleSessions": True}},

@@ -1,4 +1,4 @@
-"""The time limit of calls to the database, and one error for all that means: not now."""
+"""Time limits for database calls, and one error for all temporary failures."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ _PASSING: Final = frozenset(
 
 @contextlib.asynccontextmanager
 async def bounded(limit: float) -> AsyncIterator[None]:
-    """Calls in the block end within so many seconds. Raises Unavailable for what will pass by itself."""
+    """Limit the time of database calls in the block. Raises Unavailable for temporary failures."""
     try:
-        # The outer one is for calls that still wait for one of motor's threads.
+        # The outer limit is for calls that are still waiting for one of motor's threads.
         async with asyncio.timeout(limit + 1):
             with pymongo.timeout(limit):
                 yield

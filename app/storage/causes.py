@@ -1,6 +1,6 @@
-"""Why the database cannot be used, in the driver's own words and on one line, and which setting that is about.
+"""Explains why the database cannot be used: the driver's error on one line, with the setting concerned.
 
-Words of the driver may name hosts, users and files, but never a password: it takes the URI apart before it complains.
+The driver's errors may name hosts, users and files, but never contain a password: it parses the URI first.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _FOR_GOOD: Final = ("SSL handshake failed: ", "CERTIFICATE_VERIFY_FAILED")
 
 
 class SetupError(Exception):
-    """The database cannot be used as it is set up. The message names the setting and says what to do."""
+    """The database cannot be used with these settings. The message names the setting and says what to do."""
 
 
 @contextlib.contextmanager
 def told() -> Iterator[None]:
-    """Raise for the driver's errors in the block SetupError, where waiting does not help, or else Unavailable."""
+    """Turn driver errors in the block into SetupError if waiting does not help, and otherwise into Unavailable."""
     try:
         yield
     except Unavailable as error:
@@ -42,14 +42,14 @@ def told() -> Iterator[None]:
         raise Unavailable(f"MONGODB_URI: {explain(cause)}") from error
     except InvalidName as error:
         raise SetupError(f"MONGODB_DATABASE: {explain(error)}") from error
-    except FileNotFoundError as error:  # the driver opens only what its TLS options name
+    except FileNotFoundError as error:  # the driver only opens the files of its TLS options
         raise SetupError(f"MONGODB_URI: tlsCAFile or tlsCertificateKeyFile: {explain(error)}") from error
     except (PyMongoError, OSError, ValueError, TypeError, UserWarning) as error:
         raise SetupError(f"MONGODB_URI: {explain(error)}") from error
 
 
 def explain(error: BaseException) -> str:
-    """What the driver says, without its state, and what to do about it where that is known."""
+    """The driver's message without its internal state, and what to do if that is known."""
     words = _FULL_ERROR.sub("", _CONFIGURED.sub("", _COMMAND.sub(r"\1 \2", str(error))))
     words = " ".join(words.split()) or type(error).__name__
     advice = _advice(error, words)
@@ -57,9 +57,9 @@ def explain(error: BaseException) -> str:
 
 
 def is_permanent(error: BaseException) -> bool:
-    """Whether it will not pass by waiting: what is wrong is the URI, a certificate, the password or the user's rights.
+    """Whether the error is permanent: in the URI, a certificate, the password or the user's rights.
 
-    Refused connections, unknown host names and unknown sets may be of a database that is just starting.
+    Refused connections, unknown host names and unknown sets may be temporary, because the database is just starting.
     """
     if isinstance(error, OperationFailure):
         return not error.timeout

@@ -1,4 +1,4 @@
-"""The change stream on `sessions`: it tells of each commit, whoever made it."""
+"""The change stream on `sessions`, which reports each commit of any server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.errors import Unavailable
 
 AWAIT_MS: Final = 1000
 ANSWER_SECONDS: Final = 2.5
-"""A change stream answers every second, if only that there is nothing new. One that is silent for longer is dead."""
+"""A change stream answers at least every second. If it is silent for longer, it is dead."""
 CLOSE_SECONDS: Final = 1.0
 
 _FIELDS: Final = [
@@ -36,12 +36,12 @@ async def follow(
             if "seq" in fields:
                 yield change["documentKey"]["_id"], fields["seq"], fields.get("dueAt")
     except Exception as error:
-        # Of any kind: where a limit was not kept to, a thread of the driver's still waits in a stream that is being
-        # closed, and the two of them trip over each other.
+        # Any error: if a limit was exceeded, a driver thread still waits in a stream that is being
+        # closed, and both may fail.
         raise Unavailable(f"The change stream broke: {type(error.__cause__ or error).__name__}") from error
     finally:
-        # It asks the database to forget the cursor, which may be what does not answer: whoever must know that the
-        # stream broke waits no longer than this for it.
+        # Closing asks the database to close the cursor, but the database may not answer: whoever must know that the
+        # stream broke waits no longer than this.
         with contextlib.suppress(Exception):
             async with bounded(CLOSE_SECONDS):
                 await stream.close()

@@ -1,7 +1,7 @@
-"""Deliveries as documents, and what is done to them outside of their sessions' transactions: taking what is due.
+"""Deliveries as documents, and operations outside of their sessions' transactions, such as taking due deliveries.
 
-A delivery that is changed by nobody is due at `nextAt`. To take it means to move that time to the end of a lease. What
-is taken while a writer changes it makes the writer's transaction try again.
+A delivery is due at `nextAt`. Taking it moves that time to the end of a lease. If a delivery is taken while a writer
+changes it, the writer's transaction is retried.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def dump_delivery(delivery: Delivery) -> Document:
         "digest": delivery.digest,
         "attempt": delivery.attempt,
     }
-    # Left out where they say nothing: the indexes hold only what has them.
+    # Omitted if empty, so that the indexes only hold documents that have them.
     if delivery.state in ("waiting", "sending", "unknown"):
         document["open"] = True
     if delivery.next_at is not None:
@@ -112,7 +112,7 @@ def _load_copy(document: Document) -> IncomingMessage:
 def take_due(
     database: Database[Document], session_ids: Collection[str], now: datetime, holder: str, limit: int
 ) -> list[Delivery]:
-    """Take what is due in these sessions, `limit` at most, the oldest first, for the length of a lease."""
+    """Take due deliveries of these sessions for the length of a lease, oldest first, at most `limit`."""
     deliveries = database["deliveries"]
     due: Document = {"sessionId": {"$in": list(session_ids)}, "nextAt": {"$lte": now}}
     ids = [d["_id"] for d in deliveries.find(due, {"_id": 1}).sort("nextAt", ASCENDING).limit(limit)]
@@ -127,7 +127,7 @@ def take_due(
 
 
 def messages_of(database: Database[Document], deliveries: Collection[Delivery]) -> dict[str, Message]:
-    """The messages of deliveries of one session, by messageId, wherever they are by now."""
+    """The messages of a session's deliveries by messageId, wherever they are stored by now."""
     found: dict[str, Message] = {}
     for session_id in {one.session_id for one in deliveries}:
         wanted = {one.message_id: one.chat_id for one in deliveries if one.session_id == session_id}
@@ -158,18 +158,18 @@ def seen_in(
 
 
 def count_due(database: Database[Document], now: datetime) -> int:
-    """How many deliveries of all sessions are due, counted up to MAX_COUNTED."""
+    """The number of due deliveries of all sessions, counted up to MAX_COUNTED."""
     return database["deliveries"].count_documents({"nextAt": {"$lte": now}}, hint=DUE, limit=MAX_COUNTED)
 
 
 def untaken(database: Database[Document], before: datetime, limit: int) -> list[Delivery]:
-    """Deliveries of all sessions that have been due since then, and that nobody has begun."""
+    """Deliveries of all sessions that have been due since then and have not been started."""
     query: Document = {"nextAt": {"$lt": before}, "state": "waiting"}
     return [load_delivery(d) for d in database["deliveries"].find(query, hint=DUE).limit(limit)]
 
 
 def of_session(database: Database[Document], session_id: str, *, failed: bool, limit: int) -> list[Delivery]:
-    """The open deliveries of a session, or those that have failed, the newest first."""
+    """A session's open deliveries, or its failed ones, newest first."""
     query: Document = {"sessionId": session_id}
     query |= {"state": {"$in": ["failed", "unknown"]}} if failed else {"state": {"$in": ["waiting", "sending"]}}
     found = database["deliveries"].find(query).sort([("order", DESCENDING)]).limit(limit)

@@ -1,4 +1,4 @@
-"""Models as MongoDB documents and back. Field names are those of the wire; times are BSON dates."""
+"""Converts models to MongoDB documents and back. Fields are named as on the wire; times are BSON dates."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def dump_message(message: Message) -> Document:
         "deletedAt": message.deleted_at,
         "reactions": [_dump_reaction(reaction) for reaction in message.reactions],
     }
-    # Not on the wire, and left out where they say nothing, since most messages have none of them.
+    # Not on the wire, and left out if empty, as in most messages.
     if message.people:
         document["people"] = [{"id": one, "status": status} for one, status in message.people.items()]
     if hidden := message.hidden:
@@ -55,7 +55,7 @@ def _dump_reaction(reaction: Reaction) -> Document:
 
 
 def load_message(document: Document) -> Message:
-    """Fields that the first form of the database did not have may be missing."""
+    """Fields that version 1 of the database did not have may be missing."""
     get = document.get
     author, error = get("author"), get("error")
     return Message(

@@ -1,4 +1,4 @@
-"""What an operator should know of a database. Functions for `Store.administer`."""
+"""Checks of a database for operators. Functions for `Store.administer`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def clock_apart(database: Database[Document]) -> float:
 
 
 def missing_rights(database: Database[Document]) -> list[str] | None:
-    """Actions that our user may not do in the database; None where nobody has to sign in."""
+    """Required actions that our user may not perform. None if the database has no authentication."""
     told = database.client.admin.command("connectionStatus", showPrivileges=True)["authInfo"]
     if not told["authenticatedUsers"]:
         return None
@@ -51,7 +51,7 @@ def events_of_the_past_hour(database: Database[Document]) -> int:
 
 
 def remove_session(database: Database[Document], session_id: str) -> None:
-    """All that is stored of a session. For one that nobody is subscribed to, and whose name is never used again."""
+    """Remove a session's data. Nobody may be subscribed to it, and its name must never be used again."""
     for name in database.list_collection_names():
         if name not in ("meta", "sessions") and not name.startswith("system."):
             with contextlib.suppress(OperationFailure):

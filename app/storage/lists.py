@@ -1,4 +1,4 @@
-"""Pages of chats and messages as they are now, for those who load lists."""
+"""Pages of chats and messages in their present state, for clients that load lists."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from app.storage.documents import Document, load_chat, load_message
 
 class Lists:
     def __init__(self, database: Any, bounded: Callable[[], contextlib.AbstractAsyncContextManager[None]]) -> None:
-        """`database`: motor's. `bounded`: the time limit of a call, which raises Unavailable."""
+        """`database`: motor's. `bounded`: limits the time of a call, and raises Unavailable."""
         self._database, self._bounded = database, bounded
         self._chats, self._messages = database["chats"], database["messages"]
 
     async def read_chats(self, session_id: str, before: int | None, limit: int) -> list[Chat]:
-        """Chats by falling lastSeq, those below `before` if it is given."""
+        """Chats in descending order of lastSeq, those below `before` if it is given."""
         query: Document = {"sessionId": session_id}
         if before is not None:
             query["lastSeq"] = {"$lt": before}
@@ -31,7 +31,7 @@ class Lists:
     async def read_messages(
         self, session_id: str, chat_id: str, *, before: int | None = None, after: int | None = None, limit: int
     ) -> list[Message]:
-        """In ascending seq: the first `limit` messages after `after`, else the last `limit` before `before`."""
+        """The first `limit` messages after `after` in ascending seq, or else the last `limit` before `before`."""
         here = {"sessionId": session_id, "chatId": chat_id}
         seq: Document = {}
         if after is not None:
@@ -48,10 +48,10 @@ class Lists:
         return found if after is not None else found[::-1]
 
     async def _read_merging(self, here: Document, seq: Document, order: int, limit: int) -> list[Message]:
-        """Messages of a chat, and those that are still stored under the chatIds of others that were merged into it.
+        """Messages of a chat, including those still stored under the chatIds of chats merged into it.
 
-        As of one moment, so that one that moves meanwhile is neither missed nor seen twice. Of a message that is in
-        several places only the one with the lowest seq, which is the one that will be kept.
+        All are read from one snapshot, so that a message being moved is neither missed nor listed twice. If a message
+        is in several chats, only the one with the lowest seq is listed, which is the one that will be kept.
         """
         found: list[Message] = []
         async with await self._database.client.start_session(snapshot=True) as moment:

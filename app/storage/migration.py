@@ -1,11 +1,11 @@
-"""Brings a database of version 1 over to version 2.
+"""Upgrades a database from version 1 to version 2.
 
-Version 1 kept reactions as messages, and knew no kinds, states and assignees of chats; it learned aliases of addresses
-that are nobody's. Fields that messages lack are filled in when they are loaded (`app.storage.documents`).
+Version 1 stored reactions as messages, had no kinds, states and assignees of chats, and learned aliases of addresses
+that cannot be a person's. Missing fields of messages are filled in when they are loaded (`app.storage.documents`).
 
-Everything is done in small transactions, and to do it again is harmless: a server that is stopped in the midst of it
-leaves the rest to the next one. Since messages go without events, the epoch is new at the end: clients load their lists
-anew. While it runs no server of version 1 may run.
+The upgrade runs in small transactions and can be repeated: if a server is stopped during it, the next one does the
+rest. Messages change without events, so the epoch is changed at the end, and clients load their lists again. No server
+of version 1 may run during the upgrade.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from app.storage.documents import MAJORITY, Document, dump_chat, dump_message, l
 
 VERSION: Final = 2
 AT_ONCE: Final = 200
-"""Reactions of one chat in one transaction."""
+"""Maximum number of reactions of one chat in one transaction."""
 _SECONDS: Final = 30.0
-"""How long one step may take."""
+"""Time limit of one step."""
 
 log = structlog.get_logger(__name__)
 
 
 def migrate(database: Database[Document]) -> list[tuple[str, Alias]]:
-    """Answers (sessionId, alias) of people who still have a chat under their hidden address."""
+    """Returns (sessionId, alias) of people who still have a chat under their hidden address."""
     log.info("migration_started", to_version=VERSION)
-    # A duplicate of what the new index does.
+    # The new index replaces it.
     old_index = [("sessionId", ASCENDING), ("chatId", ASCENDING), ("messageId", ASCENDING)]
     for name, index in database["messages"].index_information().items():
         if index["key"] == old_index:
-            with contextlib.suppress(OperationFailure):  # another server was first
+            with contextlib.suppress(OperationFailure):  # another server did it first
                 database["messages"].drop_index(name)
     _complete_chats(database)
     chats = list(database["messages"].aggregate(
@@ -62,7 +62,7 @@ def migrate(database: Database[Document]) -> list[tuple[str, Alias]]:
     for key in to_recount:
         _in_transaction(database, lambda within: _recount(database, within, *key))  # noqa: B023 - called at once
     both = _clean_aliases(database)
-    database["sessions"].update_many({}, {"$inc": {"version": 1}})  # what a writer remembers is out of date
+    database["sessions"].update_many({}, {"$inc": {"version": 1}})  # writers' cached state is out of date
     database["meta"].update_one({"_id": "epoch"}, {"$set": {"value": secrets.token_urlsafe(9)}}, upsert=True)
     database["meta"].update_one({"_id": "schema"}, {"$set": {"value": VERSION}})
     log.info("migration_done", chats=len(to_recount), reactions_of_chats=len(chats))
@@ -75,7 +75,7 @@ def _in_transaction(database: Database[Document], function: Callable[[ClientSess
 
 
 def _complete_chats(database: Database[Document]) -> None:
-    """New fields with their first values; what must be counted anew is marked."""
+    """Set new fields to their first values, and mark chats that must be counted again."""
     person = {"$regexMatch": {"input": "$chatId", "regex": "@(s\\.whatsapp\\.net|lid)$"}}
     group = {"$regexMatch": {"input": "$chatId", "regex": "@g\\.us$"}}
     kind = {"$cond": [person, "person", {"$cond": [group, "group", "other"]}]}
@@ -91,7 +91,7 @@ def _complete_chats(database: Database[Document]) -> None:
 
 
 def _take_reactions(database: Database[Document], within: ClientSession, session_id: str, chat_id: str) -> bool:
-    """Put some of the chat's reactions to the messages that they are about. Whether there may be more."""
+    """Move some of the chat's reactions to their messages. Returns whether there may be more."""
     here = {"sessionId": session_id, "chatId": chat_id}
     messages = database["messages"]
     found = list(messages.find({**here, "type": "reaction"}, session=within).sort("seq", ASCENDING).limit(AT_ONCE))
@@ -106,7 +106,7 @@ def _take_reactions(database: Database[Document], within: ClientSession, session
         if target is not None:
             sender = load_message({**document, "type": "text"}).sender
             change = ReactionChange(sender, document["fromMe"], document["text"])
-            # As of its time, and of two of the same second the one that was stored later.
+            # The latest by time; within the same second, the one stored later.
             parked = Parked(IncomingUpdate(target.message_id, chat_id, reaction=change), document["timestamp"])
             after = apply_update(target, parked, str, keep_deleted=False)
             targets[target.key] = changed[target.key] = after
@@ -123,7 +123,7 @@ def _take_reactions(database: Database[Document], within: ClientSession, session
 
 
 def _recount(database: Database[Document], within: ClientSession, session_id: str, chat_id: str) -> bool:
-    """The chat's last message and its counters, from its messages."""
+    """Compute the chat's last message and counters from its messages."""
     here = {"sessionId": session_id, "chatId": chat_id}
     document = database["chats"].find_one(here, session=within)
     if document is None or not document.pop("recount", False):
@@ -154,7 +154,8 @@ def _last(database: Database[Document], within: ClientSession, query: Document) 
 
 
 def _clean_aliases(database: Database[Document]) -> list[tuple[str, Alias]]:
-    """Forget what is nobody's address. Answers (sessionId, alias) of those who have a chat under the hidden address."""
+    """Remove aliases of addresses that cannot be a person's. Returns (sessionId, alias) with a chat under the hidden
+    address."""
     found = []
     for document in list(database["aliases"].find({"address": {"$ne": None}})):
         alias = Alias(document["lid"], document["address"])

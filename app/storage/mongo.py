@@ -1,8 +1,8 @@
 """The store: MongoDB, read through motor, which is imported here and nowhere else.
 
-What is read here was acknowledged by a majority. What changes a session is written by a `Writer`
-(`app.storage.writer`), in a thread, through a client of its own. Every call ends within the store's time-out, and
-raises Unavailable when the database cannot serve it now.
+Reads use read concern majority. Changes of a session are written by a `Writer` (`app.storage.writer`), in a thread,
+with a separate client. Every call ends within the store's timeout, and raises Unavailable if the database cannot serve
+it now.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ from app.storage.lists import Lists
 from app.storage.writer import Writer
 
 TRANSACTION_LIFETIME_SECONDS: Final = 5
-"""An abandoned transaction holds its session for at most this long, where the server is set up as we advise."""
+"""An abandoned transaction blocks its session for at most this long, if mongod is configured as recommended."""
 
 PARALLEL_WRITES: Final = 8
-"""Transactions under way at once, each of another session."""
+"""Maximum number of concurrent transactions, each of another session."""
 CLOSE_SECONDS: Final = 0.5
 
 Result = TypeVar("Result")
@@ -49,7 +49,7 @@ Parameters = ParamSpec("Parameters")
 
 
 class Store:
-    """Reads, and the writers. Made by `connect`."""
+    """Reads, and creates writers. Made by `connect`."""
 
     def __init__(
         self,
@@ -60,7 +60,8 @@ class Store:
         *,
         keep_deleted: bool,
     ) -> None:
-        """`client` is for reads; `threaded`, a client of its own, for what runs in a thread: writers and the schema."""
+        """`client` is for reads; `threaded`, a separate client, for code that runs in threads: writers and the
+        schema."""
         self._client, self._threaded, self._timeout = client, threaded, timeout
         self._keep_deleted = keep_deleted
         options: CodecOptions[Document] = CodecOptions(tz_aware=True)
@@ -81,17 +82,17 @@ class Store:
         self._threads = ThreadPoolExecutor(PARALLEL_WRITES, thread_name_prefix="writer")
         self.epoch = ""
         self.to_unite: Sequence[tuple[str, Alias]] = ()
-        """(sessionId, alias) of people who, after a migration, still have a chat under their hidden address."""
+        """(sessionId, alias) of people who still have a chat under their hidden address after a migration."""
 
     async def prepare(self, retention_days: int) -> None:
-        """Make collections, indexes and the epoch where they are missing, and bring over what an earlier version wrote.
+        """Create missing collections, indexes and the epoch, and upgrade data of an earlier version.
 
-        Raises SetupError for what waiting does not mend, and Unavailable, with the driver's words.
+        Raises SetupError for permanent problems and Unavailable for temporary ones, with the driver's message.
         """
         version = await self.administer(lambda database: schema.prepare(database, retention_days))
         if version < schema.SCHEMA_VERSION:
             loop = asyncio.get_running_loop()
-            # However long it takes: it is in small steps, each with a limit of its own.
+            # Without a time limit in all: it consists of small steps with limits of their own.
             try:
                 self.to_unite = await loop.run_in_executor(self._threads, migration.migrate, self._database)
             except PyMongoError as error:
@@ -104,7 +105,7 @@ class Store:
             return await self._run(math.inf, function, self._database)
 
     async def transaction_lifetime(self) -> int | None:
-        """The server's transactionLifetimeLimitSeconds, or None where we may not ask."""
+        """mongod's transactionLifetimeLimitSeconds, or None without permission to read it."""
         try:
             async with self.bounded():
                 answer = await self._client.admin.command("getParameter", 1, transactionLifetimeLimitSeconds=1)
@@ -120,7 +121,7 @@ class Store:
             await self._client.admin.command("ping", read_preference=ReadPreference.PRIMARY)
 
     def close(self) -> None:
-        """Let the database go; it is told so, and has CLOSE_SECONDS to take notice."""
+        """Close the connections. Ending the sessions in the database may take CLOSE_SECONDS."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         with pymongo.timeout(CLOSE_SECONDS):
             self._threaded.close()
@@ -129,7 +130,7 @@ class Store:
     # reading
 
     async def seq(self, session_id: str) -> int:
-        """The session's last number; 0 where nothing is stored."""
+        """The session's last number, or 0 if nothing is stored."""
         async with self.bounded():
             document = await self.sessions.find_one({"_id": session_id}, {"seq": 1})
         return document["seq"] if document else 0
@@ -137,8 +138,9 @@ class Store:
     async def seqs(
         self, session_ids: Collection[str] | None = None, *, after: str = "", limit: int = 0
     ) -> dict[str, int]:
-        """The last numbers of these sessions, or of all that are stored: those above `after`, the first `limit` where
-        it is not 0. What is not stored is left out."""
+        """The last numbers of these sessions, or of all stored ones, with ids above `after`, and up to `limit` if it
+        is not
+        0. Sessions without data are omitted."""
         query: Document = {"_id": {"$gt": after}} if session_ids is None else {"_id": {"$in": list(session_ids)}}
         async with self.bounded():
             found = self.sessions.find(query, {"seq": 1}).sort("_id", ASCENDING).limit(limit)
@@ -148,7 +150,7 @@ class Store:
         return Position(self.epoch, seq)
 
     async def name_of(self, session_id: str, chat_id: str) -> str:
-        """The address that the chat is named by, which may be another's where this one is a hidden address."""
+        """The address that names the chat, which may differ if this one is hidden."""
         if not is_hidden(chat_id):
             return chat_id
         async with self.bounded():
@@ -156,8 +158,8 @@ class Store:
         return told["address"] if told and told["address"] else chat_id
 
     async def names_of(self, session_id: str, chat_id: str) -> list[str]:
-        """The address that the person's chat is named by, and then all others of that person; the chatId alone where
-        none is known."""
+        """The address that names the person's chat, followed by the person's other addresses. Just the chatId if no
+        others are known."""
         if kind_of(chat_id) != "person":
             return [chat_id]
         name = await self.name_of(session_id, chat_id)
@@ -166,8 +168,8 @@ class Store:
             return list(dict.fromkeys([name, chat_id, *[document["lid"] async for document in found]]))
 
     async def merging(self, limit: int = 100) -> dict[tuple[str, str, str], int | None]:
-        """(sessionId, old chatId, chatId) of merges whose messages have not all moved, and the lowest seq of those that
-        have not; None where only the last step is missing."""
+        """(sessionId, old chatId, chatId) of unfinished merges, with the lowest seq of the messages still to move, or
+        None if only the last step is missing."""
         left: dict[tuple[str, str, str], int | None] = {}
         async with self.bounded():
             found = self.chats.find({"also": {"$exists": True}}, {"sessionId": 1, "chatId": 1, "also": 1}).limit(limit)
@@ -181,7 +183,7 @@ class Store:
     async def read_events(
         self, session_id: str, after: int, upto: int, limit: int, chat_ids: Collection[str] | None = None
     ) -> list[Event]:
-        """The log in ascending seq, from `after` (without) to `upto` (with), at most `limit`; of all chats or some."""
+        """Events in ascending seq, after `after` and up to `upto`, at most `limit`, of all chats or some."""
         query: Document = {"sessionId": session_id, "seq": {"$gt": after, "$lte": upto}}
         if chat_ids is not None:
             query["chatId"] = {"$in": list(chat_ids)}
@@ -190,7 +192,7 @@ class Store:
             return [load_event(document) async for document in cursor]
 
     async def kept_after(self, session_id: str, upto: int, most: int) -> int:
-        """The number after which every event up to `upto` is kept, looking at the last `most` of them."""
+        """The number after which every event up to `upto` is still kept, checking at most the last `most` events."""
         query = {"sessionId": session_id, "seq": {"$gt": upto - most, "$lte": upto}}
         async with self.bounded():
             first = await self.events.find_one(query, {"seq": 1}, sort=[("seq", ASCENDING)])
@@ -200,10 +202,10 @@ class Store:
         return first["seq"] - 1 if kept == upto - first["seq"] + 1 else upto
 
     def watch(self) -> AsyncIterator[tuple[str, int, datetime | None] | None]:
-        """(sessionId, seq, due) of each commit from now on, whoever made it; None when watching has begun, and every
-        second. `due`: when a delivery is due that nobody has begun.
+        """Yields (sessionId, seq, due) for each commit of any server from now on, and None when watching has begun and
+        every second. `due`: when a delivery that has not been started is due.
 
-        Ends by raising Unavailable when the stream breaks; what was committed meanwhile must then be asked for.
+        Raises Unavailable when the stream breaks. Commits made after that must then be queried.
         """
         return commits.follow(self.sessions, self.bounded)
 
@@ -238,7 +240,7 @@ class Store:
         *args: Parameters.args,
         **kwargs: Parameters.kwargs,
     ) -> Result:
-        """Call a function that asks the database, in a thread; for so many seconds at most, or the store's time-out."""
+        """Call a function that uses the database in a thread, with a time limit (by default the store's)."""
         limit = min(self._timeout, seconds)
 
         def call() -> Result:
@@ -249,18 +251,18 @@ class Store:
             return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     async def end_abandoned(self) -> int:
-        """End transactions of ours that nobody has touched for a second. Answers how many there were."""
+        """End Roomcast's transactions that have been inactive for a second. Returns their number."""
         return await self._run(math.inf, abandoned.end, self._threaded)
 
     def bounded(self, timeout: float | None = None) -> contextlib.AbstractAsyncContextManager[None]:
-        """The time limit of each call, the store's unless another is given."""
+        """The time limit of a call, by default the store's."""
         return bounded(timeout or self._timeout)
 
 
 def connect(uri: str, database: str, timeout: float, *, keep_deleted: bool = False) -> Store:
-    """A store on `uri`; nothing is asked of the database yet. Raises SetupError for a URI that cannot be used.
+    """A store for `uri`, without connecting yet. Raises SetupError for an invalid URI.
 
-    `keep_deleted`: what a deleted message said is kept in its document.
+    `keep_deleted`: keep the content of deleted messages in the database.
     """
     options: dict[str, Any] = {
         "appname": APP_NAME,
@@ -271,6 +273,6 @@ def connect(uri: str, database: str, timeout: float, *, keep_deleted: bool = Fal
         "tz_aware": True,
     }
     with causes.told(), warnings.catch_warnings():
-        warnings.simplefilter("error")  # the driver passes over options that it does not know
+        warnings.simplefilter("error")  # the driver ignores unknown options
         clients = AsyncIOMotorClient(uri, **options), MongoClient[Document](uri, **options)
         return Store(*clients, database, timeout, keep_deleted=keep_deleted)

@@ -1,4 +1,4 @@
-"""What a writer reads within its transaction."""
+"""The reads of a writer within its transaction."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from app.storage.deliveries import OPEN_OF_CHAT, load_delivery
 from app.storage.documents import Document, load_chat, load_message, load_parked
 
 _ALL: Final = 10_000
-"""Documents that an answer may bring at once: more than a batch touches, so that there is one answer."""
+"""Documents in one reply: more than a batch touches, so that one reply is enough."""
 
 _BY_ID: Final = [("sessionId", ASCENDING), ("messageId", ASCENDING), ("chatId", ASCENDING)]
 _BY_SEQ: Final = [("sessionId", ASCENDING), ("chatId", ASCENDING), ("seq", ASCENDING)]
 _BY_PROVIDER_ID: Final = [("sessionId", ASCENDING), ("providerId", ASCENDING)]
 _CANCELLED: Final = {"deletedAt": {"$ne": None}, "error.code": CANCELLED}
-# Hints, since for some hundred values of an `$in` the planner may choose another index.
+# Hints, because with some hundred values in `$in` the planner may choose another index.
 
 
 class Reader:
-    """Reads one session in one transaction; it is the ledger's `Source`."""
+    """Reads one session in one transaction. It is the ledger's `Source`."""
 
     def __init__(self, database: Database[Document], client_session: ClientSession, session_id: str) -> None:
         self._database, self._client_session, self._session_id = database, client_session, session_id
 
     def aliases(self, names: Collection[str]) -> tuple[list[Alias], list[Alias]]:
-        """Those of the people with these addresses, and the pairs that are refused."""
+        """Aliases of the people with these addresses, and split pairs."""
         if not names:
             return [], []
         found = self._aliases("lid", names) + self._aliases("address", names)
-        # A person whose address was not named may have other hidden addresses, under which something was stored.
+        # These people may have other hidden addresses, under which something is stored.
         others = {document["address"] for document in found} - set(names)
         if others:
             found += self._aliases("address", others)
@@ -48,7 +48,7 @@ class Reader:
         return list(self._find("aliases", {by: {"$in": list(values)}}, hint=hint))
 
     def chats(self, chat_ids: Collection[str]) -> dict[str, Chat]:
-        """The chats, and those which have become the owners of one of them."""
+        """These chats, and the chats that one of them was merged into."""
         wanted = {"$in": list(chat_ids)}
         found = {d["chatId"]: load_chat(d) for d in self._find("chats", {"chatId": wanted})}
         if len(found) < len(chat_ids):
@@ -57,8 +57,8 @@ class Reader:
         return found
 
     def messages(self, keys: Iterable[Key], ids: Iterable[str] = (), named: Collection[str] = ()) -> dict[Key, Message]:
-        """Those of these keys, and all of these ids, whatever their chats; and all that the provider calls by one of
-        the ids in `named`."""
+        """Messages with these keys, messages with these ids in any chat, and messages whose provider's id is in
+        `named`."""
         keys, ids = set(keys), set(ids)
         by_name = self._find("messages", {"providerId": {"$in": list(named)}}, hint=_BY_PROVIDER_ID) if named else ()
         sent = {message.key: message for message in map(load_message, by_name)}
@@ -82,7 +82,7 @@ class Reader:
         return [load_parked(d) for d in self._find("parked", {"messageId": {"$in": list(message_ids)}})]
 
     def contact_names(self, chat_ids: Iterable[str]) -> dict[str, str]:
-        """Names of people and groups that were told before they had a chat."""
+        """Names of people and groups that have no chat yet."""
         return {d["chatId"]: d["name"] for d in self._find("contacts", {"chatId": {"$in": list(chat_ids)}})}
 
     # for the ledger
@@ -94,7 +94,7 @@ class Reader:
         hint = [("sessionId", ASCENDING), ("chatId", ASCENDING), ("lateSeq", ASCENDING)]
         found += self._find("messages", {**query, "seq": {"$lte": above}, "lateSeq": {"$gt": above}}, fields, hint=hint)
         if len(chat_ids) > 1 and found:
-            # Of a message that is in both chats the one with the lower seq will be kept, and that one may be read.
+            # If a message is in both chats, the one with the lower seq will be kept, and may be read.
             wanted = {"chatId": {"$in": list(chat_ids)}, "messageId": {"$in": [d["messageId"] for d in found]}}
             kept: dict[str, Document] = {}
             for document in self._find("messages", wanted, fields, hint=_BY_ID):

@@ -1,7 +1,7 @@
 """Revoked tokens in the database, numbered in the order in which they become visible.
 
-The number is given out in the transaction that stores the revocation: two that come at once get theirs one after the
-other, so whoever has read up to a number misses none below it. The database removes what cannot end a token any more.
+The number is taken in the transaction that stores the revocation, so concurrent ones are numbered one after the other,
+and a reader that has read up to a number misses none below it. The database removes revocations of expired tokens.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from app.domain.revocations import Revocation
 from app.storage.documents import Document
 
 COUNTER: Final = "revocations"
-"""The last number's name in `meta`."""
+"""The key of the last number in `meta`."""
 
 
 def add(database: Database[Document], revocation: Revocation) -> None:
-    """Store it; a longer one of the same `sub` or `jti` stays."""
+    """Store the revocation. If one for the same `sub` or `jti` lasts longer, that is kept."""
 
     def write(session: ClientSession) -> None:
         query = {"_id": COUNTER}

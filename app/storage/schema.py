@@ -1,6 +1,6 @@
-"""The collections, their indexes, and the values of `meta`: made at start, where they are missing.
+"""The collections, their indexes, and the values of `meta`, which are created at start if they are missing.
 
-To prepare a database again is harmless, and any number of servers may do it at once.
+Preparing a database can be repeated, also by several servers at once.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _INDEXES: Final[dict[str, list[IndexModel]]] = {
         ),
     ],
     "deliveries": [
-        # What is due, of some sessions; the open ones of a chat, in their order; what ended long ago is dropped.
+        # Due deliveries of some sessions; a chat's open deliveries in order; expiry of ended ones.
         IndexModel(deliveries.DUE, partialFilterExpression={"nextAt": {"$exists": True}}),
         IndexModel(deliveries.OPEN_OF_CHAT, partialFilterExpression={"open": True}),
         IndexModel([("sessionId", ASCENDING), ("endedAt", DESCENDING)]),
@@ -77,7 +77,7 @@ _INDEXES: Final[dict[str, list[IndexModel]]] = {
 
 
 def check(database: Database[Document]) -> None:
-    """Whether it can be used; nothing is written. Raises SetupError."""
+    """Check that the database can be used, without writing. Raises SetupError."""
     if "setName" not in database.client.admin.command("hello"):
         raise SetupError(
             "MONGODB_URI: it names a server that is not part of a replica set, and transactions need one. "
@@ -92,7 +92,7 @@ def check(database: Database[Document]) -> None:
 
 
 def prepare(database: Database[Document], retention_days: int) -> int:
-    """Make what is missing, and answer the version that is found. Raises SetupError."""
+    """Create what is missing, and return the version of the existing data. Raises SetupError."""
     check(database)
     for name, indexes in _INDEXES.items():
         _make_collection(database, name)
@@ -105,13 +105,13 @@ def prepare(database: Database[Document], retention_days: int) -> int:
 
 
 def epoch(database: Database[Document]) -> str:
-    """The name of the database's numbering, made where there is none."""
+    """The database's epoch, which is created if there is none."""
     name: str = _put_once(database, "epoch", secrets.token_urlsafe(9))
     return name
 
 
 def new_epoch(database: Database[Document]) -> str:
-    """Give the numbering a new name, so that no client takes old numbers for new ones. For when no server runs."""
+    """Change the epoch, so that old positions are no longer accepted. No server may be running."""
     name = secrets.token_urlsafe(9)
     database["meta"].update_one({"_id": "epoch"}, {"$set": {"value": name}}, upsert=True)
     return name
@@ -121,16 +121,16 @@ def _make_collection(database: Database[Document], name: str) -> None:
     try:
         database.create_collection(name, check_exists=False)
     except OperationFailure as error:
-        if error.code != _NAMESPACE_EXISTS:  # another server may have been first
+        if error.code != _NAMESPACE_EXISTS:  # another server may have done it first
             raise
 
 
 def _put_once(database: Database[Document], name: str, value: Any) -> Any:
-    """The value that `meta` keeps under this name: this one, unless there was one."""
+    """Store the value in `meta` unless there is one. Returns the stored value."""
     try:
         database["meta"].update_one({"_id": name}, {"$setOnInsert": {"value": value}}, upsert=True)
     except DuplicateKeyError:
-        pass  # another server was first
+        pass  # another server did it first
     document = database["meta"].find_one({"_id": name})
     assert document is not None
     return document["value"]

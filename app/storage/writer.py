@@ -1,13 +1,13 @@
-"""Writing a session: one transaction for a batch of commands.
+"""Writes a session: one transaction per batch of commands.
 
-The transaction takes the next numbers by one `$inc` on the session's document and so holds that document until the
-commit; whoever else writes to the session aborts and tries again. So numbers become visible in order and without a
-hole. Commits are acknowledged by a majority and in the journal.
+The transaction reserves the next numbers with one `$inc` on the session's document, which locks the document until the
+commit: another writer of the session aborts and retries. So numbers become visible in order and without gaps. Commits
+are acknowledged by a majority and in the journal.
 
-A writer remembers where a session stands and the chats that it wrote last instead of reading them, and presumes that
-every message is new. Every change of a session moves the `version` in its document, those without an event too. That
-nobody has moved it meanwhile is a condition of the `$inc`, and the unique index tells that a message is not new. In
-both cases nothing is written, and the transaction is run again with everything read.
+A writer caches the session's state and the chats it wrote last, instead of reading them, and assumes that every
+message is new. Every change of a session increments the `version` in its document, even without an event. The `$inc`
+fails if another writer has changed the version, and the unique index fails if a message is not new. In both cases
+nothing is written, and the transaction runs again with fresh reads.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Result = TypeVar("Result")
 
 
 class Run(Protocol):
-    """Calls a function in one of the store's threads, for so many seconds at most, with the store's errors."""
+    """Calls a function in one of the store's threads, with a time limit in seconds and the store's errors."""
 
     def __call__(
         self,
@@ -52,15 +52,15 @@ class Run(Protocol):
 
 
 REMEMBERED_CHATS: Final = 100
-"""Chats that a writer remembers at most, the last that it wrote."""
+"""Maximum number of cached chats, those written last."""
 
 
 class Conflict(Exception):
-    """Somebody else is writing to the session, or the database has changed its primary. Try again."""
+    """Another writer is writing to the session, or the database has a new primary. Retry."""
 
 
 class _Memory(NamedTuple):
-    """The session as the last commit left it. `version` None: nothing has moved it yet."""
+    """The session after the last commit. `version` None: the session has no version yet."""
 
     seq: int
     version: int | None
@@ -69,15 +69,15 @@ class _Memory(NamedTuple):
     has_contacts: bool
     has_deliveries: bool
     parked_until: datetime | None
-    """Until then updates may wait for their messages."""
+    """Until then there may be parked updates."""
     chats: dict[str, Chat]
 
 
 class Writer:
-    """Writes one session. It keeps one ClientSession, so that its next transaction ends one that it left behind.
+    """Writes one session. It keeps one ClientSession, so that its next transaction ends one that was left open.
 
-    A transaction is half a dozen calls to the database, one after the other. They are made in one go in one of the
-    store's threads: motor would hand each of them to a thread and back, which costs more than the calls themselves.
+    A transaction is about six sequential database calls. They are made together in one of the store's threads: motor
+    would hand each of them to a thread and back, which costs more than the calls themselves.
     """
 
     def __init__(
@@ -95,10 +95,10 @@ class Writer:
         self._memory: _Memory | None = None
 
     async def apply(self, commands: Sequence[Command], seconds: float = math.inf) -> Outcome:
-        """One attempt to apply the commands in one transaction: all of it or nothing.
+        """Try once to apply the commands in one transaction.
 
-        It is given up after so many seconds, or at the store's time-out if that is sooner. Raises Conflict (nothing
-        was written; try again), Unavailable (it may or may not have been written).
+        The time limit is `seconds`, or the store's if that is shorter. Raises Conflict (nothing was written; retry) and
+        Unavailable (it may or may not have been written).
         """
         return await self._run(seconds, self._attempt, commands)
 
@@ -107,7 +107,7 @@ class Writer:
             await self._run(math.inf, self._client_session.end_session)
 
     def _attempt(self, commands: Sequence[Command]) -> Outcome:
-        memory, self._memory = self._memory, None  # after whatever goes wrong, the next attempt reads
+        memory, self._memory = self._memory, None  # after any error, the next attempt reads everything
         if memory:
             with contextlib.suppress(Conflict):
                 return self._transact(commands, memory)
@@ -125,7 +125,7 @@ class Writer:
                     self._write_session(session, after, _due(outcome))
                     writing.write(self._database, self._client_session, self._session_id, outcome)
                 elif memory and self._read_session().version != session.version:
-                    raise Conflict  # that there is nothing to write was said of an old state
+                    raise Conflict  # the state that gave nothing to write was out of date
                 committing = True
             self._memory = after
             return outcome
@@ -152,7 +152,7 @@ class Writer:
 
     @staticmethod
     def _after(session: _Memory, outcome: Outcome) -> _Memory:
-        """The session as the outcome leaves it."""
+        """The session's state after the outcome."""
         older = {
             chat_id: chat
             for chat_id, chat in session.chats.items()
@@ -174,9 +174,9 @@ class Writer:
         )
 
     def _write_session(self, before: _Memory, after: _Memory, due: datetime | None) -> None:
-        """Takes the numbers. `due`: when the first delivery is due that nobody has begun.
+        """Reserve the numbers. `due`: when the first delivery that has not been started is due.
 
-        Raises Conflict where the session is no more as it was read.
+        Raises Conflict if the session has changed since it was read.
         """
         sessions, in_session = self._database["sessions"], self._client_session
         flags = _flags(after)
@@ -188,16 +188,16 @@ class Writer:
         if _flags(before) != flags:
             change["$set"] = flags
         if due is not None:
-            change.setdefault("$set", {})["dueAt"] = due  # whoever follows the sessions hears of it
+            change.setdefault("$set", {})["dueAt"] = due  # the change stream on sessions reports it
         as_read = {"_id": self._session_id, "seq": before.seq, "version": before.version}
         if sessions.update_one(as_read, change, session=in_session).matched_count == 0:
             raise Conflict
 
     def _known(self, session: _Memory, commands: Sequence[Command], *, presume_new: bool) -> Known:
-        """What is stored of all that the commands touch; without the messages that are presumed to be new."""
+        """Read the stored state of everything the commands touch, except messages assumed to be new."""
         read = Reader(self._database, self._client_session, self._session_id)
         aliases = Aliases(*read.aliases(_people_of(commands))) if session.has_aliases else Aliases()
-        # What a command has stored may become another chat's within the batch, and even another's after that.
+        # Within the batch, a stored message's chat may be merged into another, and that one into a third.
         people = People((*aliases, *(alias for command in commands for alias in command.aliases)))
         touched = Touched()
         for command in commands:
@@ -216,7 +216,7 @@ class Writer:
         if unknown := chat_ids - chats.keys():
             chats |= read.chats(unknown)
         if any(chat.also for chat in chats.values()):
-            # Their messages may still be stored under other names.
+            # Their messages may still be stored under other chatIds.
             all_keys = touched.messages | touched.new_messages
             moving = {(old, one) for name, one in all_keys if (chat := chats.get(name)) for old in (name, *chat.also)}
             messages |= read.messages(moving)
@@ -240,13 +240,13 @@ def _flags(session: _Memory) -> Document:
 
 
 def _due(outcome: Outcome) -> datetime | None:
-    """When the first is due of the deliveries that nobody has begun."""
+    """When the first delivery that has not been started is due."""
     due = [one.next_at for one in outcome.deliveries.values() if one.state == "waiting" and one.next_at is not None]
     return min(due, default=None)
 
 
 def _people_of(commands: Sequence[Command]) -> set[str]:
-    """Addresses of all people whom the commands name."""
+    """All addresses in the commands."""
     names: set[str] = set()
     for command in commands:
         names.update(command.addresses())
@@ -257,7 +257,7 @@ def _people_of(commands: Sequence[Command]) -> set[str]:
 
 def _is_transient(error: PyMongoError) -> bool:
     if error.has_error_label("TransientTransactionError") or isinstance(error, DuplicateKeyError | AutoReconnect):
-        return True  # a duplicate key: another server made the same document between our look and our write
+        return True  # a duplicate key: another server created the same document between our read and our write
     if isinstance(error, BulkWriteError):
         faults = error.details.get("writeErrors", [])
         return any(fault.get("code") in (11000, 112) for fault in faults)

@@ -14,7 +14,7 @@ from app.storage.documents import Document, dump_chat, dump_event, dump_message,
 
 
 def write(database: Database[Document], client_session: ClientSession, session_id: str, outcome: Outcome) -> None:
-    """All but the session's own document. A call for each collection that changes."""
+    """Write everything except the session's document, with one call per collection that changes."""
 
     def one(**key: Any) -> Document:
         return {"sessionId": session_id, **key}
@@ -22,7 +22,7 @@ def write(database: Database[Document], client_session: ClientSession, session_i
     if outcome.events:
         database["events"].insert_many([dump_event(event) for event in outcome.events], session=client_session)
     writes: dict[str, list[Any]] = {
-        # What is removed first: what is moved may take its place.
+        # Removals first, because a moved document may take the place of a removed one.
         "messages": [
             *(DeleteOne(one(chatId=chat_id, messageId=message_id)) for chat_id, message_id in outcome.removed_messages),
             *(
