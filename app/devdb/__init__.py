@@ -1,4 +1,4 @@
-"""A private MongoDB for development and tests, run beside the server. Production names its own in MONGODB_URI."""
+"""A private MongoDB for development and tests, run beside the server. In production, set MONGODB_URI instead."""
 
 from app.devdb.database import find_mongod, run, uri_of_running
 from app.devdb.mongod import DevDatabaseError

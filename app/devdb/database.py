@@ -1,19 +1,19 @@
-"""A private MongoDB: finds a mongod, runs it beside the server, and never leaves it behind.
+"""A private MongoDB: finds a mongod, runs it beside the server, and never leaves it running.
 
 The policy:
 
-- It is ours alone: on loopback, with a password, its data under DATA_DIR where only the owner may look, a replica set
-  of one (transactions and change streams need a set). The password is made once and kept in DATA_DIR; data of before
-  there was one gets it at the next start. Its port is remembered, so that a restart finds its old address
-  in the set's configuration; where somebody has taken the port meanwhile, the set is moved to another.
-- One server per data directory. A lock that the kernel gives up with the process says who has it, so a killed server
-  never shuts out the next one.
-- mongod ends with the server, however that ends. The kernel kills it when the thread that started it is gone
-  (PR_SET_PDEATHSIG, Linux), with SIGKILL: what was acknowledged is in the journal, and a polite end takes seconds,
-  which the next server would have to wait. It is in a session of its own, so that a Ctrl-C in the terminal reaches the
-  server alone, which still needs its database in order to finish.
-- If it dies by itself it is started again, on the same port, as often as it takes.
-- Nothing here waits without an end, and every error says what to do about it.
+- It is private: on loopback, with a password, with its data under DATA_DIR readable only by the owner. It is a replica
+  set with one member, because transactions and change streams need a set. The password is created once and kept in
+  DATA_DIR; older data without one gets it at the next start. The port is remembered, so that the address in the set's
+  configuration stays valid; if another program has taken the port, the set is moved to another one.
+- There is one server per data directory. The lock is released by the kernel when the process ends, so a killed server
+  never blocks the next one.
+- mongod ends with the server, however the server ends. The kernel kills it with SIGKILL when the thread that started
+  it is gone (PR_SET_PDEATHSIG, Linux): acknowledged data is in the journal, and a regular shutdown takes seconds,
+  which would delay the next server. mongod runs in its own session, so that Ctrl-C in the terminal only reaches the
+  server, which still needs its database to finish.
+- If mongod dies, it is restarted on the same port, any number of times.
+- Every wait has a time limit, and every error says what to do.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LOCK_SECONDS: Final = 0.2
 
 
 def find_mongod(binary: str | None) -> Path:
-    """The mongod to run: `binary` (a path or a name on PATH) if given, else PATH's, else the Python package's."""
+    """The mongod to run: `binary` (a path or a name on PATH), or the one on PATH, or that of the Python package."""
     if binary:
         found = shutil.which(os.path.expanduser(binary))
         if found is None:
@@ -63,11 +63,11 @@ def find_mongod(binary: str | None) -> Path:
 
 @asynccontextmanager
 async def run(data_dir: Path, binary: str | None, *, start_timeout: float = 30) -> AsyncIterator[str]:
-    """A mongod that is primary, for as long as the block lasts; gives its URI, which stays the same over restarts.
+    """Run a mongod that is primary for the duration of the block. Yields its URI, which stays the same over restarts.
 
-    Enter it from the thread that lives as long as the server (the main thread): mongod dies with that thread.
-    Raises DevDatabaseError when there is no mongod, another server uses `data_dir`, or it is not up within
-    `start_timeout` seconds. Leaving stops mongod, by force after STOP_SECONDS.
+    Enter this in a thread that lives as long as the server (the main thread), because mongod is killed with that
+    thread. Raises DevDatabaseError if there is no mongod, if another server uses `data_dir`, or if mongod does not
+    start within `start_timeout` seconds. At the end mongod is stopped, and killed after STOP_SECONDS.
     """
     path = find_mongod(binary)
     with _locked(data_dir) as place:
@@ -87,7 +87,7 @@ async def run(data_dir: Path, binary: str | None, *, start_timeout: float = 30) 
 
 
 def uri_of_running(data_dir: Path) -> str | None:
-    """The URI of the mongod that another process runs on `data_dir` now; None where none does."""
+    """The URI of the mongod that another process is running on `data_dir`, or None."""
     data_dir = data_dir.absolute()
     try:
         with open(data_dir / "lock", "a+", encoding="ascii") as lock:
@@ -101,7 +101,7 @@ def uri_of_running(data_dir: Path) -> str | None:
 
 
 def _for_owner_alone(data_dir: Path) -> None:
-    """Nothing in it can be read by others, not what an earlier version left there either."""
+    """Make the directory unreadable for others, including files from earlier versions."""
     data_dir.chmod(0o700)
     for file in (*data_dir.glob("mongod.*"), data_dir / "lock", data_dir / "auth_secret"):
         if file.is_file():
@@ -110,7 +110,7 @@ def _for_owner_alone(data_dir: Path) -> None:
 
 @contextmanager
 def _locked(data_dir: Path) -> Iterator[Path]:
-    """Holds `data_dir`, whose full path it gives, for this server.
+    """Lock `data_dir` for this server. Yields its full path.
 
     Python's descriptors are not inherited, so mongod never holds the lock.
     """
@@ -122,7 +122,7 @@ def _locked(data_dir: Path) -> Iterator[Path]:
     except OSError as error:
         raise DevDatabaseError(f"DATA_DIR: {error}. Set it to a writable directory.") from error
     with lock:
-        # A moment's patience: a child that a killed server was just forking holds the lock until its exec.
+        # Wait a moment: a child that a killed server was just forking holds the lock until its exec.
         deadline = time.monotonic() + LOCK_SECONDS
         while not try_lock(lock):
             if time.monotonic() >= deadline:

@@ -1,4 +1,4 @@
-"""Locks that the kernel gives up with the process that holds them, however it ends."""
+"""File locks that the kernel releases when their process ends, however it ends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import IO, Any
 
 
 def try_lock(file: IO[Any]) -> bool:
-    """Locks the file for as long as it is open, unless somebody else has it. Works across processes and within one."""
+    """Lock the open file until it is closed. Returns False if it is locked already, by this or another process."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

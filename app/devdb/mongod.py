@@ -1,7 +1,6 @@
-"""One mongod on one data directory: starting it, making it primary, starting it again, stopping it.
+"""One mongod on one data directory: starts it, makes it primary, restarts and stops it.
 
-It knows nothing of who may use the directory nor where the binary comes from; that, and why things are as they are,
-is in `app.devdb.database`.
+Who may use the directory, where the binary comes from, and the reasons for this design are in `app.devdb.database`.
 """
 
 from __future__ import annotations
@@ -29,20 +28,20 @@ from app.devdb.secret import for_owner, kept_secret
 STOP_SECONDS: Final = 1.5
 """How long mongod may take to stop before it is killed."""
 LEFT_OVER_SECONDS: Final = 5.0
-"""How long the mongod of a server that was killed may take to be gone."""
+"""How long the mongod of a killed server may take to exit."""
 LOG_LIMIT: Final = 10 * 1024 * 1024
-"""Bytes above which the log is set aside at start; one old log is kept."""
+"""If the log is larger, it is rotated at start; one old log is kept."""
 POLL_SECONDS: Final = 0.01
 PORT_LOOKS: Final = 30
-"""How often the remembered port may be found in use before another is taken."""
+"""How often the remembered port may be found in use before another port is used."""
 LONGEST_PAUSE: Final = 5.0
 
-_ADDRESS_IN_USE: Final = 48  # mongod's own exit status
+_ADDRESS_IN_USE: Final = 48  # mongod's exit status
 _DISK_FULL: Final = "No space left on device"
 
-# Runs between fork and mongod, in a process of its own: code of ours in a forked child (`preexec_fn`) may deadlock
-# when other threads were running, and uvloop starts processes in its own way. If the server died before prctl took
-# effect no signal would ever come: then the parent is already another.
+# Runs between fork and mongod, in a separate process: code in a forked child (`preexec_fn`) may deadlock if other
+# threads were running, and uvloop starts processes in its own way. If the server died before prctl took effect, no
+# signal would come; in that case the parent process has already changed.
 LAUNCHER: Final = """
 import os, sys
 if sys.platform == "linux":
@@ -57,7 +56,7 @@ log = structlog.get_logger(__name__)
 
 
 class DevDatabaseError(Exception):
-    """The private MongoDB cannot be had. The message says what is wrong and what to do, for a person to read."""
+    """The private MongoDB cannot be started. The message says what is wrong and what to do."""
 
 
 class _PortTakenError(DevDatabaseError):
@@ -65,7 +64,7 @@ class _PortTakenError(DevDatabaseError):
 
 
 class Mongod:
-    """One mongod process after another on the same data and, once it is known, the same port."""
+    """One mongod process after another, on the same data and, once known, the same port."""
 
     def __init__(self, binary: Path, data_dir: Path, start_timeout: float) -> None:
         self._binary = binary
@@ -79,7 +78,8 @@ class Mongod:
         self._log_start = 0
 
     async def start(self) -> None:
-        """Up and primary; on the remembered port if it is free, else on another, which is then remembered."""
+        """Start mongod and make it primary, on the remembered port if it is free, or else on another, which is then
+        remembered."""
         try:
             self._data.mkdir(mode=0o700, exist_ok=True)
             self._data.chmod(0o700)
@@ -90,7 +90,7 @@ class Mongod:
             raise DevDatabaseError(f"DATA_DIR: {error}. The directory must belong to the server's user.") from error
         await self._left_over_gone()
         old = port = remembered(self._port_file)
-        # A process that is being killed gives up its lock a moment before its port.
+        # A process that is being killed releases its lock a moment before its port.
         for _ in range(PORT_LOOKS):
             if not old or is_free(old):
                 break
@@ -101,7 +101,7 @@ class Mongod:
                 if self._set.port != old:
                     await self._move()
                 await self._launch()
-            except _PortTakenError:  # between our look and mongod's
+            except _PortTakenError:  # taken between our check and mongod's
                 if not attempts_left:
                     raise
                 port = 0
@@ -113,7 +113,7 @@ class Mongod:
         return self._set.uri
 
     async def keep_running(self) -> None:
-        """Starts mongod again, on the same port, whenever it ends; until cancelled."""
+        """Restart mongod on the same port whenever it exits, until cancelled."""
         pause = 0.0
         while True:
             assert self._process is not None
@@ -145,35 +145,35 @@ class Mongod:
         except TimeoutError:
             log.warning("mongod_killed", seconds=STOP_SECONDS)
             await self._kill()
-        except BaseException:  # cancelled once more: there is no time
+        except BaseException:  # cancelled again: there is no time left
             await self._kill()
             raise
 
     async def _move(self) -> None:
-        """Writes the new address into the set's configuration, and remembers it.
+        """Write the new address into the set's configuration, and remember it.
 
-        A member that does not find itself in its configuration asks at the old address whether that is itself, and if
-        whoever has the port now accepts and keeps silent, it does nothing else for 30 s. So mongod is told beforehand,
-        run without a set for a moment.
+        A member that does not find itself in its configuration connects to the old address to check whether that is
+        itself. If another program has that port and does not answer, the member does nothing else for 30 s. So the
+        configuration is changed before, by running mongod without a set for a moment.
         """
         if (self._data / "WiredTiger").exists():
             async with self._starting(as_set=False), self._set.client() as client:
                 await self._until(lambda: self._is_ours(client))
                 await self._set.move(client)
             await self.stop()
-        # Only a hint: where a crash left an older one, `ReplicaSet.is_primary` puts it right.
+        # Only a hint: if a crash left an older value, `ReplicaSet.is_primary` corrects it.
         with open(self._port_file, "w", encoding="ascii", opener=for_owner) as file:  # noqa: ASYNC230
             file.write(f"{self._set.port}\n")
 
     async def _launch(self) -> None:
-        """One mongod, up and primary on `self._set.port`; if that fails there is none."""
+        """Start one mongod and make it primary on `self._set.port`. If that fails, no mongod is left running."""
         async with self._starting(as_set=True), self._set.client() as client:
             await self._until(lambda: self._is_ours(client))
             await self._until(lambda: self._set.is_primary(client))
 
     @asynccontextmanager
     async def _starting(self, *, as_set: bool) -> AsyncIterator[None]:
-        """A mongod that accepts connections; the block has what is left of the time, and if it fails mongod is gone."""
+        """A mongod that accepts connections. The block has the remaining time; if it fails, mongod is stopped."""
         try:
             async with asyncio.timeout(self._start_timeout):
                 await self._left_over_gone()
@@ -193,7 +193,7 @@ class Mongod:
             raise
 
     async def _left_over_gone(self) -> None:
-        """Waits for the mongod of a killed server, which holds its own lock until it is gone."""
+        """Wait until the mongod of a killed server, which holds its own lock, has exited."""
         try:
             file = open(self._data / "mongod.lock", "r+", encoding="ascii", errors="replace")  # noqa: SIM115, ASYNC230
         except FileNotFoundError:
@@ -211,16 +211,16 @@ class Mongod:
         arguments = [
             *("--dbpath", str(self._data), "--bind_ip", HOST, "--port", str(self._set.port), "--nounixsocket"),
             *(("--replSet", SET_NAME, "--oplogSize", "256") if as_set else ()),
-            # Who does not know the key gets in neither as a member nor, before there is a user, from this machine.
+            # Without the key, nobody can connect as a member or, before there is a user, from this machine.
             *("--keyFile", str(self._key_file), "--setParameter", "enableLocalhostAuthBypass=false"),
             *("--wiredTigerCacheSizeGB", "0.5", "--quiet"),
             # 32 MB of journal instead of 300 MB for an empty database.
             *("--wiredTigerEngineConfigString", "log=(prealloc=false,file_max=32MB)"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
-            # What a killed server left open holds its session's document no longer than this.
+            # A killed server's open transaction blocks its session's document no longer than this.
             *("--setParameter", "transactionLifetimeLimitSeconds=5"),
         ]
-        # Its output is its log, so that what the dynamic linker says before main() is in there too.
+        # The log is its standard output, so that messages of the dynamic linker before main() are included.
         with open(self._log, "ab", opener=for_owner) as output:  # noqa: ASYNC230
             self._log_start = output.tell()
             self._process = await asyncio.create_subprocess_exec(
@@ -240,7 +240,7 @@ class Mongod:
         return True
 
     async def _is_ours(self, client: Client) -> bool:
-        """Not another's mongod that took the port just before ours could: that one must not be touched."""
+        """Whether this is our mongod, and not another that took the port first, which must not be touched."""
         try:
             status = await client.admin.command("serverStatus", repl=0, metrics=0, locks=0, wiredTiger=0)
         except PyMongoError:
@@ -248,13 +248,13 @@ class Mongod:
         return self._process is not None and bool(status["pid"] == self._process.pid)
 
     async def _until(self, condition: Callable[[], Awaitable[bool]]) -> None:
-        """Asks again and again; the time-out is `_launch`'s. Raises if mongod has ended."""
+        """Poll until the condition holds, within `_launch`'s time limit. Raises if mongod has exited."""
         task = asyncio.current_task()
         assert task is not None
         cancels = task.cancelling()
         while True:
             done = await condition()
-            if task.cancelling() > cancels:  # The driver swallows a cancellation now and then.
+            if task.cancelling() > cancels:  # The driver sometimes swallows a cancellation.
                 raise asyncio.CancelledError
             if done:
                 return
@@ -277,7 +277,7 @@ class Mongod:
                 log.error("mongod_is_not_gone", pid=self._process.pid)  # the disk keeps it
 
     def _last_words(self) -> str:
-        """What the log says of why it failed: the last error, else the last line."""
+        """The reason of a failure from the log: the last error, or else the last line."""
         words = "no output"
         try:
             with open(self._log, "rb") as file:
@@ -292,7 +292,7 @@ class Mongod:
             try:
                 entry = json.loads(line)
             except ValueError:
-                return line[:500]  # not mongod's own: the linker's, the launcher's, a bad option
+                return line[:500]  # not from mongod's log: of the linker, the launcher, or a bad option
             if isinstance(entry, dict) and entry.get("s") in ("E", "F"):
                 return f"{entry.get('msg')} {json.dumps(entry.get('attr', {}))}"[:500]
             if words == "no output" and isinstance(entry, dict):

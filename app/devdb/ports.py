@@ -10,7 +10,7 @@ HOST: Final = "127.0.0.1"
 
 
 def remembered(file: Path) -> int:
-    """The port that is written in the file; 0 where there is none."""
+    """The port in the file, or 0 if there is none."""
     try:
         port = int(file.read_text(encoding="ascii"))
     except (OSError, ValueError):
@@ -20,7 +20,7 @@ def remembered(file: Path) -> int:
 
 def is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as mongod does: old connections are no bar
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # like mongod, despite old connections
         try:
             probe.bind((HOST, port))
         except OSError:

@@ -1,4 +1,4 @@
-"""The replica set of one that a private mongod is, as its administrator sees it."""
+"""Administration of a private mongod's replica set, which has one member."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ Client = AsyncMongoClient[dict[str, Any]]
 
 
 class ReplicaSet:
-    """`key` is the password of its only user, and of the member itself."""
+    """`key` is the password of the only user, and the key of the member."""
 
     def __init__(self, port: int, key: str) -> None:
         self.port, self._key = port, key
 
     @property
     def uri(self) -> str:
-        """With the password. Not directConnection: when mongod is started again, drivers shall wait for the primary."""
+        """The URI with the password. Without directConnection, so that drivers wait for the primary after a restart."""
         return (
             f"mongodb://{USER}:{quote(self._key, safe='')}@{HOST}:{self.port}/?authSource=admin&replicaSet={SET_NAME}"
         )
 
     async def move(self, client: Client) -> None:
-        """Write the port into the configuration of a mongod that runs without a set."""
+        """Write the port into the configuration, while mongod runs without a set."""
         change = {"$set": {"members": self.members()}, "$inc": {"version": 1}}
         await client["local"]["system.replset"].update_one({}, change)
 
     def client(self) -> Client:
-        """To be made once the port is open: after a failure the driver pauses for half a second."""
+        """Create this when the port is open, because the driver pauses for half a second after a failure."""
         return Client(
             HOST,
             self.port,
@@ -60,7 +60,7 @@ class ReplicaSet:
         return [{"_id": 0, "host": f"{HOST}:{self.port}"}]
 
     async def is_primary(self, client: Client) -> bool:
-        """Whether it is, and the set is as it should be; else it does what is to be done next."""
+        """Whether mongod is primary and the set is configured correctly. If not, does the next step towards that."""
         alone = self.members()
         try:
             hello = await client.admin.command("hello")
@@ -70,7 +70,7 @@ class ReplicaSet:
                 config = (await client.admin.command("replSetGetConfig"))["config"]
             except OperationFailure as error:
                 if error.code == _NOT_YET_INITIALIZED:
-                    # Refused, to be asked again, where it has a configuration and is still reading it.
+                    # Refused while mongod is still reading an existing configuration: try again.
                     await client.admin.command("replSetInitiate", {"_id": SET_NAME, "members": alone})
                 return False
             if [member["host"] for member in config["members"]] != [alone[0]["host"]]:
@@ -81,7 +81,7 @@ class ReplicaSet:
         return False
 
     async def _set_password(self, client: Client) -> bool:
-        """Of the user that the server connects as, who is made first where the data is older than the password."""
+        """Set the password of the server's user, which is created if the data is older than the password."""
         try:
             await client.admin.command("createUser", USER, pwd=self._key, roles=["root"])
         except OperationFailure as error:

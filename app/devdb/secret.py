@@ -1,4 +1,4 @@
-"""Secrets that are made once and kept in a file, and files that only their owner can read."""
+"""Secrets that are created once and kept in a file, and files that only their owner can read."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ _BYTES: Final = 48
 
 
 def kept_secret(path: Path) -> str:
-    """The secret in this file, made when there is none: base64, as mongod wants its key.
+    """The secret in this file, created if there is none. It is base64, like mongod's keys.
 
-    It is written beside and then linked, so that a file of this name is complete, and the first of several makers wins.
+    The file is written under another name and then linked, so that it is always complete, and the first of several
+    processes wins.
     """
     if not path.exists():
         beside = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
@@ -32,5 +33,5 @@ def kept_secret(path: Path) -> str:
 
 
 def for_owner(path: str, flags: int) -> int:
-    """An `opener` of files that only the owner can read."""
+    """An `opener` for files that only the owner can read."""
     return os.open(path, flags, 0o600)
