@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from app.domain.deliveries import UNKNOWN_OUTCOME, Report
+from app.domain.deliveries import NOT_CONNECTED, UNKNOWN_OUTCOME, Report
 from app.domain.models import MessageError
 from app.providers.outgoing import Answer
 
@@ -22,6 +22,12 @@ AWAY: Final = MessageError("provider_unavailable", "The provider could not be re
 SLOW_DOWN: Final = MessageError("provider_busy", "The provider asks to send more slowly.")
 BAD_FILE: Final = MessageError("bad_file", "The provider could not use the file.")
 NO_MEDIA: Final = MessageError("not_possible", "This cannot be sent by this provider.")
+
+BOT_SILENT: Final = MessageError("bot_silent", "The bot that sends the messages does not answer.")
+
+_ALL = (NOT_ON_WHATSAPP, WINDOW_CLOSED, BLOCKED, TOO_LARGE, LOGGED_OUT, BAD_KEY, AWAY, SLOW_DOWN, BAD_FILE, NO_MEDIA)
+CODES: Final = frozenset(one.code for one in (*_ALL, BOT_SILENT, UNKNOWN_OUTCOME, NOT_CONNECTED)) | {"rejected"}
+"""All codes of our own. Bots and programs may have others."""
 
 MAX_WORDS: Final = 200
 """Characters of a provider's own words that an agent is shown."""

@@ -19,7 +19,7 @@ from app.domain.models import MAX_NAME, MessageError
 from app.errors import AppError
 from app.providers.outgoing import Order
 from app.providers.payload import deliver_payload
-from app.providers.refusals import AWAY, rejected
+from app.providers.refusals import AWAY, BOT_SILENT, rejected
 from app.providers.values import as_id
 
 ANSWER_SECONDS: Final = 30.0
@@ -27,7 +27,6 @@ MAX_UNDER_WAY: Final = 500
 """Messages of one bot that it has not acknowledged."""
 MAX_SERVED: Final = 1_000
 """Sessions that one bot may serve."""
-SILENT: Final = MessageError("bot_silent", "The bot that sends the messages does not answer.")
 
 
 class Asking(Protocol):
@@ -102,7 +101,7 @@ class Bots:
             bot.under_way -= 1
         bot.silent = answer is None
         if answer is None:
-            return Report("retry", error=SILENT)
+            return Report("retry", error=BOT_SILENT)
         return _report(answer)
 
     def _choose(self, session_id: str) -> _Bot | None:
@@ -129,7 +128,7 @@ class Bots:
 def _report(answer: Any) -> Report:
     """What the bot's acknowledgement means. One that cannot be understood counts as no answer."""
     if not isinstance(answer, dict) or not isinstance(answer.get("ok"), bool):
-        return Report("retry", error=SILENT)
+        return Report("retry", error=BOT_SILENT)
     if answer["ok"]:
         return Report("sent", as_id(answer.get("messageId")))
     error = _error(answer.get("error"))

@@ -12,6 +12,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import heapq
 import random
 import secrets
 from collections import Counter
@@ -29,6 +31,7 @@ from app.domain.reports import ReleaseCopies, ReportDelivery
 from app.errors import AppError, Unavailable
 from app.metrics import Metrics
 from app.providers.outgoing import Order, Quoted
+from app.providers.refusals import CODES
 from app.services.background import surviving
 from app.services.bots import Bots
 from app.services.ingest import Ingest
@@ -46,15 +49,10 @@ AT_ONCE: Final = 100
 """Deliveries that are taken in one go."""
 FULL_SECONDS: Final = 1.0
 """How long after all room was taken the next look comes."""
+MAX_TIMES: Final = 10_000
+"""Times at which something is due that are remembered; of others the sweep hears."""
 REPORT_SECONDS: Final = 1.0
 """How long after a report that could not be stored the next try comes."""
-
-
-_REASONS: Final = frozenset(
-    {"not_on_whatsapp", "window_closed", "blocked", "too_large", "logged_out", "provider_key", "unknown_outcome"}
-    | {"provider_unavailable", "provider_busy", "not_connected", "rejected", "bad_file", "not_possible", "bot_silent"}
-)
-"""Codes of failures that are counted by name. Those of bots and of programs, which may be any, are counted as one."""
 
 
 class Way(Protocol):
@@ -79,8 +77,10 @@ class Deliveries:
         self._of_session: Counter[str] = Counter()
         self._paced: dict[str, float] = {}
         """When the session may send its next message, in the loop's time, where its rate is limited."""
-        self._due: dict[str, float] = {}
-        """When to look for what is due in a session, in the loop's time."""
+        self._soon: set[str] = set()
+        """Sessions in which to look for what is due now."""
+        self._later: list[tuple[float, str]] = []
+        """A heap of times, in the loop's time, and sessions in which something is due then."""
         self._holding: dict[str, asyncio.TimerHandle] = {}
         self._news = asyncio.Event()
         self._closed = False
@@ -106,24 +106,29 @@ class Deliveries:
 
     def look(self, session_id: str, at: datetime | None = None) -> None:
         """Look for what is due in the session, now or at a later time."""
-        loop = asyncio.get_running_loop()
-        when = loop.time() + (max(0.0, (at - now()).total_seconds()) if at is not None else 0.0)
-        if when < self._due.get(session_id, when + 1):
-            self._due[session_id] = when
-            self._news.set()
+        seconds = (at - now()).total_seconds() if at is not None else 0.0
+        if seconds <= 0:
+            self._soon.add(session_id)
+        else:
+            self._look_in(session_id, seconds)
+        self._news.set()
+
+    def _look_in(self, session_id: str, seconds: float) -> None:
+        if len(self._later) < MAX_TIMES:
+            heapq.heappush(self._later, (asyncio.get_running_loop().time() + seconds, session_id))
 
     async def run(self) -> None:
         """Take what is due, for ever."""
         loop = asyncio.get_running_loop()
         swept = loop.time() - SWEEP_SECONDS
         while True:
-            next_at = min([*self._due.values(), swept + SWEEP_SECONDS])
-            try:
+            next_at = min([swept + SWEEP_SECONDS, *(at for at, _ in self._later[:1])])
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, next_at - loop.time())):
                     await self._news.wait()
-            except TimeoutError:
-                pass
             self._news.clear()
+            while self._later and self._later[0][0] <= loop.time():
+                self._soon.add(heapq.heappop(self._later)[1])
             with surviving("deliveries_not_taken"):
                 if loop.time() >= swept + SWEEP_SECONDS:
                     swept = loop.time()
@@ -151,11 +156,9 @@ class Deliveries:
             self.look(session_id)
 
     async def _take_due(self) -> None:
-        loop = asyncio.get_running_loop()
-        ready = [session_id for session_id, at in self._due.items() if at <= loop.time()]
+        ready, self._soon = self._soon, set()
         several = []
         for session_id in ready:
-            del self._due[session_id]
             if self._closed or session_id not in self._way(session_id).sessions:
                 continue
             if self._sessions.of(session_id).send.rate is not None:
@@ -167,7 +170,7 @@ class Deliveries:
             if len(taken) < room:
                 return
         for session_id in several:  # there is no room
-            self._due[session_id] = loop.time() + FULL_SECONDS
+            self._look_in(session_id, FULL_SECONDS)
 
     async def _take_paced(self, session_id: str) -> None:
         """Take the next message of a session with a rate, if its time has come, and come back for the one after it."""
@@ -175,14 +178,14 @@ class Deliveries:
         rate = self._sessions.of(session_id).send.rate or 1.0
         at = self._paced.get(session_id, 0.0)
         if at <= loop.time():
-            # A rate above the loop's grain: what has become possible meanwhile goes at once.
+            # Where the loop is slower than the rate, what has become possible meanwhile goes at once.
             room = max(1, min(AT_ONCE, int((loop.time() - at) * rate))) if at else 1
             room = min(room, max(1, int(rate)), MAX_OF_SESSION - self._of_session[session_id])
             taken = await self._take([session_id], room) if room > 0 else []
             if not taken:
                 return
             at = self._paced[session_id] = loop.time() + len(taken) / rate
-        self._due[session_id] = at
+        self._look_in(session_id, at - loop.time())
 
     async def _take(self, session_ids: Collection[str], room: int) -> list[Delivery]:
         taken = await self._store.ask(stored.take_due, session_ids, now(), self._holder, room)
@@ -274,7 +277,7 @@ class Deliveries:
             self._metrics.delivery_seconds.observe(max(0.0, (now() - delivery.created_at).total_seconds()))
         elif delivery.state in ("failed", "unknown") and delivery.error is not None:
             code = delivery.error.code
-            self._metrics.deliveries_failed.labels(code if code in _REASONS else "other").inc()
+            self._metrics.deliveries_failed.labels(code if code in CODES else "other").inc()
 
     def _release(self, delivery: Delivery) -> None:
         """The copies that wait for this delivery have waited long enough."""

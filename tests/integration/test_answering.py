@@ -8,62 +8,17 @@ from typing import Any
 
 import pytest
 
-from tests.support import Client, Site, message, mint
+from tests.answering import ALICE, Bot, reaches, states, text
+from tests.support import Client, Process, Site, message, mint
 
-ALICE = "85291234567@s.whatsapp.net"
 AGENT = ("read", "write", "send")
 Connect = Callable[..., Awaitable[Client]]
-
-
-def text(client_id: str, words: str = "yes", **more: Any) -> dict[str, Any]:
-    return {"sessionId": "shop", "chatId": ALICE, "clientId": client_id, "text": words, **more}
 
 
 async def agent(connect_client: Connect, sub: str = "ann", **more: Any) -> Client:
     client = await connect_client(mint("shop", scopes=AGENT, sub=sub), **more)
     await client.subscribe("shop")
     return client
-
-
-def states(client: Client, message_id: str) -> list[str]:
-    """The statuses of a message as they were told."""
-    events = [event["message"] for event in client.durable() if "message" in event]
-    return [one["status"] for one in events if one["messageId"] == message_id]
-
-
-async def reaches(client: Client, message_id: str, status: str) -> dict[str, Any]:
-    await client.wait_for(lambda me: status in states(me, message_id))
-    return next(
-        event["message"]
-        for event in reversed(client.durable())
-        if event.get("message", {}).get("messageId") == message_id
-    )
-
-
-class Bot(Client):
-    """A bot that does as it is told to."""
-
-    def __init__(self, site: Site) -> None:
-        super().__init__(site)
-        self.delivered: list[dict[str, Any]] = []
-        self.answer: Callable[[dict[str, Any]], Any] = lambda order: {"ok": True}
-        self.hold: asyncio.Event | None = None
-        self._sio.on("deliver", self._deliver)
-
-    async def _deliver(self, order: dict[str, Any]) -> Any:
-        self.delivered.append(order)
-        self._news.set()
-        if self.hold is not None:
-            await self.hold.wait()
-        return self.answer(order)
-
-    async def serve(self, session: str = "shop") -> Bot:
-        await self.connect(mint(session, scopes=("deliver", "ingest"), sub="bot"))
-        assert await self.ask("serve", sessionId=session) == {}
-        return self
-
-    def words(self) -> list[str]:
-        return [order["message"]["text"] for order in self.delivered]
 
 
 @pytest.fixture
@@ -331,3 +286,41 @@ async def test_assigning_and_closing(site: Site, connect_client: Connect) -> Non
     chat = ben.durable()[-1]["chat"]
     assert (chat["state"], chat["assignee"]) == ("open", mine)
     assert ann.durable() == ben.durable()
+
+
+# several servers
+
+
+async def test_a_bot_on_another_server(processes: Callable[..., Awaitable[Process]], bots: Bots) -> None:
+    """What one server stores goes to a bot of another one at once; the agent sees it sent."""
+    one, two = await asyncio.gather(processes(), processes())
+    bot = await bots(two.site)
+    ann = await Client(one.site).connect(mint("shop", scopes=AGENT, sub="ann"))
+    await ann.subscribe("shop")
+    for number in range(5):
+        stored = (await ann.ask("send_message", **text(f"c{number}", str(number))))["message"]
+        await reaches(ann, stored["messageId"], "sent")
+    assert bot.words() == list("01234")
+    await ann.close()
+
+
+async def test_a_stopping_server_leaves_nothing_behind(
+    processes: Callable[..., Awaitable[Process]], bots: Bots
+) -> None:
+    """A server that is stopped waits for what it is delivering; what it had not begun, others deliver."""
+    one, two = await asyncio.gather(processes(), processes())
+    bot = await bots(one.site)
+    bot.hold = asyncio.Event()
+    ann = await Client(two.site).connect(mint("shop", scopes=AGENT, sub="ann"))
+    await ann.subscribe("shop")
+    first = (await ann.ask("send_message", **text("c1", "one")))["message"]
+    second = (await ann.ask("send_message", **text("c2", "two")))["message"]
+    await bot.wait_for(lambda me: bot.delivered)
+    stopping = asyncio.create_task(one.stop())
+    other = await bots(two.site)
+    bot.hold.set()
+    await reaches(ann, first["messageId"], "sent")
+    await reaches(ann, second["messageId"], "sent")
+    assert bot.words() + other.words() == ["one", "two"]
+    assert await stopping == 0
+    await ann.close()
