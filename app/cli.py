@@ -18,10 +18,14 @@ import uvloop
 from app import __version__, devdb, logs, serving
 from app.application import connected, database_name, open_store
 from app.auth import DAY, SCOPES, Tokens
+from app.beside import apply
 from app.devdb import DevDatabaseError
 from app.doctor import examine, exit_status
-from app.domain.models import Chat
+from app.domain.deliveries import KEPT_DAYS, Delivery
+from app.domain.events import format_time
+from app.domain.models import Chat, Message
 from app.domain.revocations import Revocation
+from app.domain.sending import RetryMessage
 from app.errors import Unavailable
 from app.posting import replay_command, simulate_command
 from app.session_settings import SessionsFileError
@@ -30,9 +34,11 @@ from app.split import split
 from app.startup import known_secrets, load_settings
 from app.storage import schema
 from app.storage.causes import SetupError
+from app.storage.deliveries import of_session
 from app.storage.mongo import connect
 
 SWITCH_SECONDS = 0.0005
+MAX_LISTED = 1_000
 INTERRUPTED = 130
 """The usual exit status of a command that was ended with Ctrl-C."""
 
@@ -180,6 +186,33 @@ async def _revoke(effective: Settings, kind: Literal["sub", "jti"], value: str) 
     now = time.time()
     async with open_store(effective, beside=True) as store:
         await store.revoke(Revocation(kind, value, before=now, until=now + effective.token_max_days * DAY))
+
+
+@main.command("deliveries")
+@click.option("--session", "session_id", required=True, help="The session.")
+@click.option("--failed", is_flag=True, help=f"Those that have failed in the last {KEPT_DAYS} days.")
+@click.option("--retry", is_flag=True, help="With --failed: deliver them again.")
+def deliveries_command(session_id: str, failed: bool, retry: bool) -> None:
+    """List messages that wait to be delivered, or that could not be, the newest first; 1,000 at most.
+
+    Servers may be running. They deliver what is retried. Messages with an unknown outcome may arrive a second time.
+    """
+    if retry and not failed:
+        raise click.UsageError("--retry needs --failed.")
+    found, retried = asyncio.run(_deliveries(load_settings(), session_id, failed, retry))
+    for one in found:
+        when = f", next attempt {format_time(one.next_at)}" if one.next_at else ""
+        reason = f": {one.error.code} ({one.error.title})" if one.error else ""
+        click.echo(f"{one.message_id} to {one.chat_id}: {one.state}, attempts {one.attempt}{when}{reason}")
+    click.echo(f"deliveries {len(found)}" + (f", to be delivered again {retried}" if retry else ""), err=True)
+
+
+async def _deliveries(effective: Settings, session_id: str, failed: bool, retry: bool) -> tuple[list[Delivery], int]:
+    async with open_store(effective, beside=True) as store:
+        found = await store.ask(of_session, session_id, failed=failed, limit=MAX_LISTED)
+        again = [RetryMessage(one.chat_id, one.message_id) for one in reversed(found)] if retry else []
+        results = await apply(store, session_id, *again)
+        return found, sum(isinstance(one, Message) for one in results)
 
 
 @main.command("split")

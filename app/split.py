@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-
-from app.domain.known import Command
+from app.beside import apply
 from app.domain.models import Chat
 from app.domain.people import SplitChat
-from app.errors import Unavailable
 from app.storage.mongo import Store
-from app.storage.writer import Conflict
-
-ATTEMPTS = 50
-PAUSE_SECONDS = 0.1
 
 
 async def split(store: Store, session_id: str, chat_id: str, old: str) -> Chat | None:
@@ -22,23 +14,6 @@ async def split(store: Store, session_id: str, chat_id: str, old: str) -> Chat |
     Messages that were in both chats with the same messageId stay where they are. Raises Unavailable, also if the
     session is too busy.
     """
-    writer = store.writer(session_id)
-    commands: deque[Command] = deque([SplitChat(chat_id, old)])
-    chat = None
-    try:
-        while commands:
-            for attempt in range(ATTEMPTS):
-                try:
-                    outcome = await writer.apply([commands[0]])
-                    break
-                except Conflict:
-                    if attempt == ATTEMPTS - 1:
-                        raise Unavailable("The session is too busy. Try again.") from None
-                    await asyncio.sleep(PAUSE_SECONDS)
-            commands.popleft()
-            commands.extend(outcome.follow_up)
-            (result,) = outcome.results
-            chat = result if isinstance(result, Chat) and result.chat_id == old else chat
-    finally:
-        await writer.end()
-    return chat
+    results = await apply(store, session_id, SplitChat(chat_id, old))
+    found = [one for one in results if isinstance(one, Chat) and one.chat_id == old]
+    return found[-1] if found else None

@@ -72,6 +72,12 @@ class Desk:
         self._telling.read(payload["sessionId"], answer["chat"]["chatId"], answer["chat"]["readSeq"])
         return answer
 
+    def typing(self, principal: Principal, payload: Payload) -> None:
+        """An agent types. Raises AppError `forbidden`."""
+        if not principal.may("send", payload["sessionId"]):
+            raise AppError("forbidden", _REFUSED)
+        self._telling.typing(payload["sessionId"], payload["chatId"], payload["action"])
+
     def serve(self, sid: str, session_id: str) -> None:
         """A bot delivers for the session from now on; what waits for one is due to it."""
         self._bots.serve(sid, session_id)

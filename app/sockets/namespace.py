@@ -125,6 +125,11 @@ class InboxNamespace(socketio.AsyncNamespace):  # type: ignore[misc]  # python-s
     async def on_set_chat_state(self, sid: str, payload: Payload) -> Payload:
         return await self.desk.set_state(self.connections.get(sid).principal, payload)
 
+    @command(schemas.TypingSchema)
+    async def on_typing(self, sid: str, payload: Payload) -> Payload:
+        self.desk.typing(self.connections.get(sid).principal, payload)
+        return {}
+
     @command(schemas.ServeSchema)
     async def on_serve(self, sid: str, payload: Payload) -> Payload:
         session_id = payload["sessionId"]

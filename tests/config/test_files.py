@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 from pymongo import AsyncMongoClient
 
+from app.metrics import Metrics
+from app.providers.refusals import CODES
 from tests.support import ROOT, Client, Process, message
 
 CONFIG = ROOT / "config"
@@ -64,3 +66,17 @@ def test_compose_confines_both_containers() -> None:
             assert line in service
     assert re.findall(r"ports: .*", services[1]) == ['ports: ["127.0.0.1:8080:8080"]']
     assert "ports:" not in services[0]
+
+
+def test_alerts_are_about_figures_that_exist() -> None:
+    """Each figure in the alerting rules is one that the server has, with the labels that the rules use."""
+    rules = (CONFIG / "alerts.yml").read_text()
+    named = set(re.findall(r"roomcast_\w+", rules))
+    metrics = Metrics()
+    metrics.deliveries_failed.labels("rejected").inc()
+    there = set(re.findall(r"^(roomcast_\w+)", metrics.render().decode(), re.MULTILINE))
+    assert named
+    assert named <= there
+    reasons = set("|".join(re.findall(r'reason!?[~=]+"([^"]+)"', rules)).split("|"))
+    assert reasons <= CODES
+    assert rules.count("- alert: ") == rules.count("expr: ") == rules.count("severity: ")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from tests.answering import ALICE, Bot, reaches, states, text
-from tests.support import Client, Process, Site, message, mint
+from tests.support import ROOT, SECRET, Client, Process, Site, message, mint
 
 AGENT = ("read", "write", "send")
 Connect = Callable[..., Awaitable[Client]]
@@ -171,6 +173,7 @@ async def test_the_scope_is_needed(connect_client: Connect) -> None:
         ("cancel_message", {"sessionId": "shop", "chatId": ALICE, "messageId": "m"}),
         ("assign_chat", {"sessionId": "shop", "chatId": ALICE, "assignee": None}),
         ("set_chat_state", {"sessionId": "shop", "chatId": ALICE, "state": "closed"}),
+        ("typing", {"sessionId": "shop", "chatId": ALICE, "action": "typing"}),
         ("serve", {"sessionId": "shop"}),
     ):
         answer = await client.call(event, payload)
@@ -324,3 +327,59 @@ async def test_a_stopping_server_leaves_nothing_behind(
     assert bot.words() + other.words() == ["one", "two"]
     assert await stopping == 0
     await ann.close()
+
+
+async def test_the_command_line_lists_and_retries(
+    site: Site, connect_client: Connect, bots: Bots, mongodb_uri: str, database: str
+) -> None:
+    """`deliveries` lists what waits and what has failed; --retry delivers that again."""
+
+    async def run(*arguments: str) -> tuple[int, str, str]:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "app", "deliveries", "--session", "shop", *arguments),
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"], "MONGODB_URI": mongodb_uri, "MONGODB_DATABASE": database}
+            | {"AUTH_SECRET": SECRET},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        return process.returncode or 0, out.decode(), err.decode()
+
+    bot, ann = await bots(), await agent(connect_client)
+    error = {"code": "odd", "title": "Odd."}
+    bot.answer = lambda order: {"ok": False, "error": error, "retry": order["message"]["text"] == "waits"}
+    failed = (await ann.ask("send_message", **text("c1", "fails")))["message"]["messageId"]
+    waits = (await ann.ask("send_message", **text("c2", "waits")))["message"]["messageId"]
+    await reaches(ann, failed, "failed")
+    await bot.wait_for(lambda me: "waits" in bot.words())
+    await bot.close()
+    code, out, err = await run()
+    assert (code, err) == (0, "deliveries 1\n")
+    assert out.startswith(f"{waits} to {ALICE}: ")
+    code, out, err = await run("--failed", "--retry")
+    assert (code, err) == (0, "deliveries 1, to be delivered again 1\n")
+    assert out == f"{failed} to {ALICE}: failed, attempts 1: odd (Odd.)\n"
+    await bots()
+    await reaches(ann, failed, "sent")
+    await reaches(ann, waits, "sent")
+    assert (await run("--failed"))[1:] == ("", "deliveries 0\n")
+    assert (await run("--retry"))[0] == 2
+
+
+async def test_figures(site: Site, connect_client: Connect, bots: Bots) -> None:
+    """What was delivered, how long it took, and what has failed by its reason can be read."""
+    bot, ann = await bots(), await agent(connect_client)
+    bot.answer = lambda order: {"ok": order["message"]["text"] == "yes", "error": {"code": "strange", "title": ""}}
+    for number, words in enumerate(("yes", "no")):
+        stored = (await ann.ask("send_message", **text(f"c{number}", words)))["message"]
+        await reaches(ann, stored["messageId"], "sent" if words == "yes" else "failed")
+    told = (await site.request("GET", "/metrics")).body.decode()
+    for line in (
+        "roomcast_delivered_total 1.0",
+        'roomcast_deliveries_failed_total{reason="other"} 1.0',
+        "roomcast_deliveries_under_way 0.0",
+        "roomcast_delivery_seconds_count 1.0",
+        "roomcast_deliveries_due 0.0",
+    ):
+        assert line in told.splitlines(), line

@@ -19,7 +19,7 @@ from app.auth import Tokens
 from app.providers.webhook.send import sign
 from app.settings import Settings
 from app.storage.mongo import Store
-from tests.answering import ALICE, HANG_UP, Provider, provider, reaches, states, text
+from tests.answering import ALICE, HANG_UP, Bot, Provider, provider, reaches, states, text
 from tests.support import SECRET, Client, Site, message, mint, until
 
 RunApp = Callable[[web.Application], Awaitable[Site]]
@@ -60,6 +60,9 @@ send.via = "cloud-api"
 send.url = "{stand_in.url}/v23.0"
 send.key = "meta-token"
 send.read_receipts = true
+[bots]
+send.read_receipts = true
+send.typing = true
 [slow]
 send.via = "webhook"
 send.url = "{stand_in.url}/hook"
@@ -83,7 +86,7 @@ async def app(settings: Settings, store: Store, sessions_file: Path) -> web.Appl
 @pytest.fixture
 async def ann(connect_client: Any) -> Client:
     client: Client = await connect_client(mint(scopes=("read", "write", "send"), sub="ann"))
-    for session in ("shop", "evo", "waha", "meta", "slow", "away"):
+    for session in ("shop", "evo", "waha", "meta", "slow", "away", "bots"):
         await client.subscribe(session)
     return client
 
@@ -344,3 +347,33 @@ async def test_reading_is_told(ann: Client, site: Site, stand_in: Provider) -> N
     await until(lambda: len(stand_in.requests) == 4)
     (key,) = stand_in.requests[3].body["readMessages"]
     assert key == {"id": "Q3", "fromMe": False, "remoteJid": group, "participant": sender["id"]}
+
+
+async def test_typing_is_told(ann: Client, stand_in: Provider) -> None:
+    """Where the settings want it the provider is told that an agent types; else not."""
+    for session in ("waha", "shop", "evo"):
+        assert await ann.ask("typing", sessionId=session, chatId=ALICE, action="recording") == {}
+    await until(lambda: stand_in.requests)
+    (request,) = stand_in.requests
+    assert request.path == "/chat/sendPresence/my shop"
+    assert request.body["presence"] == "recording"
+
+
+async def test_bots_are_told(ann: Client, site: Site) -> None:
+    """A bot of a session whose settings want it is told of typing and of reading, with WhatsApp's keys."""
+    bots = [await Bot(site).serve("bots"), await Bot(site).serve("quiet")]
+    for session in ("bots", "quiet"):
+        await site.post(session, message("one", ALICE, messageId="Q1"))
+        await ann.ask("typing", sessionId=session, chatId=ALICE, action="typing")
+        await ann.ask("mark_read", sessionId=session, chatId=ALICE, seq=1)
+    told, quiet = bots
+    await told.wait_for(lambda me: len(me.events) == 2)
+    here = {"sessionId": "bots", "chatId": ALICE}
+    key = {"id": "Q1", "fromMe": False, "remoteJid": ALICE}
+    assert told.events == [
+        ("typing_out", here | {"action": "typing"}),
+        ("read_out", here | {"messageIds": ["Q1"], "keys": [key]}),
+    ]
+    assert quiet.events == []
+    for bot in bots:
+        await bot.close()

@@ -1,0 +1,40 @@
+"""Commands from the command line, applied beside running servers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final
+
+from app.domain.known import Command, Result
+from app.errors import Unavailable
+from app.storage.mongo import Store
+from app.storage.writer import Conflict
+
+ATTEMPTS: Final = 50
+PAUSE_SECONDS: Final = 0.1
+
+
+async def apply(store: Store, session_id: str, *given: Command) -> list[Result]:
+    """Apply the commands, each in a transaction of its own, and then what they leave to be done. All their results.
+
+    Raises Unavailable, also if the session is too busy.
+    """
+    writer = store.writer(session_id)
+    commands, results = deque(given), list[Result]()
+    try:
+        while commands:
+            for attempt in range(ATTEMPTS):
+                try:
+                    outcome = await writer.apply([commands[0]])
+                    break
+                except Conflict:
+                    if attempt == ATTEMPTS - 1:
+                        raise Unavailable("The session is too busy. Try again.") from None
+                    await asyncio.sleep(PAUSE_SECONDS)
+            commands.popleft()
+            commands.extend(outcome.follow_up)
+            results += outcome.results
+    finally:
+        await writer.end()
+    return results
