@@ -8,8 +8,8 @@ from typing import Final
 
 from app.domain.known import Command, Result
 from app.errors import Unavailable
+from app.storage.group import Conflict
 from app.storage.mongo import Store
-from app.storage.writer import Conflict
 
 ATTEMPTS: Final = 50
 PAUSE_SECONDS: Final = 0.1
@@ -20,13 +20,13 @@ async def apply(store: Store, session_id: str, *given: Command) -> list[Result]:
 
     Raises Unavailable, also if the session is too busy.
     """
-    writer = store.writer(session_id)
+    writer = store.writer()
     commands, results = deque(given), list[Result]()
     try:
         while commands:
             for attempt in range(ATTEMPTS):
                 try:
-                    outcome = await writer.apply([commands[0]])
+                    outcome = (await writer.apply({session_id: [commands[0]]}))[session_id]
                     break
                 except Conflict:
                     if attempt == ATTEMPTS - 1:
@@ -36,5 +36,5 @@ async def apply(store: Store, session_id: str, *given: Command) -> list[Result]:
             commands.extend(outcome.follow_up)
             results += outcome.results
     finally:
-        await writer.end()
+        await writer.close()
     return results

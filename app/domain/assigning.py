@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from app.domain.aliases import People
 from app.domain.commands import NOTHING
@@ -21,6 +22,7 @@ class AssignChat:
     The result is the chat, or None if nothing is stored of it.
     """
 
+    alone: ClassVar[bool] = False
     chat_id: str
     assignee: Agent | None
     compare: bool = False
@@ -49,6 +51,7 @@ class AssignChat:
 class SetChatState:
     """Open or close the chat. The result is the chat, or None if nothing is stored of it."""
 
+    alone: ClassVar[bool] = False
     chat_id: str
     state: ChatState
     size: int = 128

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import ClassVar, Final
 
 from app.domain.aliases import People
 from app.domain.changes import apply_update, is_receipt, preview, without_content
@@ -42,6 +42,7 @@ class StoreMessages:
     A repeat of a known message changes nothing, unless it completes one that was stored without content.
     """
 
+    alone: ClassVar[bool] = False
     received_at: datetime
     messages: Sequence[IncomingMessage] = ()
     aliases: Sequence[Alias] = ()
@@ -189,6 +190,7 @@ class StoreMessages:
 class UpdateMessages:
     """Change messages. If a message is not stored yet, its update waits for it, for a day at most."""
 
+    alone: ClassVar[bool] = False
     received_at: datetime
     updates: Sequence[IncomingUpdate]
     size: int = 0
@@ -244,6 +246,7 @@ class UpdateMessages:
 class MarkRead:
     """Mark the chat as read up to and including event `seq`, or, with None, everything stored."""
 
+    alone: ClassVar[bool] = True
     chat_id: str
     seq: int | None
     size: int = 128
@@ -291,8 +294,5 @@ def _reply_to(ledger: Ledger, incoming: IncomingMessage) -> ReplyTo | None:
 def _chat_name(before: Chat, incoming: IncomingMessage, message: Message) -> tuple[str | None, bool]:
     if incoming.chat_name is not None:
         return incoming.chat_name, True
-    if before.name_given:
-        return before.name, True
-    if not message.from_me and message.sender.id == message.chat_id and message.sender.name:
-        return message.sender.name, False
-    return before.name, False
+    told = message.sender.name if not message.from_me and message.sender.id == message.chat_id else None
+    return (told, False) if told and not before.name_given else (before.name, before.name_given)

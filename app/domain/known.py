@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from app.domain.aliases import Aliases, People
 from app.domain.deliveries import Delivery
@@ -48,6 +48,9 @@ class Touched:
 
 class Command(Protocol):
     """A change of a session. To add one, write a class with this interface."""
+
+    alone: ClassVar[bool]
+    """Whether it may take long, and so gets a transaction of its own."""
 
     @property
     def size(self) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import ClassVar, Final
 
 from app.domain.aliases import People
 from app.domain.changes import apply_update, is_receipt, moved
@@ -146,6 +146,7 @@ def _complete(ledger: Ledger, kept: Message, gone: Message) -> None:
 class MoveMessages:
     """Move the next messages of a merged chat to their new place."""
 
+    alone: ClassVar[bool] = True
     old: str
     chat_id: str
     size: int = 1024

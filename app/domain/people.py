@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from app.domain.aliases import People, aliases_of
 from app.domain.changes import moved, preview
@@ -18,6 +19,7 @@ from app.domain.models import Alias, Chat
 class TellContacts:
     """Store names and addresses of people and groups. The name is used for the chat, now or once there is one."""
 
+    alone: ClassVar[bool] = True
     contacts: Sequence[Contact]
     size: int = 0
 
@@ -58,6 +60,7 @@ class SplitChat:
     longer treated as one person. Done in steps, like `MoveMessages`; the last step makes the events.
     """
 
+    alone: ClassVar[bool] = True
     chat_id: str
     old: str
     size: int = 1024

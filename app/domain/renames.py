@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from app.domain.aliases import People
 from app.domain.changes import renamed
@@ -40,6 +40,7 @@ def rename(ledger: Ledger, alias: Alias) -> None:
 class RenamePerson:
     """Correct the next messages with receipts or reactions under the hidden address."""
 
+    alone: ClassVar[bool] = True
     alias: Alias
     size: int = 1024
     aliases: Sequence[Alias] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import ClassVar
 
 from app.domain.aliases import People
 from app.domain.commands import NOTHING, StoreMessages
@@ -24,6 +25,7 @@ class ReportDelivery:
     message.
     """
 
+    alone: ClassVar[bool] = False
     delivery: Delivery
     """The delivery when the attempt started."""
     report: Report
@@ -90,6 +92,7 @@ class ReleaseCopies:
     `again`: the delivering server is gone; the delivery is due again, unless a copy shows that it was sent.
     """
 
+    alone: ClassVar[bool] = False
     delivery: Delivery
     again: bool = False
     size: int = 512

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import ClassVar, Final
 
 from app.domain.aliases import People
 from app.domain.commands import NOTHING, StoreMessages
@@ -53,6 +53,7 @@ class SendMessage:
     waiting.
     """
 
+    alone: ClassVar[bool] = False
     at: datetime
     chat_id: str
     author: Agent
@@ -153,6 +154,7 @@ class SendMessage:
 class RetryMessage:
     """Deliver a failed message again. The result is the message, or None if it does not exist."""
 
+    alone: ClassVar[bool] = False
     chat_id: str
     message_id: str
     holder: str | None = None
@@ -195,6 +197,7 @@ class CancelMessage:
     The message stays as deleted, with the error `cancelled`, and the chat is as if it had never been written.
     """
 
+    alone: ClassVar[bool] = False
     chat_id: str
     message_id: str
     size: int = 128

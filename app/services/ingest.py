@@ -1,69 +1,56 @@
-"""The write queues: every change of a session is a command in that session's queue.
+"""Writes commands: every change of a session is a command, and commands are written in groups.
 
 - The queues of all sessions together are limited in number and bytes. If there is no room, a command is refused at
   once.
-- While a session's writer writes one batch, the next one collects (without a timer). A batch is one transaction.
-- If writers of different processes conflict, they retry with jitter until the deadline. After that, and if the
-  database does not answer, the senders are told to repeat. A command that fails does not fail the others in its batch.
+- TOGETHER groups of several sessions are written at a time, each in one transaction, so that a slow commit does not
+  stop all sessions. While they are written, the next group collects (without a timer). Commands that may take long, and
+  sessions with conflicts, have ALONE transactions of their own.
+- A group that fails is halved, so that one command or session does not fail the others.
+- Sessions that another process writes too are retried with jitter until the deadline. After that, and if the database
+  does not answer, the senders are told to repeat.
 - Accepted commands are answered only after the commit.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
+import contextlib
+import math
 import time
 import traceback
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 import structlog
 
-from app.domain.intake import BATCH_BYTES, BATCH_ITEMS
 from app.domain.known import Command, Outcome, Refusal, Result
 from app.domain.models import MessageResult, UpdateResult
 from app.errors import AppError, Unavailable
 from app.metrics import Metrics
 from app.services.edges import Edges
+from app.services.queues import Group, Queues, Waiting
+from app.storage.group import Conflict
 from app.storage.mongo import PARALLEL_WRITES, Store
-from app.storage.writer import Conflict, Writer
 
 log = structlog.get_logger(__name__)
 
-IDLE_WRITERS = 64
-"""Maximum number of idle writers; each holds a database session."""
+TOGETHER = 2
+ALONE = PARALLEL_WRITES - TOGETHER
 FOLLOW_UP_SECONDS = 5.0
 """Delay before follow-up commands are tried again."""
 END_SECONDS = 1.0
-"""How long closed writers may take to end."""
+"""How long closing the writer may take."""
 STOPPED = "The server stopped before this was stored. Send it again."
 ABANDONED_AFTER_SECONDS = 0.5
 """A conflict that lasts longer is not with a working writer but with a killed one: see Store.end_abandoned."""
-
-
-@dataclass(slots=True)
-class _Waiting:
-    command: Command
-    result: asyncio.Future[Result]
-    since: float
+BUSY = "The database is busy. Try again."
 
 
 class Stored(NamedTuple):
-    """The results of a body's messages and updates, each in order."""
+    """What became of the messages and the updates of a body, each in their order."""
 
     messages: list[MessageResult]
     updates: list[UpdateResult]
-
-
-class _Queue:
-    __slots__ = ("task", "waiting", "writer")
-
-    def __init__(self) -> None:
-        self.waiting: deque[_Waiting] = deque()
-        self.writer: Writer | None = None
-        self.task: asyncio.Task[None] | None = None
 
 
 class Ingest:
@@ -79,14 +66,22 @@ class Ingest:
     ) -> None:
         self._store, self._edges, self._metrics = store, edges, metrics
         self._max_commands, self._max_bytes, self._deadline = max_commands, max_bytes, deadline
-        self._queues: dict[str, _Queue] = {}
-        self._parallel = asyncio.Semaphore(PARALLEL_WRITES)
+        self._writer = store.writer()
+        self._queues = Queues(self._start_soon)
+        self._starting: asyncio.Handle | None = None
+        self._together: set[asyncio.Task[None]] = set()
+        self._alone: set[asyncio.Task[None]] = set()
         self._commands = 0
         self._bytes = 0
+        self._nothing_waits = asyncio.Event()
+        self._nothing_waits.set()
         self._looked_for_abandoned = 0.0
         self.on_deliveries: Callable[[Outcome], None] = lambda outcome: None
         """Called with an outcome that has new or changed deliveries, once it is committed. It must not raise."""
         self._closed = False
+        """Nothing more is accepted."""
+        self._given_up = False
+        """Nothing more is written."""
 
     async def store(self, session_id: str, commands: Sequence[Command]) -> Stored:
         """Apply the commands. Returns the results in order. Raises Unavailable if they should all be repeated."""
@@ -109,17 +104,20 @@ class Ingest:
     async def close(self, seconds: float) -> None:
         """Accept nothing more, and write what was accepted. What is not written within `seconds` is answered 503."""
         self._closed = True
-        tasks = {queue.task for queue in self._queues.values() if queue.task}
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=seconds)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._nothing_waits.wait(), seconds)
+        self._given_up = True
+        if late := self._together | self._alone:
             for task in late:
                 task.cancel()
-            if late:
-                await asyncio.wait(late)
-        await _end(self._queues.values())
-        self._queues.clear()
+            await asyncio.wait(late)
+        self._finish(self._queues.clear(), Unavailable(STOPPED))
+        with contextlib.suppress(TimeoutError):  # they expire in the database by themselves
+            await asyncio.wait_for(self._writer.close(), END_SECONDS)
 
     async def _submit(self, session_id: str, commands: Sequence[Command]) -> list[Result]:
+        if not commands:
+            return []
         size = sum(command.size for command in commands)
         if self._closed:
             raise Unavailable("The server is stopping. Try again.")
@@ -135,18 +133,13 @@ class Ingest:
 
     def _put(self, session_id: str, commands: Sequence[Command]) -> list[asyncio.Future[Result]]:
         loop = asyncio.get_running_loop()
-        queue = self._queues.get(session_id)
-        if queue is None:
-            queue = self._queues[session_id] = _Queue()
-        waiting = [_Waiting(command, loop.create_future(), time.monotonic()) for command in commands]
-        queue.waiting.extend(waiting)
+        waiting = [Waiting(command, loop.create_future(), time.monotonic()) for command in commands]
         self._count(len(waiting), sum(command.size for command in commands))
-        if queue.task is None:
-            queue.task = asyncio.create_task(self._work(session_id, queue))
+        self._queues.put(session_id, waiting)
         return [one.result for one in waiting]
 
     def _follow_up(self, session_id: str, command: Command) -> None:
-        """Append follow-up commands to the session's queue, with retries. Nobody waits for them."""
+        """To the end of the session's queue; once more after a while where that fails. Nobody waits for it."""
 
         def done(result: asyncio.Future[Result]) -> None:
             if not result.cancelled() and result.exception() is not None and not self._closed:
@@ -159,97 +152,138 @@ class Ingest:
         self._commands += commands
         self._bytes += size
         self._metrics.queue_depth.set(self._commands)
-
-    async def _work(self, session_id: str, queue: _Queue) -> None:
-        """Write the session's batches until the queue is empty."""
-        try:
-            while queue.waiting:
-                async with self._parallel:
-                    await self._write(session_id, queue, _take_batch(queue.waiting))
-        finally:
-            queue.task = None
-            if queue.waiting:  # cancelled
-                rest = [*queue.waiting]
-                queue.waiting.clear()
-                self._finish(rest, Unavailable(STOPPED))
-        await self._give_up_idle(session_id)
-
-    async def _give_up_idle(self, session_id: str) -> None:
-        """Close the writers that have been idle the longest. `session_id` has just become idle."""
-        # No await from here to the end of the loop: nobody may submit to a queue that is being removed.
-        self._queues[session_id] = self._queues.pop(session_id)
-        idle = [name for name, queue in self._queues.items() if queue.task is None]
-        given_up = [self._queues.pop(name) for name in idle[: max(0, len(self._queues) - IDLE_WRITERS)]]
-        await _end(given_up)
-
-    async def _write(self, session_id: str, queue: _Queue, batch: list[_Waiting]) -> None:
-        try:
-            outcome = await self._attempt_until(session_id, queue, batch)
-        except AppError as error:
-            self._finish(batch, error)
-        except asyncio.CancelledError:
-            self._finish(batch, Unavailable(STOPPED))
-            raise
-        except Exception as error:
-            if len(batch) == 1:
-                # Without the error's text, which may contain the document and so message texts.
-                places = traceback.format_tb(error.__traceback__)
-                log.error("write_failed", session_id=session_id, error=type(error).__name__, traceback=places)
-                self._finish(batch, error)
-                return
-            rest = deque(batch)
-            try:
-                while rest:
-                    await self._write(session_id, queue, [rest.popleft()])
-            finally:
-                if rest:
-                    self._finish(rest, Unavailable(STOPPED))
+        if self._commands:
+            self._nothing_waits.clear()
         else:
-            pushed = time.monotonic()
-            for one in batch:
+            self._nothing_waits.set()
+
+    # groups
+
+    def _start_soon(self) -> None:
+        """At the end of this turn of the event loop, with all commands of the turn."""
+        if self._starting is None:
+            self._starting = asyncio.get_running_loop().call_soon(self._start)
+
+    def _start(self) -> None:
+        self._starting = None
+        if self._given_up:
+            return
+        while len(self._together) < TOGETHER and (group := self._queues.take_together()):
+            self._begin(group, self._together)
+        while len(self._alone) < ALONE and (group := self._queues.take_alone()):
+            self._begin(group, self._alone)
+
+    def _begin(self, group: Group, tasks: set[asyncio.Task[None]]) -> None:
+        def ended(task: asyncio.Task[None]) -> None:
+            tasks.discard(task)
+            self._start_soon()
+
+        task = asyncio.create_task(self._work(group))
+        tasks.add(task)
+        task.add_done_callback(ended)
+
+    async def _work(self, group: Group) -> None:
+        left: dict[str, Sequence[Waiting]] = {}
+        since = math.inf
+        try:
+            left = await self._write(group)
+        finally:
+            for session_id in group:
+                if session_id in left:
+                    since = min(since, self._queues.conflicted(session_id, left[session_id]))
+                else:
+                    self._queues.done(session_id)
+        if time.monotonic() - since > ABANDONED_AFTER_SECONDS:
+            with contextlib.suppress(Unavailable):
+                await self._end_abandoned()
+
+    async def _write(self, group: Group) -> dict[str, Sequence[Waiting]]:
+        """Write and answer the group, or else its halves. Returns the commands that must be retried."""
+        group = self._in_time(group)
+        if not group:
+            return {}
+        try:
+            await self._attempt(group)
+        except AppError as error:
+            self._finish(_all(group), error)
+        except asyncio.CancelledError:
+            self._finish(_all(group), Unavailable(STOPPED))
+            raise
+        except Conflict:
+            self._metrics.conflicts.inc()
+            if len(group) == 1:
+                return dict(group)
+            return await self._write_halves(group)
+        except Exception as error:
+            if len(waiting := _all(group)) > 1:
+                return await self._write_halves(group)
+            # Without the error's text, which may contain the document and so message texts.
+            places = traceback.format_tb(error.__traceback__)
+            log.error("write_failed", session_id=next(iter(group)), error=type(error).__name__, traceback=places)
+            self._finish(waiting, error)
+        return {}
+
+    async def _write_halves(self, group: Group) -> dict[str, Sequence[Waiting]]:
+        several = list(group.items())
+        if len(several) == 1:
+            session_id, waiting = several[0]
+            middle = len(waiting) // 2
+            first: Group = {session_id: waiting[:middle]}
+            second: Group = {session_id: waiting[middle:]}
+        else:
+            middle = len(several) // 2
+            first, second = dict(several[:middle]), dict(several[middle:])
+        try:
+            left = await self._write(first)
+        except asyncio.CancelledError:
+            self._finish(_all(second), Unavailable(STOPPED))
+            raise
+        if len(several) == 1 and left:  # in order
+            return {session_id: [*left[session_id], *second[session_id]] for session_id in left}
+        return left | await self._write(second)
+
+    async def _attempt(self, group: Group) -> None:
+        with contextlib.ExitStack() as committing:
+            for session_id in group:
+                committing.enter_context(self._edges.committing(session_id))
+            seconds = min(one.since for one in _all(group)) + self._deadline - time.monotonic()
+            with self._metrics.commit_seconds.time():
+                outcomes = await self._writer.apply(
+                    {session_id: [one.command for one in several] for session_id, several in group.items()}, seconds
+                )
+            for session_id, outcome in outcomes.items():
+                self._edges.publish(session_id, outcome.events)
+        pushed = time.monotonic()
+        for session_id, outcome in outcomes.items():
+            for one in group[session_id]:
                 self._metrics.receipt_to_push.observe(pushed - one.since)
             self._metrics.stored(outcome)
-            self._finish(batch, outcome.results)
+            self._finish(group[session_id], outcome.results)
             if outcome.deliveries:
                 self.on_deliveries(outcome)
             for command in outcome.follow_up:
                 self._follow_up(session_id, command)
 
-    def _finish(self, batch: Collection[_Waiting], results: Sequence[Result] | Exception) -> None:
+    def _in_time(self, group: Group) -> Group:
+        """The group without commands past their deadline, which are answered."""
+        oldest = time.monotonic() - self._deadline
+        if late := [one for one in _all(group) if one.since <= oldest]:
+            self._finish(late, Unavailable(BUSY))
+            rest = {name: [one for one in several if one.since > oldest] for name, several in group.items()}
+            group = {name: several for name, several in rest.items() if several}
+        return group
+
+    def _finish(self, waiting: Collection[Waiting], results: Sequence[Result] | Exception) -> None:
         """Answer the commands, each with its result or all with the error."""
         if isinstance(results, Exception):
-            for one in batch:
+            for one in waiting:
                 if not one.result.done():
                     one.result.set_exception(results)
         else:
-            for one, result in zip(batch, results, strict=True):
+            for one, result in zip(waiting, results, strict=True):
                 if not one.result.done():
                     one.result.set_result(result)
-        self._count(-len(batch), -sum(one.command.size for one in batch))
-
-    async def _attempt_until(self, session_id: str, queue: _Queue, batch: list[_Waiting]) -> Outcome:
-        """Apply the batch, with retries after conflicts, until the oldest command's deadline."""
-        commands = [one.command for one in batch]
-        begun = time.monotonic()
-        deadline = min(one.since for one in batch) + self._deadline
-        for attempt in range(1_000_000):
-            now = time.monotonic()
-            if now >= deadline:
-                break
-            if queue.writer is None:
-                queue.writer = self._store.writer(session_id)
-            try:
-                with self._edges.committing(session_id):
-                    with self._metrics.commit_seconds.time():
-                        outcome = await queue.writer.apply(commands, deadline - now)
-                    self._edges.publish(session_id, outcome.events)
-                return outcome
-            except Conflict:
-                self._metrics.conflicts.inc()
-                if now - begun > ABANDONED_AFTER_SECONDS:
-                    await self._end_abandoned()
-            await asyncio.sleep(random.uniform(0, min(0.1, 0.002 * 2 ** min(attempt, 10))))  # noqa: S311
-        raise Unavailable("The database is busy. Try again.")
+        self._count(-len(waiting), -sum(one.command.size for one in waiting))
 
     async def _end_abandoned(self) -> None:
         now = time.monotonic()
@@ -260,19 +294,5 @@ class Ingest:
             log.warning("abandoned_transactions_ended", count=ended)
 
 
-def _take_batch(waiting: deque[_Waiting]) -> list[_Waiting]:
-    """The commands of the next transaction: at least one, and otherwise within the limits of a batch."""
-    batch = [waiting.popleft()]
-    size = batch[0].command.size
-    while waiting and len(batch) < BATCH_ITEMS and size + waiting[0].command.size <= BATCH_BYTES:
-        size += waiting[0].command.size
-        batch.append(waiting.popleft())
-    return batch
-
-
-async def _end(queues: Iterable[_Queue]) -> None:
-    """End the writers concurrently."""
-    writers = [queue.writer for queue in queues if queue.writer]
-    if writers:
-        # The database discards sessions that could not be ended.
-        await asyncio.wait([asyncio.create_task(writer.end()) for writer in writers], timeout=END_SECONDS)
+def _all(group: Group) -> list[Waiting]:
+    return [one for several in group.values() for one in several]

@@ -34,8 +34,8 @@ from app.storage import abandoned, causes, commits, migration, revocations, sche
 from app.storage.abandoned import APP_NAME
 from app.storage.bounds import bounded
 from app.storage.documents import MAJORITY, Document, load_event
+from app.storage.group import GroupWriter
 from app.storage.lists import Lists
-from app.storage.writer import Writer
 
 TRANSACTION_LIFETIME_SECONDS: Final = 5
 """An abandoned transaction blocks its session for at most this long, if mongod is configured as recommended."""
@@ -229,9 +229,8 @@ class Store:
         """Call a function of `app.storage.deliveries` in a thread. Raises Unavailable."""
         return await self._run(math.inf, function, self._database, *args, **kwargs)
 
-    def writer(self, session_id: str) -> Writer:
-        client_session = self._threaded.start_session()
-        return Writer(self._run, self._database, session_id, client_session, keep_deleted=self._keep_deleted)
+    def writer(self) -> GroupWriter:
+        return GroupWriter(self._run, self._threaded.start_session, self._database, keep_deleted=self._keep_deleted)
 
     async def _run(
         self,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pymongo import ASCENDING, DESCENDING
 from pymongo.client_session import ClientSession
@@ -16,13 +17,120 @@ from app.storage.deliveries import OPEN_OF_CHAT, load_delivery
 from app.storage.documents import Document, load_chat, load_message, load_parked
 
 _ALL: Final = 10_000
-"""Documents in one reply: more than a batch touches, so that one reply is enough."""
+"""Documents in one reply: more than a group touches, so that one reply is enough."""
 
-_BY_ID: Final = [("sessionId", ASCENDING), ("messageId", ASCENDING), ("chatId", ASCENDING)]
-_BY_SEQ: Final = [("sessionId", ASCENDING), ("chatId", ASCENDING), ("seq", ASCENDING)]
-_BY_PROVIDER_ID: Final = [("sessionId", ASCENDING), ("providerId", ASCENDING)]
+Index = list[tuple[str, int]]
+_BY_ID: Final[Index] = [("sessionId", ASCENDING), ("messageId", ASCENDING), ("chatId", ASCENDING)]
+_BY_SEQ: Final[Index] = [("sessionId", ASCENDING), ("chatId", ASCENDING), ("seq", ASCENDING)]
+_BY_CHAT: Final[Index] = [("sessionId", ASCENDING), ("chatId", ASCENDING)]
+_BY_MESSAGE: Final[Index] = [("sessionId", ASCENDING), ("messageId", ASCENDING)]
+_BY_PROVIDER_ID: Final[Index] = [("sessionId", ASCENDING), ("providerId", ASCENDING)]
 _CANCELLED: Final = {"deletedAt": {"$ne": None}, "error.code": CANCELLED}
 # Hints, because with some hundred values in `$in` the planner may choose another index.
+
+
+Named = Mapping[str, Collection[str]]
+"""Keys to look up, by sessionId."""
+NOTHING: Final[Named] = {}
+
+
+Value = TypeVar("Value")
+
+
+class GroupReader:
+    """Reads several sessions in one transaction, with one query per collection."""
+
+    def __init__(self, database: Database[Document], client_session: ClientSession) -> None:
+        self._database, self._client_session = database, client_session
+
+    def of(self, session_id: str) -> Reader:
+        return Reader(self._database, self._client_session, session_id)
+
+    def sessions(self, session_ids: Collection[str]) -> dict[str, Document]:
+        """The documents of these sessions, as far as they exist."""
+        if not session_ids:
+            return {}
+        query = {"_id": {"$in": list(session_ids)}}
+        found = self._database["sessions"].find(query, session=self._client_session, batch_size=_ALL)
+        return {document["_id"]: document for document in found}
+
+    def aliases(self, names: Named) -> dict[str, tuple[list[Alias], list[Alias]]]:
+        """Aliases of the people with these addresses, and split pairs. Has an entry for each session in `names`."""
+        found = self._aliases("lid", names) + self._aliases("address", names)
+        # These people may have other hidden addresses, under which something is stored.
+        others: defaultdict[str, set[str]] = defaultdict(set)
+        for document in found:
+            if document["address"] not in names[document["sessionId"]]:
+                others[document["sessionId"]].add(document["address"])
+        found += self._aliases("address", others)
+        told: dict[str, tuple[list[Alias], list[Alias]]] = {session_id: ([], []) for session_id in names}
+        for document in found:
+            known, refused = told[document["sessionId"]]
+            if document["address"] is not None:
+                known.append(Alias(document["lid"], document["address"]))
+            refused += [Alias(document["lid"], address) for address in document.get("refused", ())]
+        return told
+
+    def _aliases(self, by: str, values: Named) -> list[Document]:
+        return self._find("aliases", by, values, [("sessionId", ASCENDING), (by, ASCENDING)])
+
+    def chats(self, chat_ids: Named) -> dict[str, dict[str, Chat]]:
+        """These chats, and the chats that one of them was merged into. Has an entry for each session in `chat_ids`."""
+        told: dict[str, dict[str, Chat]] = {session_id: {} for session_id in chat_ids}
+        for document in self._find("chats", "chatId", chat_ids, _BY_CHAT):
+            told[document["sessionId"]][document["chatId"]] = load_chat(document)
+        missing = {session_id: names - told[session_id].keys() for session_id, names in _sets(chat_ids).items()}
+        hint = [("also", ASCENDING), ("sessionId", ASCENDING)]
+        for document in self._find("chats", "also", missing, hint):
+            told[document["sessionId"]][document["chatId"]] = load_chat(document)
+        return told
+
+    def messages(
+        self, keys: Mapping[str, Collection[Key]], ids: Named = NOTHING, named: Named = NOTHING
+    ) -> dict[str, dict[Key, Message]]:
+        """Messages with these keys, messages with these ids in any chat, and messages whose provider's id is in
+        `named`. Has an entry for each session in one of them."""
+        keys, ids = _sets(keys), _sets(ids)
+        wanted: dict[str, set[str]] = {session_id: set(names) for session_id, names in ids.items()}
+        for session_id, several in keys.items():
+            wanted.setdefault(session_id, set()).update(message_id for _, message_id in several)
+        told: dict[str, dict[Key, Message]] = {session_id: {} for session_id in (*wanted, *named)}
+        for document in self._find("messages", "providerId", named, _BY_PROVIDER_ID):
+            told[document["sessionId"]][document["chatId"], document["messageId"]] = load_message(document)
+        for document in self._find("messages", "messageId", wanted, _BY_ID):
+            session_id, key = document["sessionId"], (document["chatId"], document["messageId"])
+            if key in keys.get(session_id, ()) or key[1] in ids.get(session_id, ()):
+                told[session_id][key] = load_message(document)
+        return told
+
+    def deliveries(self, chat_ids: Named) -> dict[str, list[Delivery]]:
+        """The open deliveries of these chats."""
+        told: dict[str, list[Delivery]] = {session_id: [] for session_id in chat_ids}
+        for document in self._find("deliveries", "chatId", chat_ids, OPEN_OF_CHAT, open=True):
+            told[document["sessionId"]].append(load_delivery(document))
+        return told
+
+    def parked(self, message_ids: Named) -> dict[str, list[Parked]]:
+        told: dict[str, list[Parked]] = {session_id: [] for session_id in message_ids}
+        for document in self._find("parked", "messageId", message_ids, _BY_MESSAGE):
+            told[document["sessionId"]].append(load_parked(document))
+        return told
+
+    def contact_names(self, chat_ids: Named) -> dict[str, dict[str, str]]:
+        """Names of people and groups that have no chat yet."""
+        told: dict[str, dict[str, str]] = {session_id: {} for session_id in chat_ids}
+        for document in self._find("contacts", "chatId", chat_ids, _BY_CHAT):
+            told[document["sessionId"]][document["chatId"]] = document["name"]
+        return told
+
+    def _find(self, collection: str, by: str, values: Named, hint: Index, **more: Any) -> list[Document]:
+        """Documents of each session whose field `by` has one of these values, and whose other fields equal `more`."""
+        each = [{"sessionId": name, by: {"$in": list(several)}, **more} for name, several in values.items() if several]
+        if not each:
+            return []
+        query = each[0] if len(each) == 1 else {"$or": each}
+        session = self._client_session
+        return list(self._database[collection].find(query, session=session, batch_size=_ALL, hint=hint))
 
 
 class Reader:
@@ -30,62 +138,13 @@ class Reader:
 
     def __init__(self, database: Database[Document], client_session: ClientSession, session_id: str) -> None:
         self._database, self._client_session, self._session_id = database, client_session, session_id
+        self._group = GroupReader(database, client_session)
 
-    def aliases(self, names: Collection[str]) -> tuple[list[Alias], list[Alias]]:
-        """Aliases of the people with these addresses, and split pairs."""
-        if not names:
-            return [], []
-        found = self._aliases("lid", names) + self._aliases("address", names)
-        # These people may have other hidden addresses, under which something is stored.
-        others = {document["address"] for document in found} - set(names)
-        if others:
-            found += self._aliases("address", others)
-        known = [Alias(d["lid"], d["address"]) for d in found if d["address"] is not None]
-        return known, [Alias(d["lid"], address) for d in found for address in d.get("refused", ())]
+    def chats(self, chat_ids: Collection[str]) -> Mapping[str, Chat]:
+        return self._group.chats({self._session_id: chat_ids})[self._session_id]
 
-    def _aliases(self, by: str, values: Collection[str]) -> list[Document]:
-        hint = [("sessionId", ASCENDING), (by, ASCENDING)]
-        return list(self._find("aliases", {by: {"$in": list(values)}}, hint=hint))
-
-    def chats(self, chat_ids: Collection[str]) -> dict[str, Chat]:
-        """These chats, and the chats that one of them was merged into."""
-        wanted = {"$in": list(chat_ids)}
-        found = {d["chatId"]: load_chat(d) for d in self._find("chats", {"chatId": wanted})}
-        if len(found) < len(chat_ids):
-            hint = [("also", ASCENDING), ("sessionId", ASCENDING)]
-            found |= {d["chatId"]: load_chat(d) for d in self._find("chats", {"also": wanted}, hint=hint)}
-        return found
-
-    def messages(self, keys: Iterable[Key], ids: Iterable[str] = (), named: Collection[str] = ()) -> dict[Key, Message]:
-        """Messages with these keys, messages with these ids in any chat, and messages whose provider's id is in
-        `named`."""
-        keys, ids = set(keys), set(ids)
-        by_name = self._find("messages", {"providerId": {"$in": list(named)}}, hint=_BY_PROVIDER_ID) if named else ()
-        sent = {message.key: message for message in map(load_message, by_name)}
-        wanted = ids | {message_id for _, message_id in keys}
-        if not wanted:
-            return sent
-        found = self._find("messages", {"messageId": {"$in": list(wanted)}}, hint=_BY_ID)
-        messages = {(d["chatId"], d["messageId"]): d for d in found}
-        return sent | {key: load_message(d) for key, d in messages.items() if key in keys or key[1] in ids}
-
-    def deliveries(self, chat_ids: Collection[str]) -> list[Delivery]:
-        """The open deliveries of these chats."""
-        if not chat_ids:
-            return []
-        found = self._find("deliveries", {"chatId": {"$in": list(chat_ids)}, "open": True}, hint=OPEN_OF_CHAT)
-        return [load_delivery(d) for d in found]
-
-    def parked(self, message_ids: Collection[str]) -> list[Parked]:
-        if not message_ids:
-            return []
-        return [load_parked(d) for d in self._find("parked", {"messageId": {"$in": list(message_ids)}})]
-
-    def contact_names(self, chat_ids: Iterable[str]) -> dict[str, str]:
-        """Names of people and groups that have no chat yet."""
-        return {d["chatId"]: d["name"] for d in self._find("contacts", {"chatId": {"$in": list(chat_ids)}})}
-
-    # for the ledger
+    def messages(self, keys: Iterable[Key]) -> Mapping[Key, Message]:
+        return self._group.messages({self._session_id: set(keys)})[self._session_id]
 
     def unread(self, chat_ids: Sequence[str], above: int) -> Mapping[str, int]:
         query = {"chatId": {"$in": list(chat_ids)}, "fromMe": False}
@@ -146,3 +205,7 @@ class Reader:
     def _find(self, collection: str, query: Document, fields: Document | None = None, **options: Any) -> Any:
         query = {"sessionId": self._session_id, **query}
         return self._database[collection].find(query, fields, session=self._client_session, batch_size=_ALL, **options)
+
+
+def _sets(values: Mapping[str, Collection[Value]]) -> dict[str, set[Value]]:
+    return {name: set(several) for name, several in values.items()}

@@ -443,21 +443,50 @@ EDITED = 20
 EDITED_FROM = 1_770_000_000_000
 
 
+CHATS = 20
+CHATS_EACH = 4
+"""Chats of a session, where there are many sessions."""
+FILL_SECONDS = 300.0
+REPEATABLE = 500
+"""The last requests, of which one may be repeated."""
+
+
 class Posts:
     """Makes requests to the webhook, each with messages of their own."""
 
-    def __init__(self, port: int, secret: str, session: str, text_bytes: int, *, updates: bool = False) -> None:
-        """`updates`: edits of the same EDITED messages again and again, instead of messages."""
-        token = mint(secret, "bot", (session,), ("ingest",))
-        self._head = (
-            f"POST /webhook/{session} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n"
+    def __init__(
+        self,
+        port: int,
+        secret: str,
+        session: str,
+        text_bytes: int,
+        *,
+        updates: bool = False,
+        sessions: int = 1,
+        repeats: float = 0.0,
+    ) -> None:
+        """`updates`: edits of the same EDITED messages again and again, instead of messages. `sessions`: to one of so
+        many sessions each, at random. `repeats`: the share of requests that repeat an earlier one."""
+        names = [session] if sessions == 1 else [f"{session}-{number}" for number in range(sessions)]
+        token = mint(secret, "bot", (session,) if sessions == 1 else ("*",), ("ingest",))
+        self._heads = [
+            f"POST /webhook/{name} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n"
             "Content-Type: application/json\r\nContent-Length: "
-        )
+            for name in names
+        ]
+        self._chats = CHATS if sessions == 1 else CHATS_EACH
+        self._chance, self._repeats = random.Random(1), repeats
+        self._sent: collections.deque[bytes] = collections.deque(maxlen=REPEATABLE)
         self._numbers = itertools.count()
         self._run = os.urandom(5).hex()
         self._text = "x" * text_bytes
         self._updates = updates
         self._edited = [self.message() for _ in range(EDITED)]
+
+    def fill(self) -> Iterator[bytes]:
+        """A request for each session, with a message of each of its chats."""
+        for head in self._heads:
+            yield self._request({"messages": [self.message(chat) for chat in range(self._chats)]}, head)
 
     def first(self) -> bytes:
         """The messages that are edited."""
@@ -469,9 +498,9 @@ class Posts:
         changed = {"text": f"{number:09d} {self._text}", "timestamp": EDITED_FROM + number}
         return {"messageId": message["messageId"], "chatId": message["chatId"], **changed}
 
-    def message(self) -> dict[str, Any]:
+    def message(self, chat_number: int | None = None) -> dict[str, Any]:
         number = next(self._numbers)
-        chat = f"8529{number % 20:07d}@s.whatsapp.net"
+        chat = f"8529{number % self._chats if chat_number is None else chat_number:07d}@s.whatsapp.net"
         text = f"{number:09d} {self._text}"
         return {
             "messageId": f"{self._run}{number:012d}",
@@ -483,13 +512,19 @@ class Posts:
     def request(self, messages: int = 1) -> bytes:
         if self._updates:
             return self._request({"updates": [self.update() for _ in range(messages)]})
-        return self._request(
-            self.message() if messages == 1 else {"messages": [self.message() for _ in range(messages)]}
+        if self._repeats and len(self._sent) == REPEATABLE and self._chance.random() < self._repeats:
+            return self._chance.choice(self._sent)
+        head = self._heads[0] if len(self._heads) == 1 else self._chance.choice(self._heads)
+        request = self._request(
+            self.message() if messages == 1 else {"messages": [self.message() for _ in range(messages)]}, head
         )
+        if self._repeats:
+            self._sent.append(request)
+        return request
 
-    def _request(self, body: dict[str, Any]) -> bytes:
+    def _request(self, body: dict[str, Any], head: str | None = None) -> bytes:
         raw = json.dumps(body, separators=(",", ":"))
-        return f"{self._head}{len(raw)}\r\n\r\n{raw}".encode()
+        return f"{head or self._heads[0]}{len(raw)}\r\n\r\n{raw}".encode()
 
 
 class Load:
@@ -618,9 +653,15 @@ class Load:
         group: str | None = None,
         nap: bool = False,
         updates: bool = False,
+        sessions: int = 1,
+        repeats: float = 0.0,
+        fill: bool = False,
     ) -> dict[str, Any]:
-        """Senders post, each as soon as it is answered; what is answered within the time is counted."""
-        posts = Posts(port, secret, session, text_bytes, updates=updates)
+        """Senders post, each as soon as it is answered; what is answered within the time is counted. `fill`: only what
+        fills the sessions, however long it takes."""
+        posts = Posts(port, secret, session, text_bytes, updates=updates, sessions=sessions, repeats=repeats)
+        if fill:
+            return self._fill(posts, port, senders)
         lines = [Sender(self.loop, port) for _ in range(senders)]
         answered = 0
         if updates:
@@ -671,6 +712,24 @@ class Load:
             "busy_in_window": busy,
             **arrived,
         }
+
+    def _fill(self, posts: Posts, port: int, senders: int) -> dict[str, Any]:
+        requests, under_way = posts.fill(), senders
+        lines = [Sender(self.loop, port) for _ in range(senders)]
+
+        def again(sender: Sender) -> None:
+            nonlocal under_way
+            if (request := next(requests, None)) is None:
+                under_way -= 1
+            else:
+                sender.send(request, lambda _body: again(sender))
+
+        for sender in lines:
+            again(sender)
+        self.loop.run(lambda: under_way == 0, FILL_SECONDS, "the sessions to be filled")
+        for sender in lines:
+            sender.close()
+        return {}
 
     def post(self, port: int, secret: str, session: str, count: int, text_bytes: int = 100) -> dict[str, Any]:
         """One sender posts so many single messages, one after the other."""

@@ -62,6 +62,8 @@ class Agent:
         self._numbers = itertools.count()
         self._waiting: dict[int, Callable[[dict[str, Any]], None]] = {}
         self._greeted: asyncio.Future[dict[str, Any]] | None = None
+        self._begun: dict[str, tuple[str | None, dict[str, Any]]] = {}
+        """The last request that began each session's stream, on this connection."""
         self.news = asyncio.Event()
 
     # the connection
@@ -79,6 +81,7 @@ class Agent:
         self._ws = await self.site.http.ws_connect(url)
         self._greeted = asyncio.get_running_loop().create_future()
         self._waiting.clear()
+        self._begun.clear()
         self._restarting = set() if self.recovery else set(self.parts)
         await self._ws.receive_str()
         await self._ws.send_str("40" + json.dumps(auth))
@@ -168,8 +171,10 @@ class Agent:
 
     async def go_back(self, session: str, back: int) -> None:
         """Begin the stream anew, some numbers before where it is, over a live connection."""
-        position = self.position[session] | {"seq": max(0, self.position[session]["seq"] - back)}
-        await self._restart(session, self.parts[session][-1], position)
+        part, position = self.parts[session][-1], self.position[session]
+        position = position | {"seq": max(0, position["seq"] - back)}
+        if self._begun.get(session) != (part, position):  # the same request once more begins nothing anew
+            await self._restart(session, part, position)
 
     async def unsubscribe(self, session: str, chat: str | None) -> None:
         def answered(data: dict[str, Any]) -> None:
@@ -193,6 +198,7 @@ class Agent:
 
     async def _restart(self, session: str, chat: str | None, position: dict[str, Any]) -> None:
         lost = []
+        self._begun[session] = (chat, position)
 
         def answered(data: dict[str, Any]) -> None:
             self._restarting.discard(session)

@@ -71,6 +71,13 @@ class Server:
         await asyncio.sleep(0)  # those who have just subscribed begin in the next turn
         await until(lambda: self.catching_up == 0)
 
+    async def all_sent(self, session_id: str = "shop") -> None:
+        """What was committed is sent: on a busy machine it is gathered for some milliseconds."""
+        edge = self.edges.get(session_id)
+        assert edge is not None, "somebody watches it"
+        head = await self.log.seq(session_id)
+        await until(lambda: edge.seq == head)
+
     async def close(self) -> None:
         await self.connections.close()
         self.edges.close()

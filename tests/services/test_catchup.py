@@ -39,7 +39,7 @@ async def test_a_crowd_becomes_live_while_events_go_on(server: Server) -> None:
         assert len(server.log.events["shop"]) < 5000, "it does not converge"
     assert all(answer["recovered"] for answer in answers.result())
     server.commit()
-    await until(lambda: server.edges.get("shop").seq == len(server.log.events["shop"]))  # type: ignore[union-attr]
+    await server.all_sent()
     last = len(server.log.events["shop"])
     for sid, seq in starts.items():
         assert server.seqs(sid) == list(range(seq + 1, last + 1)), sid
@@ -89,6 +89,7 @@ async def test_streams_of_chats_are_filtered_from_memory(server: Server) -> None
     await asyncio.gather(*(server.come_back(f"c{n}", n, chat_id="b") for n in range(100)))
     await server.all_live()
     server.commit(10, chats=("a", "b", "c"))
+    await server.all_sent()
     of_b = [one.seq for one in server.log.events["shop"] if one.chat_id == "b"]
     for n in range(100):
         assert server.seqs(f"c{n}") == [seq for seq in of_b if seq > n]
@@ -106,6 +107,7 @@ async def test_memory_is_bounded_and_newcomers_wait() -> None:
         await asyncio.sleep(0)
     await server.all_live()
     server.commit()
+    await server.all_sent()
     for n, sid in enumerate(sids):
         assert server.seqs(sid) == list(range(n * 20 + 1, 2302))
     assert server.memory.size <= 200_000

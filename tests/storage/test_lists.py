@@ -6,7 +6,7 @@ import pytest
 
 from app.domain.models import Alias
 from app.storage.mongo import Store
-from tests.storage.test_writer import ANA, incoming, store_messages, writer_with
+from tests.storage.test_group import ANA, incoming, store_messages, writer_with
 
 LID = "10101@lid"
 SEQS = {"m1": 1, "both1": 2, "m3": 3, "both2": 4, "m7": 7, "m8": 8}

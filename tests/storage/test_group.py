@@ -1,21 +1,27 @@
-"""The writer over a real database: a batch in one transaction is its commands one by one."""
+"""Writing over a real database: a group in one transaction is its commands one by one, session by session."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from pymongo import MongoClient
+from pymongo.client_session import ClientSession
+from pymongo.database import Database
+from pymongo.errors import ConnectionFailure
 
 from app.domain.commands import MarkRead, StoreMessages
 from app.domain.known import Command, Outcome, Result
 from app.domain.models import Alias, Chat, IncomingMessage, MessageResult, Sender
 from app.errors import Unavailable
 from app.storage.mongo import Store
-from app.storage.writer import REMEMBERED_CHATS, Writer
+from app.storage.remembered import MAX_CHATS
 
 NOW = datetime(2026, 2, 6, 12, 4, tzinfo=UTC)
 CHATS = ["a", "85291234567@s.whatsapp.net", "5511999998888@s.whatsapp.net", "10101@lid", "20202@lid"]
@@ -54,6 +60,19 @@ def told(results: Sequence[Result]) -> list[Any]:
     ]
 
 
+class Writer:
+    """Of one session."""
+
+    def __init__(self, store: Store, session_id: str) -> None:
+        self._group, self._session_id = store.writer(), session_id
+
+    async def apply(self, commands: Sequence[Command], seconds: float = math.inf) -> Outcome:
+        return (await self._group.apply({self._session_id: commands}, seconds))[self._session_id]
+
+    async def end(self) -> None:
+        await self._group.close()
+
+
 async def apply(writer: Writer, *commands: Command) -> Outcome:
     """As a batch, and then what is still to be done."""
     outcome = await writer.apply(commands)
@@ -83,8 +102,8 @@ async def test_a_batch_is_its_commands_one_by_one(store: Store) -> None:
     for number in range(12):
         commands = [command() for _ in range(14)]
         together, apart = f"together-{number}", f"apart-{number}"
-        in_batches, one_by_one = store.writer(together), store.writer(apart)
-        of_another_process = store.writer(together)
+        in_batches, one_by_one = Writer(store, together), Writer(store, apart)
+        of_another_process = Writer(store, together)
         answers: list[Any] = []
         rest = commands
         while rest:
@@ -104,8 +123,122 @@ async def test_a_batch_is_its_commands_one_by_one(store: Store) -> None:
             await writer.end()
 
 
+async def test_a_group_of_sessions_is_its_sessions_one_by_one(store: Store) -> None:
+    """Whichever sessions share a transaction, and whoever writes them, each ends as if it had been written alone."""
+    seed = random.randrange(1_000_000)
+    print("seed", seed)
+    chance = random.Random(seed)
+    names = [f"s{n}" for n in range(12)]
+    writers = [store.writer(), store.writer()]
+    expected = {name: Writer(store, f"alone-{name}") for name in names}
+
+    def command() -> Command:
+        if chance.random() < 0.2:
+            return MarkRead(chance.choice(CHATS[:3]), chance.randrange(9))
+        aliases = [Alias(chance.choice(CHATS[3:]), chance.choice(CHATS[1:3]))] if chance.random() < 0.1 else []
+        messages = [incoming(f"m{chance.randrange(30)}", chance.choice(CHATS)) for _ in range(chance.randrange(1, 4))]
+        return store_messages(*messages, aliases=aliases)
+
+    for _ in range(25):
+        group = {name: [command() for _ in range(chance.randrange(1, 4))] for name in chance.sample(names, 5)}
+        outcomes = await chance.choice(writers).apply(group)
+        for name, commands in group.items():
+            alone = await expected[name].apply(commands)
+            assert told(outcomes[name].results) == told(alone.results), name
+            for one in outcomes[name].follow_up:
+                await apply(Writer(store, name), one)
+            for one in alone.follow_up:
+                await apply(expected[name], one)
+    for name in names:
+        assert await state(store, name) == (await state(store, f"alone-{name}")).replace("alone-session", "session")
+    for writer in writers:
+        await writer.close()
+
+
+@pytest.fixture
+def raw(mongodb_uri: str, database: str) -> Iterator[Database[Any]]:
+    """The store's database, by the driver."""
+    with MongoClient[Any](mongodb_uri) as client:
+        yield client[database]
+
+
+async def aborted(raw: Database[Any]) -> int:
+    """Transactions that were aborted so far."""
+    answer = await asyncio.to_thread(raw.command, "serverStatus")
+    return int(answer["transactions"]["totalAborted"])
+
+
+async def test_a_repeat_aborts_nothing(store: Store, raw: Database[Any]) -> None:
+    """What a sender repeats is answered as a repeat in the group's one transaction, new messages beside it."""
+    writer = store.writer()
+    for number in range(20):
+        await writer.apply({f"s{n}": [store_messages(incoming(f"m{number}", "a"))] for n in range(10)})
+    before = await aborted(raw)
+    outcomes = await writer.apply(
+        {f"s{n}": [store_messages(incoming("m5" if n % 3 else "new", "a"))] for n in range(10)}
+    )
+    for n in range(10):
+        expected = MessageResult("m5", 6, duplicate=True) if n % 3 else MessageResult("new", 21, duplicate=False)
+        assert told(outcomes[f"s{n}"].results) == [[expected]]
+    assert await aborted(raw) == before
+    await writer.close()
+
+
+async def test_one_session_that_another_has_written(store: Store, raw: Database[Any]) -> None:
+    """It costs its group one more attempt, and nothing of the others is read again."""
+    writer, other = store.writer(), store.writer()
+    first = {f"s{n}": [store_messages(incoming("m1", "a"))] for n in range(10)}
+    await writer.apply(first)
+    await other.apply({"s3": [store_messages(incoming("other", "a"))]})
+    before = await aborted(raw)
+    outcomes = await writer.apply({name: [store_messages(incoming("m2", "a"))] for name in first})
+    assert {name: outcome.seq for name, outcome in outcomes.items()} == dict.fromkeys(first, 2) | {"s3": 3}
+    assert await aborted(raw) == before + 1
+    await writer.close()
+    await other.close()
+
+
+async def test_a_commit_whose_answer_is_lost(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked for again, so that the sender is told 200, and nothing is stored twice."""
+    commit, lost = ClientSession.commit_transaction, []
+
+    def lossy(client_session: ClientSession) -> None:
+        commit(client_session)
+        if not lost:
+            lost.append(ConnectionFailure("the answer is lost", error_labels=["UnknownTransactionCommitResult"]))
+            raise lost[0]
+
+    monkeypatch.setattr(ClientSession, "commit_transaction", lossy)
+    writer = await writer_with(store, store_messages(incoming("m1", "a")))
+    assert lost
+    outcome = await writer.apply([store_messages(incoming("m1", "a"), incoming("m2", "a"))])
+    assert told(outcome.results) == [[MessageResult("m1", 1, True), MessageResult("m2", 2, False)]]
+    await writer.end()
+
+
+async def test_a_group_reads_by_indexes_alone(store: Store, raw: Database[Any]) -> None:
+    """Whatever a group reads of its sessions, it looks at no document that it does not need."""
+    names = [f"s{n}" for n in range(64)]
+    learned = [Alias("10101@lid", ANA), Alias("20202@lid", BOB)]
+    for part in range(3):
+        many = [incoming(f"{part}-{n}", f"chat{n}") for n in range(30)]
+        await store.writer().apply({name: [store_messages(*many, aliases=learned)] for name in names[:20]})
+    await asyncio.to_thread(raw.command, "profile", 2)
+    try:
+        new = store_messages(incoming("1-3", "chat3"), incoming("new", "10101@lid"), incoming("new", "other"))
+        outcomes = await store.writer().apply({name: [new] for name in names})
+    finally:
+        await asyncio.to_thread(raw.command, "profile", 0)
+    assert {outcome.seq for outcome in outcomes.values()} == {92, 3}
+    reads = await asyncio.to_thread(lambda: list(raw["system.profile"].find({"op": "query"})))
+    assert {one["ns"].split(".")[1] for one in reads} >= {"sessions", "aliases", "messages", "chats"}
+    for one in reads:
+        assert "COLLSCAN" not in one["planSummary"], one["command"]
+        assert one["docsExamined"] <= 1.2 * max(1, one["nreturned"]), one["command"]
+
+
 async def writer_with(store: Store, *commands: Command) -> Writer:
-    writer = store.writer("shop")
+    writer = Writer(store, "shop")
     for command in commands:
         await writer.apply([command])
     return writer
@@ -126,7 +259,7 @@ async def test_a_person_who_was_another_for_a_moment(store: Store) -> None:
     told_twice = [store_messages(aliases=[Alias("10101@lid", one)]) for one in (BOB, ANA)]
     outcome = await apply(writer, store_messages(incoming("m1", "10101@lid")), *told_twice)
     assert told(outcome.results)[0] == [MessageResult("m1", 2, duplicate=False)]
-    assert [(m.message_id, m.seq) for m in await store.read_messages("shop", BOB, limit=9)] == [("m1", 1)]
+    assert [(m.message_id, m.seq) for m in await store.lists.read_messages("shop", BOB, limit=9)] == [("m1", 1)]
     await writer.end()
 
 
@@ -182,7 +315,7 @@ async def test_a_new_session_of_two_writers(store: Store) -> None:
     for number, first in enumerate(
         (store_messages(incoming("m1", "a")), store_messages(aliases=[Alias("10101@lid", ANA)]))
     ):
-        one, two = store.writer(f"new-{number}"), store.writer(f"new-{number}")
+        one, two = Writer(store, f"new-{number}"), Writer(store, f"new-{number}")
         assert (await two.apply([MarkRead("a", 1)])).results == [None]
         await one.apply([first])
         (result,) = (await two.apply([store_messages(incoming("m2", "a"))])).results
@@ -202,8 +335,8 @@ async def test_a_session_of_before_versions(store: Store) -> None:
 
 async def test_more_chats_than_a_writer_remembers(store: Store) -> None:
     """A chat that a writer has forgotten goes on where it was."""
-    writer = store.writer("shop")
-    chats = [f"c{n}" for n in range(REMEMBERED_CHATS + 5)]
+    writer = Writer(store, "shop")
+    chats = [f"c{n}" for n in range(MAX_CHATS + 5)]
     for n in range(2):
         for start in range(0, len(chats), 20):
             part = chats[start : start + 20]
