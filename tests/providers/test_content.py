@@ -31,6 +31,15 @@ PIX = {
     ],
 }
 
+PIX_KEY = {
+    "currency": "BRL",
+    "total_amount": {"value": 0, "offset": 100},
+    "order": {"status": "pending", "items": [{"name": "", "amount": {"value": 0, "offset": 100}, "quantity": 0}]},
+    "payment_settings": [
+        {"type": "pix_static_code", "pix_static_code": {"merchant_name": "Shop", "key": "11999", "key_type": "PHONE"}}
+    ],
+}
+
 
 @pytest.mark.parametrize(
     ("message", "text"),
@@ -191,7 +200,118 @@ PIX = {
             "How much?\nFrom the ad: Lamps\nhttps://ad.example",
         ),
         ({"contactMessage": {"vcard": "FN:Bo\\, the\\; long\r\n one\nTEL:+1 555\\n"}}, "Bo, the; longone\n+1 555"),
+        (
+            {"contactMessage": {"vcard": "FN;ENCODING=QUOTED-PRINTABLE:Jos=C3=A9 da=\r\n=20Silva\r\nTEL;CELL:+55 11"}},
+            "José da Silva\n+55 11",
+        ),
         ({"conversation": " \u200b "}, " \u200b "),
+        ({"extendedTextMessage": {"text": "\n"}}, "\n"),
+        (
+            {
+                "buttonsMessage": {
+                    "contentText": "Pick",
+                    "footerText": "today",
+                    "buttons": [{"buttonId": "b1", "buttonText": {"displayText": "Yes"}}, {"buttonId": "b2"}],
+                }
+            },
+            "Pick\ntoday\n• Yes\n• b2",
+        ),
+        (
+            {
+                "templateMessage": {
+                    "hydratedTemplate": {
+                        "hydratedContentText": "Hello",
+                        "hydratedButtons": [
+                            {"quickReplyButton": {"displayText": "Yes", "id": "1"}},
+                            {"quickReplyButton": {"id": "only-id"}},
+                            {"callButton": {"displayText": "Call", "phoneNumber": "+1 555"}},
+                        ],
+                    }
+                }
+            },
+            "Hello\n• Yes\n• only-id\n• Call – +1 555",
+        ),
+        (
+            {
+                "productMessage": {
+                    "product": {
+                        "title": "Lamp",
+                        "currencyCode": "EUR",
+                        "priceAmount1000": 12500,
+                        "salePriceAmount1000": 9900,
+                        "productImage": {"url": "https://media.example/p.jpg"},
+                    }
+                }
+            },
+            "Lamp\nEUR 9.90 (instead of EUR 12.50)",
+        ),
+        (
+            {
+                "listMessage": {
+                    "title": "Ours",
+                    "productListInfo": {"productSections": [{"title": "Lamps", "products": [{"productId": "p1"}]}]},
+                }
+            },
+            "Ours\nLamps\n• p1",
+        ),
+        (
+            {"interactiveMessage": {"nativeFlowMessage": {"buttons": [flow("payment_info", **PIX_KEY)]}}},
+            "• PIX – Shop – 11999",
+        ),
+        (
+            {
+                "interactiveResponseMessage": {
+                    "nativeFlowResponseMessage": {"paramsJson": '{"agree": true, "news": false, "n": 3, "note": ""}'}
+                }
+            },
+            "agree: yes\nnews: no\nn: 3",
+        ),
+        (
+            {
+                "botForwardedMessage": {
+                    "message": {
+                        "richResponseMessage": {
+                            "submessages": [
+                                {"messageText": "Look:"},
+                                {"contentItemsMetadata": {"itemsMetadata": [{"reelItem": {"title": "A film"}}]}},
+                            ]
+                        }
+                    }
+                }
+            },
+            "Look:\nA film",
+        ),
+        ({"questionReplyMessage": {"message": {"extendedTextMessage": {"text": "Because"}}}}, "Because"),
+        ({"statusQuotedMessage": {"type": 1, "text": "Nice"}}, "Nice"),
+        (
+            {
+                "imageMessage": {
+                    "caption": "This one",
+                    "contextInfo": {"externalAdReply": {"title": "Lamps", "sourceType": "ad"}},
+                }
+            },
+            "This one\nFrom the ad: Lamps",
+        ),
+        (
+            {
+                "pollCreationMessageV4": {
+                    "message": {"pollCreationMessageV3": {"name": "Lunch?", "options": [{"optionName": "Yes"}]}}
+                }
+            },
+            "Lunch?\n• Yes",
+        ),
+        ({"newsletterFollowerInviteMessageV2": {"newsletterName": "News"}}, "Invitation to the channel News"),
+        ({"sendPaymentMessage": {"noteMessage": {"conversation": "thanks"}}}, "Payment\nthanks"),
+        ({"cancelPaymentRequestMessage": {"key": {}}}, "The request for payment was cancelled"),
+        ({"callLogMesssage": {"isVideo": True, "callOutcome": 1}}, "Missed video call"),
+        ({"scheduledCallEditMessage": {"editType": 1}}, "The scheduled call was cancelled"),
+        ({"viewOnceMessage": {"message": {}}}, "View once: open it on the phone"),
+        ({"liveLocationMessage": {"degreesLatitude": 1, "degreesLongitude": 2}}, "1.000000, 2.000000"),
+        (
+            {"documentWithCaptionMessage": {"message": {"documentMessage": {"fileName": "a.pdf", "caption": "Bill"}}}},
+            "Bill",
+        ),
+        ({"commentMessage": {"message": {"conversation": "Yes!"}, "targetMessageKey": {"id": "T"}}}, "Yes!"),
         (
             {"hologramMessage": {"title": "New", "inner": {"caption": "next year", "paramsJson": '{"label": "Go"}'}}},
             "New\nnext year\nGo",
@@ -201,6 +321,15 @@ PIX = {
 def test_words(message: object, text: str) -> None:
     """Goods, forms, answers, events, calls, payments, what only the phone shows, and what is new next year."""
     assert one(message).text == text
+
+
+def test_an_answer_that_is_nested_deeply() -> None:
+    """A form's answer of any depth is read as far as a person could follow."""
+    deep = '{"a": ' * 900 + '{"name": "x"}' + "}" * 900
+    answer = {
+        "interactiveResponseMessage": {"body": {"text": "Sent"}, "nativeFlowResponseMessage": {"paramsJson": deep}}
+    }
+    assert one(answer).text == "Sent"
 
 
 def test_mentions_are_names() -> None:

@@ -91,8 +91,8 @@ def _field(name: str, node: Node, names: Mapping[str, str], depth: int) -> Found
         return None
     context = as_dict(node.get("contextInfo"))
     text, mentions = _with_mentions(content.text, context, names)
-    if name == "extendedTextMessage":
-        text = lines(text, _advertisement(context)) or text
+    if shown := _advertisement(context):
+        text = lines(text, shown)
     return _answering(replace(content, text=text, mentions=mentions), context, names, depth)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import quopri
 import re
 from typing import Final
 
@@ -52,7 +53,7 @@ def coordinates(node: Node, latitude: str = "degreesLatitude", longitude: str = 
 
 _FOLD: Final = re.compile(r"\r?\n[ \t]")
 _PHONE_LINE: Final = re.compile(r"^(?:[\w-]{1,20}\.)?TEL[^:\r\n]{0,200}:(?:tel:)?([^\r\n]{1,64})", re.I | re.M)
-_NAME_LINE: Final = re.compile(r"^FN[^:\r\n]{0,200}:([^\r\n]{1,256})", re.I | re.M)
+_NAME_LINE: Final = re.compile(r"^FN([^:\r\n]{0,200}):((?:[^\r\n]|(?<==)\r?\n){1,1024})", re.I | re.M)
 _ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -61,11 +62,16 @@ def _unescape(text: str) -> str:
     return _ESCAPE.sub(lambda found: " " if found[1] in "nN" else found[1], text).strip()
 
 
+def _decoded(text: str) -> str:
+    """Quoted-printable, in which vCards of version 2.1 have what is not ASCII."""
+    return quopri.decodestring(text.encode()).decode(errors="replace")
+
+
 def read_person(node: Node) -> str | None:
     card = _FOLD.sub("", as_text(node.get("vcard"), VCARD_LENGTH) or "")
     name = as_text(node.get("displayName"), MAX_NAME)
     if name is None and (line := _NAME_LINE.search(card)):
-        name = line[1]
+        name = as_text(_decoded(line[2]) if "QUOTED-PRINTABLE" in line[1].upper() else line[2], MAX_NAME)
     phones = dict.fromkeys(_unescape(phone) for phone in _PHONE_LINE.findall(card)[:10])
     return lines(name and _unescape(name), *phones)
 

@@ -8,9 +8,9 @@ from typing import Final
 
 from app.domain.models import MAX_NAME, MAX_TEXT
 from app.providers.baileys import general
-from app.providers.baileys.kinds import Content, Reader
+from app.providers.baileys.kinds import MAX_DEPTH, Content, Reader
 from app.providers.baileys.media import READERS as MEDIA
-from app.providers.values import as_dict, as_list, as_text
+from app.providers.values import as_count, as_dict, as_list, as_number, as_text
 from app.providers.words import MAX_ITEMS, Node, amount_of, first, items, lines, preview_of, row
 
 _TECHNICAL: Final = ("flow_token", "version", "flow_id", "saved_address_id")
@@ -47,7 +47,7 @@ def _list(node: Node) -> Content | None:
         node.get("description"),
         *items(_flat(node.get("sections")), _row_text),
         *(lines(section.get("title")) for section in map(as_dict, as_list(goods.get("productSections"))[:MAX_ITEMS])),
-        *items([*products], lambda product: product.get("title")),
+        *items([*products], lambda product: first(product, "title", "productId")),
         node.get("footerText"),
     )
     return Content("text", text) if text else None
@@ -152,17 +152,18 @@ def _payment(parameters: Node) -> str | None:
     """What a payment button asks for: the goods, the total, and the PIX key."""
     order, currency = as_dict(parameters.get("order")), parameters.get("currency")
     goods = [
-        row(good.get("name"), amount_of(currency, good.get("amount")), f"× {good['quantity']}")
-        if isinstance(good.get("quantity"), int)
-        else row(good.get("name"), amount_of(currency, good.get("amount")))
+        row(good.get("name"), amount_of(currency, good.get("amount")), f"× {count}" if count else None)
         for good in map(as_dict, as_list(order.get("items"))[:MAX_ITEMS])
+        # A PIX key that is shared has an order without anything in it.
+        if (count := as_count(good.get("quantity"))) or good.get("name")
     ]
     keys = []
     for setting in map(as_dict, as_list(parameters.get("payment_settings"))[:MAX_ITEMS]):
         pix = as_dict(setting.get("pix_static_code") or setting.get("pix_dynamic_code"))
         if pix:
-            keys.append(row("PIX", pix.get("merchant_name"), first(pix, "key", "code", longest=MAX_NAME)))
-    total = amount_of(currency, parameters.get("total_amount")) if parameters.get("total_amount") else None
+            keys.append(row("PIX", pix.get("merchant_name"), pix.get("key"), pix.get("code")))
+    due = parameters.get("total_amount")
+    total = amount_of(currency, due) if as_number(as_dict(due).get("value", due)) else None
     status = as_text(order.get("status"), MAX_NAME) if goods else None
     return row(*goods, total, status, *keys)
 
@@ -171,11 +172,11 @@ def _interactive_answer(node: Node) -> Content | None:
     flow = as_dict(node.get("nativeFlowResponseMessage"))
     parameters = general.parameters(flow.get("paramsJson"))
     body = as_text(as_dict(node.get("body")).get("text"), MAX_TEXT)
-    text = lines(body, *_answers(parameters)) or as_text(flow.get("name"), MAX_NAME)
+    text = lines(body, *answers(parameters)) or as_text(flow.get("name"), MAX_NAME)
     return Content("text", text) if text else None
 
 
-def _answers(parameters: Node) -> Iterable[str]:
+def answers(parameters: Node, depth: int = 0) -> Iterable[str]:
     """What somebody filled in: the label or id of a choice, or each field of a form."""
     if chosen := row(first(parameters, "title", "display_text", longest=MAX_NAME), parameters.get("description")):
         yield chosen
@@ -187,23 +188,32 @@ def _answers(parameters: Node) -> Iterable[str]:
         if name in _TECHNICAL:
             continue
         if isinstance(value, dict):
-            yield from _answers(value)
-        elif isinstance(value, list):
-            yield f"{name}: " + ", ".join(str(one) for one in value[:MAX_ITEMS] if isinstance(one, str | int))
-        elif isinstance(value, str | int | float) and value not in ("", None):
-            yield f"{name}: {value}"
+            yield from answers(value, depth + 1) if depth < MAX_DEPTH else ()
+        else:
+            given = [words for one in as_list(value)[:MAX_ITEMS] or [value] if (words := _given(one))]
+            if given:
+                yield f"{name}: {', '.join(given)}"
+
+
+def _given(value: object) -> str | None:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value) if isinstance(value, str | int | float) and value != "" else None
 
 
 def _rich_answer(node: Node) -> Content | None:
     """What an assistant wrote: its parts, among them tables and code."""
     parts: list[object] = []
     for part in map(as_dict, as_list(node.get("submessages"))[:MAX_ITEMS]):
+        known = len(parts)
         parts.append(part.get("messageText"))
         table = as_dict(part.get("tableMetadata"))
         parts.append(table.get("title"))
         parts += [row(*as_list(as_dict(one).get("items"))) for one in as_list(table.get("rows"))[:MAX_ITEMS]]
         code = as_dict(part.get("codeMetadata"))
         parts += [as_dict(block).get("codeContent") for block in as_list(code.get("codeBlocks"))[:MAX_ITEMS]]
+        if not any(parts[known:]):
+            parts.append(general.read(part))
     text = lines(*parts) or general.read(node)
     return Content("text", text) if text else None
 

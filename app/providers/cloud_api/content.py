@@ -9,6 +9,7 @@ from app.domain.models import MAX_NAME, MAX_TEXT, Media, MessageType
 from app.providers.baileys import general
 from app.providers.baileys.kinds import Content
 from app.providers.baileys.media import coordinates
+from app.providers.baileys.rich import answers
 from app.providers.values import as_count, as_dict, as_flag, as_list, as_name, as_number, as_text, as_url
 from app.providers.words import MAX_ITEMS, Node, counted, first, items, lines, row
 
@@ -90,12 +91,7 @@ def _interactive(node: Node, message: Node) -> Content | None:
     flow = as_dict(node.get("nfm_reply"))
     if flow:
         filled = general.parameters(flow.get("response_json"))
-        fields = [
-            f"{name}: {value}"
-            for name, value in list(filled.items())[:MAX_ITEMS]
-            if name != "flow_token" and isinstance(value, str | int | float)
-        ]
-        text = lines(flow.get("body"), *fields) or as_text(flow.get("name"), MAX_NAME)
+        text = lines(flow.get("body"), *answers(filled)) or as_text(flow.get("name"), MAX_NAME)
         return Content("text", text) if text else None
     call = as_dict(node.get("call_permission_reply"))
     if call:
