@@ -41,6 +41,7 @@ class Origin(NamedTuple):
         return f"{self.scheme}://{name}{shown}"
 
 
+@functools.lru_cache(maxsize=4_096)
 def read_address(text: str) -> Address | None:
     """An IP address, with or without brackets or port (`10.0.0.1:80`, `[::1]:80`). None if it is not an address."""
     text = text.strip()

@@ -52,6 +52,7 @@ class GuardedHandler(web.RequestHandler):
             server,
             loop=asyncio.get_running_loop(),
             keepalive_timeout=KEEPALIVE_SECONDS,
+            tcp_keepalive=False,
             access_log=None,  # type: ignore[arg-type]
             auto_decompress=False,
             lingering_time=0,

@@ -15,6 +15,7 @@ from app import logs
 from app.errors import KINDS, RETRY_AFTER_SECONDS, AppError, RateLimited
 from app.logs import Limited
 from app.metrics import Metrics
+from app.pace import Pace
 from app.parsing.encodings import ENCODINGS
 
 log = structlog.get_logger(__name__)
@@ -24,6 +25,9 @@ REQUEST_ID: Final = "X-Request-Id"
 
 HEADERS: Final = {"Server": "roomcast", "X-Content-Type-Options": "nosniff"}
 """Headers of every answer: no versions, and no content sniffing."""
+
+REFUSALS_IN_A_TURN: Final = 16
+"""Refused requests that are answered in one turn of the event loop: others do not wait for thousands of them."""
 
 _CODES: Final = {
     400: "malformed",
@@ -72,7 +76,7 @@ def problem(error: AppError) -> web.Response:
 def middleware(metrics: Metrics) -> Middleware:
     """Gives each request an id, turns errors into problems, and counts and logs them (a limited number of each
     code)."""
-    refused = Limited(log.info, "code")
+    refused, pace = Limited(log.info, "code"), Pace(REFUSALS_IN_A_TURN)
 
     @web.middleware
     async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -81,8 +85,10 @@ def middleware(metrics: Metrics) -> Middleware:
         try:
             response = await handler(request)
         except AppError as error:
+            await pace.take()
             response = _refused(request, metrics, refused, error)
         except web.HTTPException as error:
+            await pace.take()
             response = _framework(request, metrics, refused, error)
         except ConnectionResetError:
             raise

@@ -13,7 +13,6 @@ by one.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -22,6 +21,7 @@ import structlog
 from app.domain.events import POSITION, render_position
 from app.errors import Unavailable
 from app.metrics import Metrics
+from app.pace import Pace
 from app.services import batches, recovery
 from app.services.closing import CATCHING_UP_FAILED, EVENTS_GONE, EVENTS_MISSING
 from app.services.connection import Connection
@@ -43,48 +43,12 @@ RETRY_SECONDS: Final = 1.0
 GoLive = Callable[[Connection, Sequence[Stream]], None]
 
 
-class Turns:
-    """Grants portions in the order of request, up to TURN_BYTES in one turn of the loop."""
-
-    def __init__(self) -> None:
-        self._left = TURN_BYTES
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._scheduled = False
-
-    async def mine(self) -> None:
-        """Wait until the caller may send a portion."""
-        if self._left > 0 and not self._waiting:
-            self._take()
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        self._schedule()
-        await turn
-
-    def _take(self) -> None:
-        self._left -= PORTION_BYTES
-        self._schedule()
-
-    def _schedule(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._next)
-
-    def _next(self) -> None:
-        self._scheduled, self._left = False, TURN_BYTES
-        while self._waiting and self._left > 0:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                self._take()
-                turn.set_result(None)
-
-
 class CatchUp:
     def __init__(self, store: Log, sender: Sender, memory: Memory, metrics: Metrics, *, batch_events: int) -> None:
         self._store, self._sender, self._memory, self._metrics = store, sender, memory, metrics
         self._batch_events = batch_events
         self._parallel = asyncio.Semaphore(PARALLEL_READS)
-        self._turns = Turns()
+        self._pace = Pace(TURN_BYTES)
         self._reads: dict[tuple[Edge, int], asyncio.Task[tuple[int, list[Entry]]]] = {}
         """Pages that are being read."""
 
@@ -137,7 +101,7 @@ class CatchUp:
         recent = stream.edge.recent
         if recent.after(stream.cursor) is None and not await self._fetch(connection, stream):
             return False
-        await self._turns.mine()
+        await self._pace.take(PORTION_BYTES)
         # No await from here: the last portion ends at the edge, and the caller joins the rooms in the same turn.
         size = 0
         while size < PORTION_BYTES and (entries := recent.after(stream.cursor)):
@@ -212,7 +176,7 @@ class CatchUp:
     async def _send_all(self, connection: Connection, stream: Stream, entries: Sequence[Entry]) -> bool:
         """Send entries that are not in memory, at the client's pace. False if the connection is closed."""
         while entries:
-            await self._turns.mine()
+            await self._pace.take(PORTION_BYTES)
             portion = _portion(entries, PORTION_BYTES)
             self._send(connection, stream, portion)
             entries = entries[len(portion) :]
