@@ -1,6 +1,6 @@
-"""A fast and strict Socket.IO server (Engine.IO 4, Socket.IO 5) under python-socketio's API, on aiohttp.
+"""A fast and strict Socket.IO server (Engine.IO 4, Socket.IO 5) with python-socketio's API, on aiohttp.
 
-It imports nothing else of the application and could be published by itself. Start with `Server` and `Limits`.
+It imports nothing else from the application and could be published separately. Start with `Server` and `Limits`.
 """
 
 from .connection import Handshake

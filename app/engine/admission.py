@@ -1,4 +1,4 @@
-"""Who may come in: limits on connections in all, of one address, and on those that no connect handler has let in."""
+"""Admission: limits for all connections, for those of one address, and for unauthenticated ones."""
 
 import functools
 import ipaddress
@@ -11,7 +11,7 @@ from .stats import Stats
 
 @functools.lru_cache(maxsize=4_096)
 def whose(address: str) -> str:
-    """Whom an address is counted for: an IPv6 network of 64 bits is one, and IPv4 in IPv6 is IPv4."""
+    """The key an address is counted under: its /64 network for IPv6; IPv4-mapped addresses count as IPv4."""
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -24,15 +24,15 @@ def whose(address: str) -> str:
 
 
 class Admission:
-    """Counts connections. What was counted with one call is to be taken back with its opposite."""
+    """Counts connections. Each call must be undone with its opposite."""
 
     def __init__(self, limits: Limits, stats: Stats) -> None:
         self._limits, self._stats = limits, stats
         self._all: Counter[str] = Counter()
-        self._entering: Counter[str] = Counter()  # those that are not let in yet
+        self._entering: Counter[str] = Counter()  # not yet accepted by a connect handler
 
     def refusal(self, address: str) -> Refusal | None:
-        """Why one more connection of this address may not come in."""
+        """Why another connection of this address must be refused, or None."""
         limits, who = self._limits, whose(address)
         if 0 < limits.max_connections <= self._stats.connections:
             return FULL
@@ -49,12 +49,12 @@ class Admission:
         _less(self._all, whose(address))
 
     def outside(self, address: str) -> None:
-        """A connection waits to be let in."""
+        """A connection is waiting for a connect handler."""
         self._stats.unauthenticated += 1
         self._entering[whose(address)] += 1
 
     def inside(self, address: str) -> None:
-        """It waits no longer."""
+        """It is no longer waiting."""
         self._stats.unauthenticated -= 1
         _less(self._entering, whose(address))
 

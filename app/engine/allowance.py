@@ -1,10 +1,10 @@
-"""How much a client may do: a token bucket."""
+"""A rate limit for a client: a token bucket."""
 
 import asyncio
 
 
 class Allowance:
-    """`burst` at once, `rate` a second in the long run."""
+    """Allows `burst` at once, and `rate` per second on average."""
 
     __slots__ = ("_burst", "_rate", "_refilled", "left")
 
@@ -12,10 +12,10 @@ class Allowance:
         self._rate, self._burst = rate, burst
         self._refilled = 0.0
         self.left = float(burst)
-        """What is left; below 0, by how much it was exceeded, up to one more burst."""
+        """What is left. Below 0: by how much the limit was exceeded, up to one more burst."""
 
     def take(self, cost: float = 1.0) -> bool:
-        """Take so much; False if there was not enough. What is refused counts as well."""
+        """Take `cost`. Returns False if there was not enough; refused amounts count, too."""
         now = asyncio.get_running_loop().time()
         self.left = min(self._burst, self.left + (now - self._refilled) * self._rate) - cost
         self._refilled = now
@@ -23,5 +23,5 @@ class Allowance:
 
     @property
     def overdrawn(self) -> bool:
-        """Whether a whole burst more than allowed was taken."""
+        """Whether the limit was exceeded by a whole burst."""
         return self.left < -self._burst

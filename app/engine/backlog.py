@@ -1,4 +1,4 @@
-"""What was handed to one connection and not yet taken: when that is much, and when it is too much."""
+"""Unsent data of one connection, and the limits for congestion and for closing it."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from .stats import Stats
 
 
 class Backlog:
-    """The transport tells of its size; the outbox reports congestion at the end of the turn."""
+    """The transport reports its size; the outbox reports congestion at the end of the turn."""
 
     __slots__ = ("_base", "_limits", "_outbox", "_owner", "_relief", "_stats", "_turn", "congested", "waits")
 
@@ -17,12 +17,12 @@ class Backlog:
         self.waits = False
         """Whether the kernel, or the next poll, has not taken everything."""
         self.congested = False
-        """Whether more than `Limits.high_water` bytes wait, or did and are not all taken yet."""
-        self._turn = self._base = 0  # when it became congested, and what that turn left waiting
+        """Whether more than `Limits.high_water` bytes are unsent, or were and have not all been taken."""
+        self._turn = self._base = 0  # when it became congested, and how much that turn left unsent
         self._relief: asyncio.Future[None] | None = None
 
     def grew(self, before: int, size: int) -> bool:
-        """More bytes wait than did; False when it is more than may wait."""
+        """There are more unsent bytes. Returns False if there are more than allowed."""
         if size <= self._limits.high_water:
             return True
         if not self.congested:
@@ -32,12 +32,12 @@ class Backlog:
             self._stats.congestions += 1
             self._outbox.congested(self._owner)
         if self._turn == self._outbox.turn:
-            return size <= self._limits.max_burst  # a large turn alone kills nobody
+            return size <= self._limits.max_burst  # one large turn alone closes no connection
         self._base = self._base or before
         return size <= self._limits.max_buffered + self._base
 
     def relieved(self) -> None:
-        """Nothing waits any more; polling, little does."""
+        """Everything has been taken (or, when polling, almost everything)."""
         self.waits = False
         if self.congested:
             self.congested = False
@@ -47,7 +47,7 @@ class Backlog:
             self._relief = None
 
     def begin_anew(self) -> None:
-        """What has waited goes over to another transport, for which it is a burst of this turn."""
+        """Unsent data moves to another transport, for which it counts as a burst of this turn."""
         self._turn, self._base = self._outbox.turn, 0
 
     async def relief(self) -> None:

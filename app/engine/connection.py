@@ -1,4 +1,4 @@
-"""One Engine.IO connection: its packets in and out, whatever the transport, and its upgrade from polling."""
+"""An Engine.IO connection: incoming and outgoing packets on any transport, and the upgrade from polling."""
 
 import asyncio
 import logging
@@ -22,41 +22,41 @@ log = logging.getLogger(__name__)
 
 
 class Handshake(NamedTuple):
-    """What is known of a client from the request that it began with."""
+    """What the first request says about a client."""
 
     address: str
-    """As `client_address` told it."""
+    """As returned by `client_address`."""
     origin: str | None
-    """Checked already; None for a client that is no browser."""
+    """Already checked. None for clients that are not browsers."""
     user_agent: str | None
     path: str
-    """Of the request, without the query."""
+    """The path of the request, without the query."""
 
 
 class Host(Protocol):
-    """Whom a connection tells of what it cannot do itself."""
+    """Receives a connection's events."""
 
     def received(self, connection: "Connection", data: str | bytes) -> None:
         """An Engine.IO message. Raises ProtocolError."""
 
     def ponged(self, connection: "Connection") -> bool:
-        """The client has answered a ping; False if there was none."""
+        """The client has answered a ping. False if there was none."""
 
     def malformed(self, connection: "Connection", why: str) -> None:
-        """The client does not keep the protocol, and is being closed."""
+        """The client has violated the protocol, and is being closed."""
 
     def congested(self, connection: "Connection") -> None:
-        """The turn in which it became congested ends."""
+        """The turn in which the connection became congested ends."""
 
     def ended(self, connection: "Connection", reason: Reason) -> None:
-        """It has ended, at once."""
+        """The connection has ended. Called immediately."""
 
     async def disconnected(self, connection: "Connection", reason: Reason) -> None:
-        """Likewise, after everything that it had sent was handled."""
+        """The connection has ended. Called after everything it had sent was handled."""
 
 
 def _discard(_data: bytes) -> None:
-    """The write of a closed connection."""
+    """The `write` of a closed connection."""
 
 
 class Connection:
@@ -94,13 +94,13 @@ class Connection:
         self.write: Callable[[bytes], None] | None = None  # None while it polls
         self.deflate = False
         self.closed = False
-        self.admitted = False  # a connect handler has let it in
+        self.admitted = False  # a connect handler has accepted it
         self._outside_bytes = limits.max_waiting_event_bytes  # that it may still send before that
         self.websocket: WebSocket | None = None
         self.upgrading: WebSocket | None = None
         self.polling: Polling | None = None
-        # For the Socket.IO layer: what it may still send, its clients by namespace, a packet whose attachments are
-        # missing, what its user keeps with it.
+        # For the Socket.IO layer: its rate limit, its clients by namespace, a packet whose attachments are
+        # missing, and the user's session.
         self.allowance = Allowance(limits.event_rate, limits.event_burst)
         self.clients: dict[str, Any] = {}
         self.partial: Any = None
@@ -108,7 +108,7 @@ class Connection:
 
     @property
     def upgraded(self) -> bool:
-        """Whether it is on a websocket (also asked for by the Admin UI)."""
+        """Whether it uses a WebSocket. Also used by the Admin UI."""
         return self.websocket is not None
 
     @property
@@ -138,7 +138,7 @@ class Connection:
             self.malformed("bad Engine.IO packet")
 
     def _base64(self, text: str) -> None:
-        """Binary data of a client that was told to send text alone (`forceBase64`), on a websocket."""
+        """Binary data on a WebSocket from a client that only sends text (`forceBase64`)."""
         try:
             data = from_base64(text)
         except ProtocolError as error:
@@ -158,14 +158,14 @@ class Connection:
             self.malformed(str(error))
 
     def malformed(self, why: str, code: int = PARSE_ERROR.code) -> None:
-        """The client does not keep the protocol: close it."""
+        """The client has violated the protocol: close the connection."""
         self._host.malformed(self, why)
         self.close(PARSE_ERROR, code)
 
     # out
 
     def send(self, messages: Sequence[Message]) -> None:
-        """Send a packet with its attachments at the end of this turn, behind what was sent before."""
+        """Send a packet with its attachments at the end of this turn, in order."""
         if not self.closed:
             self._outbox.send(self, messages)
 
@@ -180,14 +180,14 @@ class Connection:
             self.polling.hold_first(PING)
 
     def is_taking(self) -> bool:
-        """Whether the client is busy taking what it was sent before, so that its pong may be late. To be asked when
-        a pong is overdue: without any progress since it was last asked the answer is no."""
+        """Whether the client is still reading earlier data, so that its pong may be late. Call this when a pong is
+        overdue: returns False if there was no progress since the last call."""
         if self.websocket is not None:
             return self.websocket.is_taking()
         return self.polling is not None and self.polling.busy
 
     def waiting(self) -> int:
-        """Bytes that were handed over and not yet taken, those of this turn included."""
+        """Unsent bytes, including those of this turn."""
         size = self._unwritten()
         if self.websocket is not None:
             return size + self.websocket.transport.get_write_buffer_size()
@@ -197,9 +197,9 @@ class Connection:
         return self._outbox.waiting(self, [client.sid for client in self.clients.values()])
 
     async def drained(self) -> bool:
-        """Wait until little waits; False if the connection has ended."""
+        """Wait until few bytes are unsent. False if the connection has ended."""
         if self._unwritten():
-            await asyncio.sleep(0)  # until the turn's end; flushing would tear apart what it holds for others
+            await asyncio.sleep(0)  # wait for the end of the turn: flushing now would split what it holds for others
         while not self.closed and (self.backlog.congested or (self.backlog.waits and self.websocket is not None)):
             await self.backlog.relief()
         return not self.closed
@@ -215,7 +215,7 @@ class Connection:
             self.polling.hold(messages)
 
     def broken(self) -> None:
-        """Its transport refused a write, which it should have told before; the others' turn must not suffer."""
+        """The transport raised an error in a write. The error must not affect other connections in the turn."""
         log.warning("transport_broken", extra={"connection_id": self.sid})
         self.close(TRANSPORT_ERROR)
 
@@ -223,10 +223,10 @@ class Connection:
         if self.backlog.congested and not self.closed:
             self._host.congested(self)
 
-    # the change from polling to websocket
+    # the upgrade from polling to WebSocket
 
     def open_websocket(self, websocket: WebSocket) -> None:
-        """Go over to the websocket, and send there what no poll has taken."""
+        """Change to the WebSocket, and send what no poll has taken."""
         self.websocket, self.deflate = websocket, websocket.deflate
         websocket.open()
         self._stats.websockets += 1
@@ -241,7 +241,7 @@ class Connection:
                 self.backlog.relieved()
 
     def upgrade_packet(self, websocket: WebSocket, data: str | bytes) -> None:
-        """What comes on a second websocket, before it has taken over."""
+        """A packet on the WebSocket of an upgrade, before the upgrade is complete."""
         if self.closed or self.websocket is not None:
             websocket.close()
         elif websocket.state == State.PROBE and data == "2probe":
@@ -256,13 +256,13 @@ class Connection:
         else:
             websocket.fail(frames.PROTOCOL_ERROR, "bad upgrade packet")
 
-    # the end
+    # closing
 
     def websocket_lost(self, websocket: WebSocket, reason: Reason) -> None:
         if websocket is self.websocket:
             self.close(reason)
         elif websocket is self.upgrading:
-            self.upgrading = None  # it goes on polling
+            self.upgrading = None  # it continues with polling
 
     def websocket_failed(self, websocket: WebSocket, code: int, why: str) -> None:
         if websocket is not self.websocket:
@@ -273,9 +273,9 @@ class Connection:
             self.malformed(why, code)
 
     def close(self, reason: Reason, code: int | None = None) -> None:
-        """End the connection. `disconnect` handlers run after the events that came before; nothing is sent any more.
+        """Close the connection. `disconnect` handlers run after earlier events; nothing more is sent.
 
-        `code` is the close code, where it is not the reason's own."""
+        `code` is the close code, if it differs from the reason's."""
         if self.closed:
             return
         self.closed = True

@@ -1,4 +1,4 @@
-"""All connections of a server: their beginning, their heartbeat, and what is done when one ends."""
+"""All connections of a server: how they start, their heartbeats, and how they end."""
 
 import logging
 import secrets
@@ -38,7 +38,7 @@ class Connections:
     ) -> None:
         self._handlers, self._limits, self._stats = handlers, limits, stats
         self.by_sid: dict[str, Connection] = {}
-        self._own = secrets.token_urlsafe(3)  # what all ids of this server begin with
+        self._own = secrets.token_urlsafe(3)  # the prefix of all ids of this server
         self.tasks = Tasks(stats)
         self.outbox = Outbox(stats)
         self.websockets = WebSockets(limits, stats, deflate=deflate)
@@ -59,17 +59,17 @@ class Connections:
 
     @property
     def watched(self) -> int:
-        """Everything that a deadline is kept for."""
+        """The number of items with a deadline."""
         return (
             len(self.heartbeat) + len(self._unconnected) + len(self._upgrading) + len(self.websockets) + len(self.polls)
         )
 
     def is_foreign(self, sid: str) -> bool:
-        """Whether an id was given by another server, or by this one before a restart."""
+        """Whether an id is from another server, or from before a restart."""
         return len(sid) == SID_LENGTH and not sid.startswith(self._own)
 
     def open(self, handshake: Handshake, transport: str) -> Connection:
-        """A new connection, not let in yet."""
+        """A new connection that no connect handler has accepted yet."""
         inbox = Inbox(self.tasks, self._stats)
         sid = self._own + secrets.token_urlsafe(12)
         connection = Connection(sid, handshake, self, inbox, self.outbox, self._limits, self._stats)
@@ -82,20 +82,20 @@ class Connections:
         return connection
 
     def admit(self, connection: Connection) -> None:
-        """A connect handler has let it in."""
+        """A connect handler has accepted the connection."""
         if not connection.admitted and not connection.closed:
             connection.admitted = True
             self._inside(connection)
 
     def expel(self, connection: Connection) -> None:
-        """It has left its last namespace: it stands outside again, and not for long."""
+        """It has left its last namespace: it must connect to one again soon, or is closed."""
         if connection.admitted and not connection.closed:
             connection.admitted = False
             self._outside(connection)
 
     def begin_upgrade(self, connection: Connection, websocket: WebSocket) -> None:
-        """A polling client tries a WebSocket. Some say nothing else until that has opened or failed, so it gets that
-        much longer to be let in, but once only."""
+        """A polling client tries a WebSocket. Some clients send nothing else until that has opened or failed, so it
+        gets more time to connect, but only once."""
         connection.upgrading = websocket
         websocket.begin_upgrade()
         if self._unconnected.discard(connection):
@@ -111,7 +111,7 @@ class Connections:
         self._upgrading.discard(connection)
 
     def is_lost(self, connection: Connection) -> bool:
-        """Whether its time to answer a ping is over, though that may not have been noticed yet."""
+        """Whether its time to answer a ping is over, even if the timer has not run yet."""
         return self.heartbeat.overdue(connection) and not connection.is_taking()
 
     def _lost(self, connection: Connection) -> None:

@@ -1,7 +1,7 @@
-"""Many equal waits, one timer: what is added later is due later, so the order of insertion is the order of deadlines.
+"""One timer for many equal delays: items are due in the order in which they were added.
 
-Ten thousand connections with a heartbeat would need ten thousand timers otherwise. The clock is the loop's, which is
-monotonic: setting the wall clock changes nothing.
+Ten thousand connections with a heartbeat would need ten thousand timers otherwise. The clock is the event loop's,
+which is monotonic, so setting the system clock has no effect.
 """
 
 import asyncio
@@ -17,16 +17,15 @@ T = TypeVar("T")
 class Deadlines(Generic[T]):
     """Items that are due a fixed delay after they were added.
 
-    `callback(item, due)` is called for each, at most an eighth of a second early; `due` is its exact deadline in the
-    loop's time, so that a chain of waits does not drift when the loop is busy. An item is in it once; adding it again
-    while it is in keeps the old deadline's place and must not be done. A callback that raises is counted in
-    `Stats.failures`; the other items are due all the same.
+    `callback(item, due)` is called for each item, at most an eighth of a second early. `due` is its exact deadline in
+    the loop's time, so that a chain of delays does not drift when the loop is busy. An item must not be added twice.
+    If a callback raises, this is counted in `Stats.failures`, and the other items are still called.
     """
 
     def __init__(self, delay: float, callback: Callable[[T, float], None], stats: Stats) -> None:
         self.delay = delay
         self._callback, self._stats = callback, stats
-        self._step = min(delay / 100, 0.25)  # few wake-ups with many due: each costs more than an item
+        self._step = min(delay / 100, 0.25)  # few wake-ups with many items, because a wake-up costs more than an item
         self._due: dict[T, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -37,23 +36,23 @@ class Deadlines(Generic[T]):
         return item in self._due
 
     def add(self, item: T, since: float | None = None) -> None:
-        """Start the item's wait, now or at a time that has just passed."""
+        """Start the item's delay, now or at a time in the recent past."""
         loop = asyncio.get_running_loop()
         self._due[item] = (loop.time() if since is None else since) + self.delay
         if self._timer is None:
             self._timer = loop.call_later(self.delay, self._tick, loop)
 
     def discard(self, item: T) -> bool:
-        """End the item's wait; False if it was not waiting."""
+        """Remove the item. False if it was not waiting."""
         return self._due.pop(item, None) is not None
 
     def overdue(self, item: T) -> bool:
-        """Whether its time is up, though the timer may not have run yet."""
+        """Whether its deadline has passed, even if the timer has not run yet."""
         due = self._due.get(item)
         return due is not None and due <= asyncio.get_running_loop().time()
 
     def clear(self) -> None:
-        """Forget everything and stop the timer."""
+        """Remove all items and stop the timer."""
         self._due.clear()
         if self._timer is not None:
             self._timer.cancel()

@@ -1,8 +1,8 @@
-"""permessage-deflate (RFC 7692), without a compressor per connection.
+"""permessage-deflate (RFC 7692) without a compressor per connection.
 
-One compressor serves the process: it is flushed in full after each message, so that no message refers to one before
-it, and the answer to every offer is that neither side keeps a context. Each incoming message gets a decompressor of
-its own, which stops at the limit.
+The process has one compressor. It is flushed completely after each message, so that no message refers to an earlier
+one, and no context takeover is negotiated for both sides. Each incoming message gets its own decompressor, which stops
+at the limit.
 """
 
 import re
@@ -14,7 +14,7 @@ _TAIL = b"\x00\x00\xff\xff"
 _LAST_BLOCK = b"\x01\x00\x00\xff\xff"  # empty and final
 _MAX_FINAL_BLOCKS = 64
 _WINDOW_BYTES = 1 << zlib.MAX_WBITS
-_WINDOW_BITS = 12  # 4 KiB: an event repeats within itself; a larger window costs more to clear than it saves
+_WINDOW_BITS = 12  # 4 KiB: repetition is mostly within an event; a larger window costs more to clear than it saves
 
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _OFFERS = re.compile(rf'(?:[^,"]|{_QUOTED})+')
@@ -24,14 +24,14 @@ _compressor = zlib.compressobj(1, zlib.DEFLATED, -_WINDOW_BITS, 5)
 
 
 def deflated_frame(payload: bytes, opcode: int = TEXT) -> bytes:
-    """One whole message, compressed independently of all others (RFC 7692, 7.2.1)."""
+    """A frame with one whole message, compressed independently of all others (RFC 7692, 7.2.1)."""
     data = _compressor.compress(payload) + _compressor.flush(zlib.Z_FULL_FLUSH)
     return frame(data[: -len(_TAIL)], opcode, RSV1)
 
 
 def inflate(data: bytes, limit: int) -> bytes:
-    """The message (RFC 7692, 7.2.2). Raises WebSocketError 1007 if it is none or is incomplete, 1009 if it is over
-    the limit.
+    """Decompress a message (RFC 7692, 7.2.2). Raises WebSocketError 1007 if it is invalid or incomplete, 1009 if it is
+    over the limit.
 
     Blocks may follow a final block, from the next byte on (7.2.1).
     """
@@ -50,7 +50,7 @@ def inflate(data: bytes, limit: int) -> bytes:
             decompressor = zlib.decompressobj(-zlib.MAX_WBITS, message[-_WINDOW_BYTES:])
         else:
             raise WebSocketError(BAD_DATA, "too many final deflate blocks")
-        # The tail ends the last block and is none of its data; only then can another block be read.
+        # The tail ends the last block without being part of its data. Only then can another block be read.
         if decompressor.decompress(_TAIL, 1) or decompressor.decompress(_LAST_BLOCK, 1) or not decompressor.eof:
             raise WebSocketError(BAD_DATA, "incomplete deflate data")
     except zlib.error as error:
@@ -59,7 +59,7 @@ def inflate(data: bytes, limit: int) -> bytes:
 
 
 def negotiate(offers: str) -> str | None:
-    """The answer to a Sec-WebSocket-Extensions header, None if no offer in it can be accepted (RFC 7692, 7.1)."""
+    """The answer to a Sec-WebSocket-Extensions header, or None if no offer can be accepted (RFC 7692, 7.1)."""
     for offer in _OFFERS.findall(offers):
         name, *parameters = [part.strip() for part in _PARAMETERS.findall(offer)]
         if name == "permessage-deflate":
@@ -86,7 +86,7 @@ def _accept(parameters: list[str]) -> str | None:
             if equals and value not in ("8", "9", "10", "11", "12", "13", "14", "15"):
                 return None
         elif key == "server_max_window_bits":
-            if value not in ("12", "13", "14", "15"):  # ours is 12; a smaller one would need a compressor of its own
+            if value not in ("12", "13", "14", "15"):  # ours is 12; a smaller one would need another compressor
                 return None
             answer += f"; server_max_window_bits={value}"
         else:

@@ -1,13 +1,14 @@
-"""Taking a connection away from aiohttp after its upgrade request: the one file that touches what it does not document.
+"""Detaches a connection from aiohttp after its upgrade request. Only this module uses undocumented behaviour of
+aiohttp.
 
-`web.WebSocketResponse` keeps aiohttp's protocol object, the request and two tasks for as long as the websocket lives,
-12 kB each. Here our protocol object takes their place on the transport, and aiohttp is told that the connection has
-ended, so that it frees its own. Nothing with an underscore is touched, but these are relied upon (aiohttp 3.14; pinned
-by tests/engine/test_detach.py):
+`web.WebSocketResponse` keeps aiohttp's protocol object, the request and two tasks as long as the WebSocket lives: 12
+kB each. Here our protocol object replaces aiohttp's on the transport, and aiohttp is told that the connection has
+ended, so that it frees its objects. No private attributes are used, but this behaviour is relied on (aiohttp 3.14;
+checked by tests/engine/test_detach.py):
 
 - `request.protocol` is the transport's protocol; its `transport` may be taken away, then `connection_lost(None)` frees
   everything and closes nothing;
-- `set_parser` hands over what came behind the request's head;
+- `set_parser` passes on the data after the request's headers;
 - a response whose `prepare` and `write_eof` do nothing leaves the transport alone;
 - where the runner has `handler_cancellation`, the handler is cancelled by this: it must not await afterwards.
 """
@@ -19,7 +20,7 @@ from aiohttp import web
 
 
 class Detached(web.Response):
-    """The answer of a handler whose connection is not aiohttp's any more: nothing is written."""
+    """The response of a handler whose connection was detached: nothing is written."""
 
     async def prepare(self, request: web.BaseRequest) -> None:
         return None
@@ -29,7 +30,7 @@ class Detached(web.Response):
 
 
 class _Tail:
-    """Stands in for a parser, to be given what the client sent behind its upgrade request."""
+    """Acts as a parser to receive the data that the client sent after its upgrade request."""
 
     def __init__(self) -> None:
         self.data = b""
@@ -43,7 +44,7 @@ class _Tail:
 
 
 def detach(request: web.Request, transport: asyncio.Transport, protocol: asyncio.Protocol) -> bytes:
-    """Put `protocol` in the place of aiohttp's on the transport; returns what the client has sent beyond the request.
+    """Replace aiohttp's protocol on the transport. Returns what the client has sent after the request.
 
     `connection_made` is not called. The handler must return a `Detached` without awaiting anything further.
     """

@@ -1,4 +1,4 @@
-"""From a client's packets to handlers and answers: strict, in order, and an answer to every question."""
+"""Passes a client's packets to handlers, in order, and answers every acknowledgement request."""
 
 import inspect
 import logging
@@ -24,7 +24,7 @@ INTERNAL = ("internal", "Something went wrong on the server.")
 RATE_LIMITED = ("rate_limited", "Too many events.")
 
 PACKET_BYTES = 8_192
-"""A packet counts once, and once more for each so many bytes: what it costs to read it grows with its size."""
+"""A packet counts once, and once more for each such number of bytes, because its cost grows with its size."""
 
 
 def _error(what: tuple[str, str]) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def _error(what: tuple[str, str]) -> dict[str, Any]:
 
 
 class Dispatcher:
-    """Takes in what clients send.
+    """Handles incoming packets.
 
     `trigger(event, namespace, *args)` runs a handler; it returns `not_handled` if there is none and raises
     WrongArguments if there is one for others. `known(namespace)` says whether there is such a namespace.
@@ -55,7 +55,7 @@ class Dispatcher:
         self._known, self._connect_data = known, connect_data
 
     def message(self, connection: Connection, data: str | bytes) -> None:
-        """One Engine.IO message, at once. What is malformed ends the connection here, not in the queue."""
+        """Handle one Engine.IO message at once. A malformed message closes the connection here, without queueing."""
         partial: Partial | None = connection.partial
         self._stats.bytes_received += len(data)
         if isinstance(data, bytes):
@@ -82,7 +82,7 @@ class Dispatcher:
         kind, cost = packet.kind, 1 + packet.size // PACKET_BYTES
         client: Client | None = connection.clients.get(packet.namespace)
         if kind in (packets.ACK, packets.BINARY_ACK):
-            # Not queued: the handler that waits for it may be the one that holds the queue up.
+            # Not queued: the handler that waits for it may be blocking the queue.
             callback = (
                 client.callbacks.pop(packet.ident, None) if client and client.callbacks and packet.ident else None
             )
@@ -114,7 +114,7 @@ class Dispatcher:
             connection.inbox.put(packet.size, self._event, connection, packet)
 
     def _over_rate(self, connection: Connection, unanswerable: bool) -> None:
-        """It was too much: when that goes on, or it cannot be said, close."""
+        """The rate limit was exceeded: answer that, or close the connection if it goes on or cannot be answered."""
         if unanswerable or connection.allowance.overdrawn:
             connection.close(reasons.RATE_LIMITED)
 
@@ -127,7 +127,7 @@ class Dispatcher:
             self._stats.handler_errors += 1
             log.exception("ack_callback_failed")
 
-    # One client's packets, in order
+    # The packets of one client, in order
 
     async def _connect(self, connection: Connection, namespace: str, auth: dict[str, Any] | None) -> None:
         if connection.closed:
@@ -180,7 +180,7 @@ class Dispatcher:
     async def _event(self, connection: Connection, packet: Packet) -> None:
         client: Client | None = connection.clients.get(packet.namespace)
         if client is None or client.state != Membership.CONNECTED:
-            return  # it was refused, or sent away while this was on its way
+            return  # it was refused or disconnected meanwhile
         try:
             answer = await self._trigger(packet.data[0], packet.namespace, client.sid, *packet.data[1:])
             if answer is self._not_handled:
@@ -194,7 +194,7 @@ class Dispatcher:
         self._answer(client, packet.ident, answer)
 
     def _answer(self, client: Client, ident: int | None, answer: Any) -> None:
-        """Acknowledge, in this turn and before anything that is sent after it."""
+        """Acknowledge in this turn, before anything sent later."""
         if ident is None or client.state != Membership.CONNECTED:
             return
         args = [] if answer is None else list(answer) if isinstance(answer, tuple) else [answer]
@@ -217,7 +217,7 @@ class Dispatcher:
             await self.leave(client, reason)
 
     async def leave(self, client: Client, reason: str) -> None:
-        """Run the client's `disconnect` handler, once, and forget it whatever the handler does."""
+        """Run the client's `disconnect` handler once, and remove the client whatever the handler does."""
         if client.state != Membership.CONNECTED:
             return
         self._rooms.withdraw(client)

@@ -1,8 +1,8 @@
-"""The Engine.IO 4 server: puts the parts together, and shuts them down.
+"""The Engine.IO 4 server: assembles the parts, and shuts them down.
 
-It stands where python-socketio expects an `engineio.AsyncServer` and has the part of its interface that is used there.
-It can be used alone as well: `on("message", handler)`, where the handler is a plain function that is given the
-connection and a str or bytes, and `Connection.send_message`.
+It replaces python-socketio's `engineio.AsyncServer` and has the part of its interface that python-socketio uses. It
+can also be used alone: `on("message", handler)`, where the handler is a plain function with the connection and a str
+or bytes as arguments, and `Connection.send_message`.
 """
 
 import asyncio
@@ -64,7 +64,7 @@ class Engine:
             connected=self._connected,
         )
 
-    # What python-socketio and its Admin UI ask for.
+    # Used by python-socketio and its Admin UI.
 
     @property
     def sockets(self) -> dict[str, Connection]:
@@ -94,7 +94,7 @@ class Engine:
             connection.send_message(data)
 
     async def get_session(self, sid: str) -> dict[str, Any]:
-        """The connection's own dict; KeyError if it has ended."""
+        """The connection's session dict. Raises KeyError if it has ended."""
         connection = self.sockets[sid]
         if connection.session is None:
             connection.session = {}
@@ -111,7 +111,7 @@ class Engine:
     def start_background_task(
         self, target: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **kwargs: Any
     ) -> asyncio.Task[Any]:
-        """A task that the shutdown cancels. Should it fail, that is logged and counted in `Stats.failures`."""
+        """Start a task that the shutdown cancels. If it fails, that is logged and counted in `Stats.failures`."""
         return self.tasks.start_endless(target(*args, **kwargs))
 
     async def sleep(self, seconds: float = 0) -> None:
@@ -127,7 +127,7 @@ class Engine:
         """Wrapped by the Admin UI to count polling answers; nothing here calls it."""
         return {"response": b""}
 
-    # The beginning and the end.
+    # Start and shutdown.
 
     async def _connected(self, connection: Connection) -> None:
         await self.handlers["connect"](connection.sid, connection.handshake)
@@ -136,8 +136,8 @@ class Engine:
         await self.shutdown()
 
     async def shutdown(self) -> None:
-        """Close every connection so that stock clients come back by themselves: websockets with 1012, polls with a
-        close packet. Waits for `disconnect` handlers, and drops what is left at `Limits.shutdown_timeout`."""
+        """Close every connection so that stock clients reconnect by themselves: WebSockets with 1012, polls with a
+        close packet. Waits for `disconnect` handlers, and drops the rest after `Limits.shutdown_timeout`."""
         if self._requests.stopping:
             return
         self._requests.stopping = True

@@ -1,4 +1,4 @@
-"""WebSocket frames (RFC 6455): writing, and a strict parser for what a client sends."""
+"""WebSocket frames (RFC 6455): writing, and a strict parser for client frames."""
 
 import codecs
 import struct
@@ -13,7 +13,7 @@ _FIN, _RSV23, _MASKED = 0x80, 0x30, 0x80
 
 
 class WebSocketError(Exception):
-    """The peer broke the WebSocket protocol or a limit; `code` is the close code (RFC 6455, 7.4.1) to answer with."""
+    """The peer violated the WebSocket protocol or a limit. `code` is the close code to answer (RFC 6455, 7.4.1)."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -35,14 +35,14 @@ def close_frame(code: int) -> bytes:
 
 
 def unmask(mask: bytes, data: bytes) -> bytes:
-    """XOR with the repeated mask, as one large integer: a hundred times faster than byte by byte in Python."""
+    """XOR with the repeated mask as one large integer, a hundred times faster than byte by byte in Python."""
     n = len(data)
     key = (mask * (n // 4 + 1))[:n]
     return (int.from_bytes(data, "little") ^ int.from_bytes(key, "little")).to_bytes(n, "little")
 
 
 def check_close(payload: bytes) -> int:
-    """The code to answer a close frame with; raises WebSocketError if its body is not allowed (RFC 6455, 7.4)."""
+    """The code to answer to a close frame. Raises WebSocketError if its body is invalid (RFC 6455, 7.4)."""
     if not payload:
         return NORMAL
     if len(payload) == 1:
@@ -58,14 +58,14 @@ def check_close(payload: bytes) -> int:
 
 
 class FrameParser:
-    """Incoming frames of one client, however they are split.
+    """Parses the frames of one client, however they are split.
 
-    `inflate(data, limit)` makes the message of compressed data; None where no compression was negotiated.
+    `inflate(data, limit)` decompresses a message; None if compression was not negotiated.
 
-    Calls `on_message` with each whole message, a str or bytes, and `on_control` with each control frame; either may
-    set `ended`, after which nothing is parsed any more: what has come and what comes is thrown away. Calls `on_extra`
-    before each control frame and each fragment is looked at. Raises WebSocketError, after which it must not be fed
-    again. Between frames it holds nothing.
+    Calls `on_message` with each whole message (str or bytes), and `on_control` with each control frame. Either may set
+    `ended`, after which nothing is parsed any more and all data is discarded. Calls `on_extra` before each control
+    frame and each fragment. Raises WebSocketError, after which it must not be fed again. It buffers nothing between
+    frames.
     """
 
     __slots__ = ("_buffer", "_decoder", "_message", "_need", "_opcode", "_rsv1", "ended", "inflate", "max_message")
@@ -88,7 +88,7 @@ class FrameParser:
         raise NotImplementedError
 
     def on_extra(self, opcode: int) -> None:
-        """A frame that brings no whole message; raise WebSocketError where there are too many."""
+        """Called for a frame without a whole message. Should raise WebSocketError if there are too many."""
 
     def feed(self, data: bytes) -> None:
         if self.ended:
@@ -105,7 +105,8 @@ class FrameParser:
                 need = 2
                 break
             b0, b1 = data[pos], data[pos + 1]
-            # Checked before the rest has come: a fault is told at once, and no length of a bad frame is believed.
+            # Checked before the rest arrives: errors are found at once, and the length of an invalid frame is never
+            # used.
             if b0 != 0x81 or b1 < _MASKED or self._message is not None:
                 self._check_header(b0, b1)
             n = b1 & 0x7F
@@ -153,7 +154,7 @@ class FrameParser:
             raise WebSocketError(PROTOCOL_ERROR, "continuation out of place")
 
     def _fragment(self, b0: int, payload: bytes) -> None:
-        """A part of a message. Text is checked part by part, so that bad UTF-8 is told with the part it is in."""
+        """A fragment of a message. Text is checked fragment by fragment, so that invalid UTF-8 is found early."""
         if b0 & 0x0F:
             self._opcode, self._rsv1, self._message = b0 & 0x0F, bool(b0 & RSV1), bytearray()
             if self._opcode == TEXT and not self._rsv1:

@@ -1,4 +1,4 @@
-"""The user's handlers: which one is for an event, and how it is called."""
+"""Finds and calls the user's handlers."""
 
 import asyncio
 import inspect
@@ -9,13 +9,13 @@ import socketio
 
 
 class WrongArguments(Exception):
-    """The handler does not take as many arguments as the client has sent."""
+    """The handler does not accept the number of arguments that the client has sent."""
 
 
 def find(
     server: socketio.AsyncServer, event: str, namespace: str, args: tuple[Any, ...]
 ) -> tuple[Callable[..., Any] | None, tuple[Any, ...]]:
-    """The handler and its arguments: the namespace's own or its catch-all, then those of the namespace `*`."""
+    """The handler and its arguments: the namespace's handler or catch-all, or those of the namespace `*`."""
     for key, prefix in ((namespace, ()), ("*", (namespace,))):
         handlers = server.handlers.get(key)
         if handlers:
@@ -33,7 +33,7 @@ def find(
 
 
 async def run(handler: Callable[..., Any], args: tuple[Any, ...], *, optional: bool) -> Any:
-    """Call the handler, and wait for it if it is a coroutine function; `optional`: it may leave the last argument out.
+    """Call the handler, and await it if it is a coroutine function. `optional`: it may omit the last argument.
 
     Raises WrongArguments, and whatever the handler raises.
     """
@@ -54,16 +54,16 @@ async def run(handler: Callable[..., Any], args: tuple[Any, ...], *, optional: b
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
-        # Something that the handler waited for was cancelled: that is its failure, not the end of this client.
+        # Something the handler awaited was cancelled: the handler has failed, but the client continues.
         raise RuntimeError("handler_cancelled") from None
 
 
 def _takes(handler: Callable[..., Any], args: tuple[Any, ...]) -> bool:
-    """Whether a function can be called with so many arguments."""
+    """Whether a function can be called with this number of arguments."""
     try:
         inspect.signature(handler).bind(*args)
     except TypeError:
         return False
-    except ValueError:  # a builtin, of which that is not known
+    except ValueError:  # a builtin without a signature
         return True
     return True

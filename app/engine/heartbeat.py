@@ -1,4 +1,4 @@
-"""Pings and pongs (Engine.IO 4): the server asks, and who does not answer in time has gone."""
+"""Heartbeats (Engine.IO 4): the server sends pings, and closes connections that do not answer in time."""
 
 import random
 from collections.abc import Callable
@@ -13,8 +13,8 @@ C = TypeVar("C")
 
 
 class Heartbeat(Generic[C]):
-    """The heartbeats of all connections. `ping(connection)` sends one, `lost(connection)` is told that none came back
-    within `timeout` seconds."""
+    """The heartbeats of all connections. `ping(connection)` sends a ping; `lost(connection)` is called if there is no
+    pong within `timeout` seconds."""
 
     def __init__(
         self, interval: float, timeout: float, stats: Stats, *, ping: Callable[[C], None], lost: Callable[[C], None]
@@ -22,14 +22,14 @@ class Heartbeat(Generic[C]):
         self.interval, self.timeout = interval, timeout
         self._send = ping
         self._pings = Deadlines[C](interval, self._ping, stats)
-        # Clients that connect together are not pinged together: the first ping comes somewhat earlier.
+        # The first ping is sent somewhat earlier, so that clients that connect together are not pinged together.
         self._first_pings = [
             Deadlines[C](interval * (1 - i / (2 * _FIRST_PINGS)), self._ping, stats) for i in range(_FIRST_PINGS)
         ]
         self._pongs = Deadlines[C](timeout, lambda connection, _: lost(connection), stats)
 
     def __len__(self) -> int:
-        """Connections that are being watched."""
+        """Number of connections with a heartbeat."""
         return sum(map(len, (self._pings, *self._first_pings, self._pongs)))
 
     def begin(self, connection: C) -> None:
@@ -42,18 +42,18 @@ class Heartbeat(Generic[C]):
             pings.discard(connection)
 
     def pong(self, connection: C) -> bool:
-        """The client has answered; False if it was not asked."""
+        """The client has answered. False if there was no ping."""
         if not self._pongs.discard(connection):
             return False
         self._pings.add(connection)
         return True
 
     def wait_on(self, connection: C) -> None:
-        """Wait once more for an answer that has not come."""
+        """Wait another `timeout` for a missing pong."""
         self._pongs.add(connection)
 
     def overdue(self, connection: C) -> bool:
-        """Whether its answer is overdue, though nobody may have been told yet."""
+        """Whether its pong is overdue, even if `lost` has not been called yet."""
         return self._pongs.overdue(connection)
 
     def stop(self) -> None:

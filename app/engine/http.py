@@ -1,4 +1,4 @@
-"""The HTTP side of Engine.IO 4: handshakes, polls, posts, and the change to a websocket."""
+"""The HTTP side of Engine.IO 4: handshakes, polls, posts, and WebSocket upgrades."""
 
 import asyncio
 import re
@@ -26,10 +26,10 @@ _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
 def same_origin(request: web.Request, origin: str) -> bool:
-    """Whether the origin's host and port are those that the request was sent to, whatever its scheme.
+    """Whether the origin's host and port are those of the request, with any scheme.
 
-    The scheme is not compared, as a proxy in front may speak TLS. The host is the Host header's: where a name may be
-    made to point here by others (DNS rebinding), give a list of origins instead.
+    The scheme is not compared, because a proxy in front may use TLS. The host is that of the Host header: if others
+    can make a name resolve to this server (DNS rebinding), use a list of origins instead.
     """
     try:
         parts = urlsplit(origin)
@@ -68,7 +68,7 @@ class Requests:
             f',"maxPayload":{limits.max_packet}}}'
         )
         self.stopping = False
-        """No request is served any more."""
+        """Whether requests are refused because of the shutdown."""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         headers: dict[str, str] = {}  # of every answer
@@ -84,7 +84,7 @@ class Requests:
                 raise Refused(refusals.ORIGIN)
             headers |= {
                 "Access-Control-Allow-Origin": origin,
-                "Access-Control-Allow-Credentials": "true",  # a balancer may keep clients on a server by a cookie
+                "Access-Control-Allow-Credentials": "true",  # load balancers may use cookies for sticky sessions
                 "Vary": "Origin, Access-Control-Request-Headers",
             }
         if request.method == "OPTIONS":
@@ -115,11 +115,11 @@ class Requests:
         if request.method == "GET":
             if polling.polled:
                 polling.end(CLOSE)
-                connection.close(TRANSPORT_ERROR)  # of two at the same time, nobody can tell which is read first
+                connection.close(TRANSPORT_ERROR)  # with two at the same time, the order of reading is undefined
                 raise Refused(refusals.BAD_REQUEST)
             text = await polling.poll(request.transport)
             if text is None:
-                # Not a close packet: python-engineio's clients take that for the end and never come back.
+                # Not a close packet, after which python-engineio's clients never reconnect.
                 raise Refused(refusals.SESSION_UNKNOWN)
             return _text(text, headers)
         if request.method == "POST":
@@ -136,7 +136,7 @@ class Requests:
             raise Refused(refusal)
         tcp = request.transport
         if tcp is None:
-            return Detached(status=499)  # it went while it was looked at
+            return Detached(status=499)  # it ended meanwhile
         origin, agent = request.headers.get("Origin"), request.headers.get("User-Agent")
         connection = self._connections.open(Handshake(address, origin, agent, request.path), transport)
         await self._connected(connection)
@@ -175,7 +175,7 @@ class Requests:
     def _attach(
         self, request: web.Request, tcp: asyncio.Transport, connection: Connection, accept: str
     ) -> tuple[WebSocket, bytes]:
-        """Answer 101 and take the transport over."""
+        """Answer 101 and take over the transport."""
         websockets = self._connections.websockets
         head, compressed = upgrade.answer(request, accept, compress=websockets.deflate)
         websocket = WebSocket(connection, tcp, compressed, websockets)
@@ -189,7 +189,7 @@ class Requests:
     ) -> web.Response:
         limit = self._limits.max_packet
         if polling.posting:
-            connection.close(TRANSPORT_ERROR)  # of two at the same time, nobody can tell which was sent first
+            connection.close(TRANSPORT_ERROR)  # with two at the same time, the order of sending is undefined
             raise Refused(refusals.BAD_REQUEST)
         if request.headers.get("Content-Encoding", "identity") != "identity":
             raise Refused(refusals.ENCODED)
@@ -218,7 +218,7 @@ class Requests:
             polling.posting = False
         for packet in packets:
             if connection.closed:
-                break  # what is behind a close does not count
+                break  # packets after a close do not count
             connection.receive(packet)
         return web.Response(text="ok", headers=headers)
 

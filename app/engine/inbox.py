@@ -1,4 +1,4 @@
-"""What a client has sent and nobody has handled yet: jobs, run one at a time and in order."""
+"""A client's unhandled input: jobs that run one at a time and in order."""
 
 import asyncio
 import logging
@@ -23,14 +23,14 @@ class Inbox:
         self._tasks, self._stats = tasks, stats
         self._jobs: deque[tuple[int, Job, tuple[Any, ...]]] | None = None
         self.bytes = 0
-        """Of the jobs that wait."""
+        """Bytes of the waiting jobs."""
 
     def __len__(self) -> int:
-        """Jobs that wait for the one that runs."""
+        """Number of waiting jobs, without the running one."""
         return len(self._jobs) if self._jobs else 0
 
     def put(self, size: int, job: Job, *args: Any) -> None:
-        """Run the job after all that were given before it; `size` are the bytes that it came in."""
+        """Run the job after all earlier ones. `size`: the bytes it was received in."""
         self.bytes += size
         if self._jobs is None:
             self._jobs = deque()
@@ -51,7 +51,7 @@ class Inbox:
                 except asyncio.CancelledError:
                     task = asyncio.current_task()
                     if task is not None and task.cancelling():
-                        raise  # the shutdown's
+                        raise  # by the shutdown
                     self._failed()
         finally:
             self._jobs = None

@@ -1,4 +1,4 @@
-"""Engine.IO packets on their way out, framed once for everybody."""
+"""Outgoing Engine.IO packets, framed once for all recipients."""
 
 import base64
 
@@ -6,14 +6,15 @@ from . import frames
 from .deflate import deflated_frame
 
 DEFLATE_THRESHOLD = 128
-"""Payloads shorter than this are never compressed: it gains nothing."""
+"""Shorter payloads are not compressed, because it gains nothing."""
 
 
 class Message:
-    """One Engine.IO packet, framed once for everybody, deflated and put in text for polling when first needed.
+    """One Engine.IO packet, framed once for all recipients. The compressed form and the polling form are made when
+    needed.
 
-    `payload` is what goes into the frame: for text with the packet's type in front (`4…`), for binary the bare bytes.
-    It is kept within the frame alone: messages may be kept for long, and many of them.
+    `payload` is the frame's content: text with the packet's type in front (`4…`), or bare bytes for binary. Only the
+    frame is kept, because many messages may be kept for a long time.
     """
 
     __slots__ = ("_deflated", "_size", "_text", "ephemeral", "opcode", "plain")
@@ -40,7 +41,7 @@ class Message:
 
     @property
     def text(self) -> str:
-        """As in a polling payload (Engine.IO 4: binary is base64 behind a `b`)."""
+        """The polling form (Engine.IO 4: binary is base64 after a `b`)."""
         if self._text is None:
             if self.opcode == frames.TEXT:
                 self._text = self.payload.decode()

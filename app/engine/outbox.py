@@ -1,10 +1,10 @@
-"""What is sent in one turn of the loop goes out as one write per connection, in the order in which it was sent.
+"""Combines everything sent in one turn of the loop into one write per connection, in order.
 
-The outbox is one log of the turn: events to rooms, events to single connections, acknowledgements. It is written out
-at the turn's end, or at once when somebody enters or leaves a room with something pending, so that who is in a room
-when it is written out is who was in it when the event was published.
+The outbox is a log of the turn: events to rooms, events to single connections, acknowledgements. It is flushed at the
+end of the turn, or at once when a client enters or leaves a room with pending events, so that the members at the time
+of the flush are the members at the time of publishing.
 
-Writing out runs no code of the user's. Connections that became congested by it are reported at the turn's end.
+A flush runs no user code. Connections that became congested are reported at the end of the turn.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from .stats import Stats
 
 
 class Recipient(Protocol):
-    """A connection, as far as it is written to."""
+    """The part of a connection that the outbox needs."""
 
     write: Callable[[bytes], None] | None
     """None while it polls."""
@@ -24,20 +24,20 @@ class Recipient(Protocol):
 
     @property
     def waits(self) -> bool:
-        """Whether bytes wait for it."""
+        """Whether it has unsent bytes."""
 
     def hold(self, messages: Sequence[Message]) -> None:
-        """Instead of `write`, where that is None."""
+        """Used instead of `write` if that is None."""
 
     def broken(self) -> None:
-        """`write` has raised."""
+        """Called when `write` has raised."""
 
     def report_congested(self) -> None:
-        """The turn in which it became congested ends."""
+        """Called at the end of the turn in which it became congested."""
 
 
 class Room(dict[str, Recipient]):
-    """Members by their Socket.IO id. Compared by identity, so that a tuple of rooms names its recipients."""
+    """Members by Socket.IO id. Compared by identity, so that a tuple of rooms identifies its recipients."""
 
     __slots__ = ("pending",)
 
@@ -69,7 +69,7 @@ class _Run:
 
     @classmethod
     def joining(cls, runs: list["_Run"]) -> "_Run":
-        """What several runs hold, in order, to be written to whoever is in all of them."""
+        """The messages of several runs, in order, for recipients of all of them."""
         if len(runs) == 1:
             return runs[0]
         joined = cls(())
@@ -102,7 +102,7 @@ class _Run:
         return self._deflated
 
     def durable(self, deflate: bool) -> bytes:
-        """Without what is ephemeral; only slow connections need it, so it is not kept."""
+        """The messages without ephemeral ones. Not cached, because only slow connections need it."""
         return _join([m.deflated if deflate else m.plain for m in self.messages if not m.ephemeral])
 
 
@@ -111,17 +111,17 @@ def _join(parts: list[bytes]) -> bytes:
 
 
 class Outbox:
-    """The log of what is sent in this turn. `turn` counts the turns in which something was."""
+    """The log of the current turn. `turn` counts the turns in which something was sent."""
 
     def __init__(self, stats: Stats) -> None:
         self.turn = 0
         self._stats = stats
         self._runs: list[_Run] = []
-        self._congested: dict[Recipient, None] = {}  # in the order in which they became so
+        self._congested: dict[Recipient, None] = {}  # in the order in which they became congested
         self._scheduled = self._writing = False
 
     def send(self, target: Target, messages: Sequence[Message]) -> None:
-        """Log one event or acknowledgement (a packet and its attachments) for its recipients."""
+        """Add one event or acknowledgement (a packet and its attachments) for its recipients."""
         runs = self._runs
         if runs and (runs[-1].target is target or runs[-1].target == target):
             run = runs[-1]
@@ -140,7 +140,7 @@ class Outbox:
             run.ephemeral = True
 
     def waiting(self, connection: Recipient, sids: Iterable[str]) -> int:
-        """Bytes of this turn that are not written out yet, for one connection."""
+        """Bytes of this turn for one connection that are not flushed yet."""
         size = 0
         for run in self._runs:
             target = run.target
@@ -149,14 +149,13 @@ class Outbox:
         return size
 
     def congested(self, connection: Recipient) -> None:
-        """Note that a connection has become congested; its user is told at the turn's end, once all that was sent
-        is handed over."""
+        """A connection has become congested. This is reported at the end of the turn, after the flush."""
         self._congested[connection] = None
         self._schedule()
 
     def flush(self) -> None:
-        """Write out now. Calls nothing of the user's, so who is in which room stays as it is."""
-        if not self._writing:  # else whoever asks is about to be written to anyway
+        """Flush now. Runs no user code, so room memberships do not change."""
+        if not self._writing:  # otherwise the flush that is running includes it
             self._write_out()
 
     def _schedule(self) -> None:
@@ -171,7 +170,7 @@ class Outbox:
                 connection = next(iter(self._congested))
                 del self._congested[connection]
                 connection.report_congested()
-                self._write_out()  # what the report has sent goes before the next report
+                self._write_out()  # flush what a report has sent before the next report
         finally:
             self._scheduled = False
             self.turn += 1
@@ -193,7 +192,7 @@ class Outbox:
                 self._writing = False
 
     def _write_run(self, run: _Run) -> None:
-        """The turn has one kind of recipients, which is what a broadcast spends its time in."""
+        """Write a turn with one set of recipients. This is the hot path of broadcasts."""
         recipients = run.recipients()
         as_plain = len(recipients)
         plain = run.plain
@@ -210,12 +209,12 @@ class Outbox:
         self._stats.bytes_sent += as_plain * len(plain)
 
     def _write_runs(self, runs: list[_Run]) -> None:
-        """Those who are to get the same, get the same bytes: what the turn holds for each set of recipients is joined
-        once, however the events for different recipients alternate."""
+        """Write a turn with several sets of recipients. The bytes for each set are joined once, however the events for
+        different recipients alternate."""
         targets: dict[Target, list[int]] = {}
         for number, run in enumerate(runs):
             targets.setdefault(run.target, []).append(number)
-        # Of which targets each connection is, as a tuple, since that of most connections is the same object.
+        # The targets of each connection, as a tuple, which is the same object for most connections.
         belongs: dict[Recipient, tuple[Target, ...]] = {}
         for target, numbers in targets.items():
             recipients, alone = runs[numbers[0]].recipients(), (target,)

@@ -1,7 +1,6 @@
-"""Socket.IO 5 packets: strict reading, writing that takes what the standard json module takes.
+"""Socket.IO 5 packets: strict parsing, and encoding of everything the standard json module accepts.
 
-A packet is `<type>[<attachments>-][<namespace>,][<id>][JSON]`, binary data following in packets of its own. It knows
-the protocol and no connection.
+A packet is `<type>[<attachments>-][<namespace>,][<id>][JSON]`; binary data follows in separate packets.
 """
 
 import base64
@@ -19,14 +18,14 @@ from .messages import Message
 CONNECT, DISCONNECT, EVENT, ACK, CONNECT_ERROR, BINARY_EVENT, BINARY_ACK = "0123456"
 
 RESERVED = frozenset(("connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"))
-"""Event names that the protocol keeps for itself: a packet with one is malformed."""
+"""Event names reserved by the protocol. A packet with one is malformed."""
 
 _LINE_ENDS = {10: None, 13: None}
 _PACKET = re.compile(r"([0-6])(?:([0-9]{1,2})-)?(?:(/[^,]{0,255})(?:,|\Z))?([0-9]{1,15})?(.*)", re.S)
 
 
 class ProtocolError(Exception):
-    """The client does not keep the protocol; its connection is closed."""
+    """The client has violated the protocol; its connection is closed."""
 
 
 class Packet(NamedTuple):
@@ -36,24 +35,24 @@ class Packet(NamedTuple):
     ident: int | None
     data: Any
     size: int
-    """Characters that it came in."""
+    """Its length in characters."""
 
 
 # JSON
 
 
 def dumps(data: Any) -> bytes:
-    """Compact JSON. Raises TypeError or ValueError for what the json module does not take, or could only write as
-    something that is not JSON (NaN)."""
+    """Compact JSON. Raises TypeError or ValueError for values that the json module does not accept, or that are not
+    JSON (NaN)."""
     try:
         return orjson.dumps(data)
     except TypeError:
-        # Integers over 64 bits, keys that are no strings, lone surrogates, deep nesting.
+        # Integers over 64 bits, keys that are not strings, lone surrogates, deep nesting.
         return json.dumps(data, separators=(",", ":"), allow_nan=False).encode()
 
 
 def loads(text: str, max_depth: int) -> Any:
-    """The value. Raises ProtocolError if it is no JSON, or nested deeper than allowed."""
+    """Parse JSON. Raises ProtocolError if it is invalid, or nested deeper than allowed."""
     deep = text.count("[") + text.count("{") > max_depth
     try:
         data = orjson.loads(text)
@@ -91,7 +90,7 @@ def _deeper(data: Any, limit: int) -> bool:
 def encode(
     kind: str, namespace: str = "/", ident: int | None = None, data: Any = None, ephemeral: bool = False
 ) -> list[Message]:
-    """The packet and, behind it, its attachments. `data` None: no JSON at all."""
+    """The packet, followed by its attachments. `data` None: without JSON."""
     body = b""
     attachments: list[bytes] = []
     if data is not None:
@@ -116,7 +115,7 @@ def encode(
 
 
 def _take_out(data: Any, attachments: list[bytes]) -> Any:
-    """The data with placeholders for what is binary."""
+    """The data with placeholders for binary values."""
     if isinstance(data, bytes | bytearray | memoryview):
         attachments.append(bytes(data))
         return {"_placeholder": True, "num": len(attachments) - 1}
@@ -131,7 +130,7 @@ def _take_out(data: Any, attachments: list[bytes]) -> Any:
 
 
 def from_base64(text: str) -> bytes:
-    """Binary data where only text can be sent. Raises ProtocolError. The Java client's has line ends."""
+    """Decode binary data sent as text. Raises ProtocolError. The Java client's data has line ends."""
     try:
         return base64.b64decode(text.translate(_LINE_ENDS), validate=True)
     except (binascii.Error, ValueError):
@@ -139,7 +138,7 @@ def from_base64(text: str) -> bytes:
 
 
 def decode(text: str, limits: Limits) -> Packet:
-    """The packet, its attachments still missing. Raises ProtocolError."""
+    """Parse a packet, without its attachments. Raises ProtocolError."""
     match = _PACKET.fullmatch(text)
     if match is None:
         raise ProtocolError("bad packet")
@@ -164,7 +163,7 @@ def decode(text: str, limits: Limits) -> Packet:
 
 
 class Partial:
-    """A packet whose attachments are still coming."""
+    """A packet with missing attachments."""
 
     __slots__ = ("attachments", "packet", "size")
 
@@ -174,7 +173,7 @@ class Partial:
         self.size = packet.size
 
     def add(self, data: bytes, limits: Limits) -> Packet | None:
-        """Take the next attachment; the whole packet if it was the last. Raises ProtocolError."""
+        """Add the next attachment. Returns the whole packet if it was the last. Raises ProtocolError."""
         self.attachments.append(data)
         self.size += len(data)
         if self.size > limits.max_packet:

@@ -1,7 +1,7 @@
-"""The polling transport of a connection: packets wait here until a poll takes them.
+"""The polling transport of a connection, which keeps packets until a poll takes them.
 
-A client is stalled when it does not act, not when it was not handed something: it is given the time that its last
-answer takes on a slow link, and that of an upgrade. One that does not read an answer is dropped with it.
+A client is stalled if it does not act: it gets the time that its last answer takes on a slow link, and the time of an
+upgrade. A client that does not read an answer is dropped.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from .transport import reset, taken, unsent
 SEPARATOR = "\x1e"
 _LARGE_ANSWER = 16_384
 _ANSWER_PACKETS = 16
-"""Packets that answer one poll. python-engineio's client drops the whole of an answer that has more."""
+"""Maximum number of packets in an answer. python-engineio's client discards answers with more."""
 _ANSWER_BYTES = 65_536
-"""An answer to a poll ends with the packet that makes it so large: a client answers no ping while it reads it."""
+"""An answer ends with the packet that reaches this size, because a client answers no ping while it reads."""
 _SLOW_LINK = 4_000
-"""Bytes a second that a client's link has at least."""
+"""Assumed minimum speed of a client's link, in bytes per second."""
 _PROBE_POLL = 0.1
-"""Seconds that a poll waits during an upgrade: the client ends its polling with an answer."""
+"""Seconds that a poll waits during an upgrade, because the client stops polling only after an answer."""
 
 
 class Owner(Protocol):
@@ -37,18 +37,18 @@ class Owner(Protocol):
 
     @property
     def upgrading(self) -> object | None:
-        """A websocket that may take over."""
+        """The WebSocket of an upgrade that has started."""
 
     @property
     def upgrade_probed(self) -> bool:
-        """Whether the client has probed it, so that it is about to."""
+        """Whether the client has probed it, so that the upgrade is about to complete."""
 
     def close(self, reason: Reason) -> None:
         """End the connection."""
 
 
 class Polls:
-    """What the polling connections of a server share: limits and deadlines."""
+    """Limits and deadlines shared by the polling connections of a server."""
 
     def __init__(self, limits: Limits, stats: Stats) -> None:
         self.limits, self.stats = limits, stats
@@ -57,17 +57,17 @@ class Polls:
         self._latest: dict[asyncio.BaseTransport, Answer] = {}
 
     def __len__(self) -> int:
-        """What is being watched."""
+        """Number of items with a deadline."""
         return len(self.unpolled) + len(self._answers)
 
     def answered(self, polling: "Polling", transport: asyncio.BaseTransport, size: int) -> None:
-        """An answer of this size goes out: see to it that the client reads it, if the kernel may not take it whole."""
+        """An answer of this size is being sent. If the kernel may not take it whole, watch that the client reads it."""
         if size > _LARGE_ANSWER:
             answer = self._latest[transport] = Answer(polling, cast(asyncio.WriteTransport, transport))
             self._answers.add(answer)
 
     def asked(self, transport: asyncio.BaseTransport | None) -> None:
-        """A request has come over this connection: its client has read the answer before."""
+        """A request has arrived on this HTTP connection, so its client has read the previous answer."""
         if transport is not None:
             self._latest.pop(transport, None)
 
@@ -91,7 +91,7 @@ class Polls:
 
 
 class Answer:
-    """A large answer to a poll, on its way through the HTTP server."""
+    """A large answer to a poll that is being sent by the HTTP server."""
 
     __slots__ = ("_taken", "polling", "transport")
 
@@ -100,13 +100,13 @@ class Answer:
         self._taken = taken(transport).size
 
     def progressed(self) -> bool:
-        """Whether the client has taken anything since this was last asked."""
+        """Whether the client has read anything since the last call."""
         before, self._taken = self._taken, taken(self.transport).size
         return self._taken > before
 
 
 class Polling:
-    """What a connection needs only while it polls."""
+    """The state of a connection while it polls."""
 
     __slots__ = (
         "_all",
@@ -134,11 +134,11 @@ class Polling:
 
     @property
     def polled(self) -> bool:
-        """Whether a poll waits."""
+        """Whether a poll is waiting."""
         return self._waiter is not None
 
     def hold(self, messages: Sequence[Message]) -> None:
-        """Keep packets for the next poll, or wake the one that waits."""
+        """Keep packets for the next poll, or answer the waiting one."""
         owner = self.owner
         before = self.size
         for message in messages:
@@ -154,7 +154,7 @@ class Polling:
             self._wake_or_wait()
 
     def hold_first(self, message: Message) -> None:
-        """Likewise, before everything else: how long it takes is not to depend on how much waits."""
+        """The same, before all other packets, so that its delay does not depend on how much is waiting."""
         self.packets.insert(0, message)
         self.size += len(message.plain)
         self._wake_or_wait()
@@ -164,12 +164,12 @@ class Polling:
             if self not in self._all.unpolled:
                 self._all.unpolled.add(self)
         elif self._transport is None or self._transport.is_closing():
-            self.owner.close(TRANSPORT_CLOSE)  # the poll was aborted: what it would take would be lost
+            self.owner.close(TRANSPORT_CLOSE)  # the poll was aborted: packets for it would be lost
         else:
             self.wake()
 
     def wake(self) -> None:
-        """Answer the poll that waits, if any."""
+        """Answer the waiting poll, if any."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -179,15 +179,15 @@ class Polling:
         return asyncio.get_running_loop().time() < self._busy_until
 
     def check_polled(self) -> None:
-        """Packets have waited for a while, and no poll has come."""
+        """Packets have been waiting for a while without a poll."""
         if self.busy or self.owner.upgrading is not None:
             self._all.unpolled.add(self)
         else:
             self.owner.close(SLOW_READER)
 
     def end(self, last: Message | None) -> None:
-        """Answer the poll that waits, if any, with this packet alone; without one, with what is on its way to it, or
-        with an error. Only the first call counts."""
+        """End polling. The waiting poll, if any, is answered with this packet; without a packet, with what was waiting
+        for it or with an error. Only the first call counts."""
         if not self._ended:
             self._ended, self._last = True, last
             if last is not None:
@@ -196,7 +196,7 @@ class Polling:
             self.wake()
 
     def take_all(self) -> list[Message]:
-        """Everything that waits."""
+        """Take all waiting packets."""
         return self._take(len(self.packets))
 
     def _take(self, count: int) -> list[Message]:
@@ -209,7 +209,7 @@ class Polling:
         return packets
 
     def _answer_packets(self) -> int:
-        """How many packets answer a poll."""
+        """The number of packets for the next answer."""
         size = 0
         for count, packet in enumerate(self.packets, 1):
             size += len(packet.plain)
@@ -218,7 +218,8 @@ class Polling:
         return len(self.packets)
 
     async def poll(self, transport: asyncio.BaseTransport | None) -> str | None:
-        """The body that answers a polling GET; None if the connection has ended. Not while another poll waits."""
+        """The answer to a polling GET, or None if the connection has ended. Must not be called while another poll is
+        waiting."""
         self._all.asked(transport)
         if not self.packets:
             await self._packets(transport)
@@ -234,7 +235,7 @@ class Polling:
         return text
 
     async def _packets(self, transport: asyncio.BaseTransport | None) -> None:
-        """Wait for packets, or for the end; during an upgrade not for long."""
+        """Wait for packets or the end of the connection; only briefly during an upgrade."""
         loop = asyncio.get_running_loop()
         self._waiter, self._transport = loop.create_future(), transport
         timer = loop.call_later(_PROBE_POLL, self.wake) if self.owner.upgrade_probed else None
@@ -250,7 +251,8 @@ class Polling:
 
     @staticmethod
     def parse(body: bytes) -> list[str | bytes]:
-        """The packets of a polling POST. Raises ProtocolError if one is malformed: then none of them counts."""
+        """Parse the packets of a polling POST. If one is malformed, raises ProtocolError, and none of them is
+        handled."""
         try:
             parts = body.decode().split(SEPARATOR)
         except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""Why connections end: one table, as handlers, counters and clients see it."""
+"""The reasons for closing connections in one table, as seen by handlers, counters and clients."""
 
 from dataclasses import dataclass
 
@@ -7,29 +7,29 @@ from . import frames
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One way for a connection to end."""
+    """A reason for the end of a connection."""
 
     text: str
-    """What `disconnect` handlers are given and what `Stats.closed` counts by."""
+    """The text passed to `disconnect` handlers and used as key in `Stats.closed`."""
     code: int = frames.NORMAL
-    """The code of the close frame that a websocket is sent (RFC 6455, 7.4.1)."""
+    """The code of the WebSocket close frame (RFC 6455, 7.4.1)."""
     returns: bool = True
-    """Whether a stock client connects again by itself. Where it does not, somebody wanted the end."""
+    """Whether stock clients reconnect by themselves. If not, the disconnect was intended."""
 
 
 CLIENT_DISCONNECT = Reason("client disconnect", returns=False)
-"""A DISCONNECT packet of the client's: it leaves a namespace."""
+"""The client sent a DISCONNECT packet: it leaves a namespace."""
 SERVER_DISCONNECT = Reason("server disconnect", returns=False)
-"""A DISCONNECT packet of ours: `Server.disconnect`."""
+"""The server sent a DISCONNECT packet: `Server.disconnect`."""
 TRANSPORT_CLOSE = Reason("transport close")
 TRANSPORT_ERROR = Reason("transport error")
 PARSE_ERROR = Reason("parse error", frames.PROTOCOL_ERROR)
-"""The client does not keep the protocol."""
+"""The client violated the protocol."""
 PING_TIMEOUT = Reason("ping timeout")
 CONNECT_TIMEOUT = Reason("connect timeout", frames.POLICY)
-"""No connect handler has let the client in within `Limits.connect_timeout`."""
+"""No connect handler accepted the client within `Limits.connect_timeout`."""
 SLOW_READER = Reason("slow reader")
-"""The client does not take what is sent to it."""
+"""The client does not read what is sent to it."""
 RATE_LIMITED = Reason("rate limited", frames.POLICY)
 SHUTDOWN = Reason("server shutdown", frames.RESTART)
 
@@ -48,9 +48,9 @@ REASONS = {
         SHUTDOWN,
     )
 }
-"""The engine's own reasons by their texts. `Server.close` adds those of its user: see `of_user`."""
+"""The engine's reasons by text. `Server.close` adds those of the user, see `of_user`."""
 
 
 def of_user(text: str) -> Reason:
-    """The reason of a connection that the user closes: stock clients connect again."""
+    """The reason of a connection closed by the user. Stock clients reconnect."""
     return Reason(text, frames.GOING_AWAY)

@@ -1,4 +1,4 @@
-"""Why requests are refused: one table, as clients, counters and the log see it.
+"""The reasons for refusing requests in one table, as seen by clients, counters and the log.
 
 The answer is JSON, `{"code", "message", "reason"}`, with the codes of Engine.IO: 0 transport unknown, 1 session id
 unknown, 2 bad handshake method, 3 bad request, 4 forbidden, 5 unsupported protocol version.
@@ -22,18 +22,18 @@ RETRY = ("Retry-After", "5")
 @dataclass(frozen=True, slots=True)
 class Refusal:
     reason: str
-    """As in the answer, in `Stats.refused` and in the log."""
+    """The reason in the answer, in `Stats.refused` and in the log."""
     code: int
     message: str
     status: int = 400
-    """Of HTTP."""
+    """The HTTP status."""
     hint: str | None = None
-    """What an operator may have to do. What has none is not logged."""
+    """What an operator may have to do. Refusals without a hint are not logged."""
     closes: bool = False
-    """Whether the HTTP connection ends with it: the request has not been read."""
+    """Whether the HTTP connection is closed, because the request has not been read."""
     header: tuple[str, str] | None = None
     body: str | None = None
-    """Instead of the JSON: as Socket.IO's own server answers to the letter, which its clients' tests look at."""
+    """Used instead of the JSON, where the tests of Socket.IO's clients expect the exact answer of its own server."""
 
 
 TRANSPORT_UNKNOWN = Refusal("transport_unknown", 0, "Transport unknown")
@@ -93,7 +93,7 @@ VERSION = Refusal(
 
 
 class Refused(Exception):
-    """Ends the handling of a request."""
+    """Raised to refuse a request."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.message)
@@ -101,7 +101,7 @@ class Refused(Exception):
 
 
 class Refusals:
-    """Answers with a refusal, counts it, and logs it at most once in ten seconds for each reason."""
+    """Answers refused requests, and counts and logs them (at most once in ten seconds for each reason)."""
 
     def __init__(self, stats: Stats) -> None:
         self._stats = stats

@@ -1,11 +1,11 @@
-"""Who is where: a socketio manager on plain dicts, in which each client lists its own rooms.
+"""A socketio manager on plain dicts, in which each client knows its own rooms.
 
-python-socketio's own walks every room of a namespace whenever somebody leaves; here entering, leaving and
-disconnecting cost what the client's own rooms cost. Room names are any hashable value. A list (or set) where one name
-is expected means several; a tuple is one name.
+python-socketio's manager walks through every room of a namespace whenever a client leaves. Here the cost of entering,
+leaving and disconnecting depends only on the client's own rooms. A room name can be any hashable value. A list or set
+where one name is expected means several names; a tuple is one name.
 
-It overrides every method of `socketio.AsyncManager` 5.18 that `Server` lets be called and that touches rooms, few of
-which are documented; tests/engine/test_library_pins.py says when there are others.
+This overrides every method of `socketio.AsyncManager` 5.18 that touches rooms and can be called through `Server`, few
+of which are documented; tests/engine/test_library_pins.py checks for others.
 """
 
 import enum
@@ -28,7 +28,7 @@ class _Everyone(enum.Enum):
 
 
 EVERYONE = _Everyone.EVERYONE
-"""`to=EVERYONE`: all clients of the namespace. Without it an emit without a room is an error."""
+"""`to=EVERYONE` means all clients of the namespace. An emit without a room is an error."""
 
 
 class Membership(enum.IntEnum):
@@ -47,11 +47,11 @@ class Client:
         self.state = Membership.CONNECTING
         self.rooms: list[Hashable] = []
         self.callbacks: dict[int, Callable[..., Any]] | None = None
-        self.held: list[Sequence[Message]] | None = None  # sent to it alone before it was let in
+        self.held: list[Sequence[Message]] | None = None  # sent to this client before it was accepted
         self._last_id = 0
 
     def expect(self, callback: Callable[..., Any], limit: int) -> int:
-        """The id of an event that this client is to acknowledge."""
+        """The id of an event that this client should acknowledge."""
         if self.callbacks is None:
             self.callbacks = {}
         elif len(self.callbacks) >= limit:
@@ -67,7 +67,7 @@ class Rooms(AsyncManager):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self.clients: dict[str, dict[str, Client]] = {}
-        # rooms[namespace][None]: all who have been let in, as in the parent.
+        # rooms[namespace][None]: all accepted clients, as in the parent class.
         self.rooms: dict[str, dict[Hashable, Room]]
 
     @property
@@ -78,10 +78,10 @@ class Rooms(AsyncManager):  # type: ignore[misc]
         clients = self.clients.get(namespace)
         return clients.get(sid) if clients and isinstance(sid, str) else None
 
-    # looking up
+    # lookup
 
     def find(self, namespace: str, names: Iterable[Hashable]) -> tuple[Room, ...]:
-        """The rooms of these names that anybody is in, each once."""
+        """The non-empty rooms with these names, once each."""
         rooms = self.rooms.get(namespace)
         if rooms is None:
             return ()
@@ -123,23 +123,24 @@ class Rooms(AsyncManager):  # type: ignore[misc]
         client = self.client(sid, namespace)
         return client.connection.sid if client is not None else None
 
-    # coming and going
+    # connecting and disconnecting
 
     def begin(self, connection: Connection, namespace: str) -> Client:
-        """A client that its connect handler has still to let in: it can be given rooms, and is in none of them yet."""
+        """Add a client that its connect handler has not accepted yet. It can be assigned rooms, but is not in them
+        yet."""
         client = Client(self.server.eio.generate_id(), namespace, connection)
         connection.clients[namespace] = client
         self.clients.setdefault(namespace, {})[client.sid] = client
         return client
 
     def let_in(self, client: Client) -> None:
-        """It may be sent to from now on."""
+        """The client is accepted, and can be sent to from now on."""
         client.state = Membership.CONNECTED
         for name in (None, *client.rooms):
             self._room(client.namespace, name)[client.sid] = client.connection
 
     def withdraw(self, client: Client) -> None:
-        """It is sent nothing any more, though its `disconnect` handler may still ask where it was."""
+        """Stop sending to the client. Its `disconnect` handler can still query its rooms."""
         client.state = Membership.LEAVING
         for name in (None, *client.rooms):
             self._drop(client, name)
@@ -189,7 +190,7 @@ class Rooms(AsyncManager):  # type: ignore[misc]
             self.basic_leave_room(sid, namespace, room)
 
     def _room(self, namespace: str, name: Hashable) -> Room:
-        """The room, to be entered: what is pending for it is for those who are in it now."""
+        """The room to enter, after flushing what is pending for its present members."""
         rooms = self.rooms.setdefault(namespace, {})
         room = rooms.get(name)
         if room is None:
@@ -215,7 +216,7 @@ class Rooms(AsyncManager):  # type: ignore[misc]
     # sending
 
     def send_to(self, client: Client, messages: Sequence[Message]) -> None:
-        """To this one alone: held until it is let in, dropped once it leaves."""
+        """Send to this client only. Kept until it is accepted, dropped after it has left."""
         if client.state == Membership.CONNECTED:
             client.connection.send(messages)
         elif client.state == Membership.CONNECTING:

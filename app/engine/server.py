@@ -1,11 +1,11 @@
-"""The Socket.IO server under python-socketio's API: strict packets, events in order, an answer to every question.
+"""The Socket.IO server with python-socketio's API: strict packets, ordered events, an answer to every acknowledgement.
 
-This is the one file that touches what `socketio.AsyncServer` 5.18 does not document: it overrides
-`_engineio_server_class`, `_handle_eio_connect`, `_handle_eio_message`, `_handle_eio_disconnect` and `_trigger_event`
-(which the Admin UI wraps in its turn); tests/engine/test_library_pins.py says when those change.
+Only this module uses undocumented parts of `socketio.AsyncServer` 5.18: it overrides `_engineio_server_class`,
+`_handle_eio_connect`, `_handle_eio_message`, `_handle_eio_disconnect` and `_trigger_event` (which the Admin UI wraps);
+tests/engine/test_library_pins.py checks for changes.
 
 The Admin UI (`instrument`) works, with these restrictions: events sent with `publish` and `push` are not listed, its
-traffic counters stay at 0, and it may emit to everybody, though only in its own namespace.
+traffic counters stay at 0, and it may emit to everyone, but only in its own namespace.
 """
 
 import asyncio
@@ -32,27 +32,27 @@ _OPTIONS = {"logger", "engineio_logger", "namespaces"}
 
 
 class Server(socketio.AsyncServer):  # type: ignore[misc]
-    """A Socket.IO server. Everything in python-socketio's documentation of `AsyncServer` holds, except:
+    """A Socket.IO server. python-socketio's documentation of `AsyncServer` applies, except:
 
-    - A `connect` handler is given a `Handshake` for an environ; its exceptions refuse the client (`message` "internal"
-      if it is no `ConnectionRefusedError`). Rooms entered in it, and events sent to the client alone, take effect
-      when it has let the client in.
-    - `emit` without a room is a ValueError; `to=EVERYONE` says it. Room names may be any hashable value, tuples too;
-      several are given as a list.
-    - Every event that asks for an acknowledgement gets one: where there is no handler, the handler does not take as
-      many arguments, or raises, and where there are too many events, it is `{"ok": false, "error": {"code",
+    - A `connect` handler gets a `Handshake` instead of an environ. Its exceptions refuse the client (with the `message`
+      "internal" unless it is a `ConnectionRefusedError`). Rooms entered in it, and events sent only to the client, take
+      effect when it has accepted the client.
+    - `emit` without a room is a ValueError; use `to=EVERYONE`. Room names can be any hashable value, including tuples;
+      pass several as a list.
+    - Every event that requests an acknowledgement gets one. If there is no handler, if it does not accept the number
+      of arguments or raises, or if there are too many events, the answer is `{"ok": false, "error": {"code",
       "message"}}` with the code `unknown_event`, `invalid`, `internal` or `rate_limited`.
-    - A client's events are handled in order, one at a time. Its acknowledgements are not among them, so a handler may
+    - A client's events are handled in order, one at a time. Acknowledgements are not queued with them, so a handler may
       await `call()` to its own client.
-    - The options `client_manager`, `json`, `serializer`, `async_handlers`, `always_connect` and those of Engine.IO
-      are not there; a TypeError says so.
+    - The options `client_manager`, `json`, `serializer`, `async_handlers`, `always_connect` and those of Engine.IO do
+      not exist, and raise a TypeError.
 
-    `ping_interval` and `ping_timeout` are seconds. `origin_allowed(request, origin)` is asked where there is an Origin
-    header; None means same origin. `client_address(request)` tells whose connection it is, for limits and log lines;
-    None means the TCP peer, which is a proxy's if there is one. `on_congested(sid)` is called when more than
-    `Limits.high_water` bytes wait for a connection. It is called at the end of a turn of the loop, never from within
-    `publish`, `push`, `join`, `leave` or `close`: all that was published before has been handed to the connection, and
-    the callback may make it leave its rooms. It must not block, and it must be a plain function.
+    `ping_interval` and `ping_timeout` are in seconds. `origin_allowed(request, origin)` is called if there is an
+    Origin header; None means same origin. `client_address(request)` returns the client's address for limits and logs;
+    None means the TCP peer, which may be a proxy. `on_congested(sid)` is called when a connection has more than
+    `Limits.high_water` unsent bytes. It is called at the end of a turn of the loop, never from within `publish`,
+    `push`, `join`, `leave` or `close`: everything published before has been passed to the connection, and the callback
+    may make it leave its rooms. It must be a plain function, and must not block.
     """
 
     manager: Rooms
@@ -90,12 +90,12 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
             self.manager,
             self.eio.limits,
             self.eio.stats,
-            trigger=lambda *args: self._trigger_event(*args),  # looked up each time: the Admin UI replaces it
+            trigger=lambda *args: self._trigger_event(*args),  # looked up each time, because the Admin UI replaces it
             not_handled=self.not_handled,
             known=self._known,
             connect_data=lambda sid, namespace: self.connect_data(sid, namespace),
         )
-        self._broadcasting: set[str] = set()  # namespaces in which an emit without a room is for everybody
+        self._broadcasting: set[str] = set()  # namespaces in which an emit without a room is for everyone
 
     @property
     def limits(self) -> Limits:
@@ -105,75 +105,77 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
     def stats(self) -> Stats:
         return self.eio.stats
 
-    # Ours: plain functions, at once.
+    # Our own API: plain functions that take effect at once.
 
     def publish(
         self, event: str, *args: Any, rooms: Iterable[Hashable], ephemeral: bool = False, namespace: str = "/"
     ) -> None:
-        """Send an event to everybody who is in any of the rooms now, each connection once.
+        """Send an event to all present members of the rooms, once per connection.
 
-        It is encoded and framed once and goes out at the end of this turn of the loop, in order with everything else.
-        `ephemeral`: connections for which bytes wait do not get it. Raises TypeError for what is not JSON or bytes.
+        It is encoded and framed once, and sent at the end of this turn of the loop, in order with everything else.
+        `ephemeral`: connections with unsent bytes do not get it. Raises TypeError for values that are not JSON or
+        bytes.
         """
         target = self.manager.find(namespace, rooms)
         if target:
             self.eio.outbox.send(target, packets.encode(packets.EVENT, namespace, None, [event, *args], ephemeral))
 
     def push(self, sid: str, event: str, *args: Any, ephemeral: bool = False, namespace: str = "/") -> None:
-        """Send an event to one client, as `publish`. Nothing happens if it is gone."""
+        """Send an event to one client, like `publish`. Does nothing if it has disconnected."""
         client = self.manager.client(sid, namespace)
         if client is not None:
             self.manager.send_to(client, packets.encode(packets.EVENT, namespace, None, [event, *args], ephemeral))
 
     def prepare(self, event: str, *args: Any, namespace: str = "/") -> Sequence[Message]:
-        """Encode and frame an event once, for `push_prepared`. Raises TypeError for what is not JSON or bytes."""
+        """Encode and frame an event once, for `push_prepared`. Raises TypeError for values that are not JSON or
+        bytes."""
         return packets.encode(packets.EVENT, namespace, None, [event, *args])
 
     def push_prepared(self, sid: str, events: Sequence[Sequence[Message]], namespace: str = "/") -> None:
-        """Send several prepared events to one client, as `push` would one after the other."""
+        """Send several prepared events to one client, like repeated `push`."""
         client = self.manager.client(sid, namespace)
         if client is not None:
             for messages in events:
                 self.manager.send_to(client, messages)
 
     def join(self, sid: str, room: Hashable, namespace: str = "/") -> None:
-        """Enter a room. Nothing happens if the client is gone: it may go at any time."""
+        """Enter a room. Does nothing if the client has disconnected, which may happen at any time."""
         if self.manager.client(sid, namespace) is not None:
             self.manager.basic_enter_room(sid, namespace, room)
 
     def leave(self, sid: str, room: Hashable, namespace: str = "/") -> None:
-        """Leave a room. Nothing happens if the client is not in it, or gone."""
+        """Leave a room. Does nothing if the client is not in it or has disconnected."""
         self.manager.basic_leave_room(sid, namespace, room)
 
     def waiting(self, sid: str, namespace: str = "/") -> int:
-        """Bytes handed to the connection and not yet taken by the kernel, or by a poll; what was sent in this turn is
-        among them. 0 if it is gone."""
+        """Bytes not yet taken by the kernel, or by a poll, including those sent in this turn. 0 if the client has
+        disconnected."""
         client = self.manager.client(sid, namespace)
         return client.connection.waiting() if client is not None and not client.connection.closed else 0
 
     async def drained(self, sid: str, namespace: str = "/") -> bool:
-        """Wait until the kernel has taken everything (or, polling, until less than the high-water mark waits), and
-        return True; at once if it is so. False if the connection is gone or goes meanwhile."""
+        """Wait until the kernel has taken everything (or, when polling, until there is less than the high-water mark).
+        Returns True then, and False if the client disconnects."""
         client = self.manager.client(sid, namespace)
         return client is not None and await client.connection.drained()
 
     def is_open(self, sid: str, namespace: str = "/") -> bool:
-        """Whether what is sent to the client may still reach it. Handlers run for what came before the end, also when
-        the connection has ended meanwhile."""
+        """Whether the client can still be sent to. Handlers also run for events that came before a disconnect, when the
+        connection has ended."""
         client = self.manager.client(sid, namespace)
         return client is not None and not client.connection.closed
 
     def close(self, sid: str, reason: str, namespace: str = "/") -> None:
-        """Close the client's connection, after what was sent to it. Stock clients connect anew by themselves, which
-        they do not after `disconnect`. The `disconnect` handler is given the reason, which also counts in
-        `Stats.closed`: keep to a few."""
+        """Close the client's connection after what was sent to it. Stock clients reconnect by themselves, unlike after
+        `disconnect`. The reason is passed to the `disconnect` handler and counted in `Stats.closed`, so there should
+        be few different ones."""
         client = self.manager.client(sid, namespace)
         if client is not None:
             self.eio.outbox.flush()
             client.connection.close(of_user(reason))
 
     def connect_data(self, sid: str, namespace: str) -> dict[str, Any]:
-        """What the answer to a CONNECT holds beside `sid`; for subclasses."""
+        """Additional content of the CONNECT answer beside `sid`, for subclasses."""
         return {}
 
     # python-socketio's
@@ -189,7 +191,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         callback: Callable[..., Any] | None = None,
         ignore_queue: bool = False,
     ) -> None:
-        """As in python-socketio, but an emit without a room is a ValueError unless it says `to=EVERYONE`."""
+        """As in python-socketio, but without a room it raises ValueError; use `to=EVERYONE`."""
         namespace = namespace or "/"
         room = room if to is None else to
         if room is None:
@@ -199,19 +201,19 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         await self.manager.emit(event, data, namespace, room=room, skip_sid=skip_sid, callback=callback)
 
     async def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
-        """Send the client away from the namespace; stock clients do not come back by themselves (see `close`)."""
+        """Disconnect the client from the namespace. Stock clients do not reconnect by themselves (see `close`)."""
         client = self.manager.client(sid, namespace or "/")
         if client is not None and client.state == Membership.CONNECTED:
             client.connection.send(packets.encode(packets.DISCONNECT, client.namespace))
             await self._dispatcher.leave(client, SERVER_DISCONNECT.text)
 
     async def get_session(self, sid: str, namespace: str | None = None) -> dict[str, Any]:
-        """The client's session, in `disconnect` handlers too. KeyError if the client is gone."""
+        """The client's session, also in `disconnect` handlers. Raises KeyError if the client has disconnected."""
         sessions = self._sessions(sid, namespace)
         return sessions.setdefault(namespace or "/", {})  # type: ignore[no-any-return]
 
     async def save_session(self, sid: str, session: dict[str, Any], namespace: str | None = None) -> None:
-        """Replace the client's session. KeyError if the client is gone."""
+        """Replace the client's session. Raises KeyError if the client has disconnected."""
         self._sessions(sid, namespace)[namespace or "/"] = session
 
     def _sessions(self, sid: str, namespace: str | None) -> dict[str, Any]:
@@ -224,7 +226,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         return connection.session
 
     def transport(self, sid: str, namespace: str | None = None) -> str:
-        """`polling` or `websocket`. KeyError if the client is gone."""
+        """`polling` or `websocket`. Raises KeyError if the client has disconnected."""
         client = self.manager.client(sid, namespace or "/")
         if client is None:
             raise KeyError(sid)
@@ -240,7 +242,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
 
     @property
     def async_handlers(self) -> bool:
-        """`call()` asks for it, since elsewhere it would wait for ever in a handler."""
+        """Required by `call()`, which with python-socketio's ordered handlers would block forever in a handler."""
         return True
 
     @async_handlers.setter
@@ -285,7 +287,8 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         )
 
     async def _trigger_event(self, event: str, namespace: str, *args: Any) -> Any:
-        """Run the event's handler. `not_handled` if there is none, WrongArguments if it takes others."""
+        """Run the event's handler. Returns `not_handled` if there is none. Raises WrongArguments if the arguments do
+        not fit."""
         handler, args = handlers.find(self, event, namespace, args)
         if handler is None:
             return self.not_handled

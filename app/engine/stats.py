@@ -1,4 +1,4 @@
-"""Counters and gauges, plain numbers for whatever metrics library the user has."""
+"""Counters and gauges as plain numbers, for any metrics library."""
 
 import time
 from dataclasses import dataclass, field
@@ -6,36 +6,36 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Stats:
-    """What happened since the start, and how many are here now. Read it whenever; never write to it."""
+    """Counters since the start, and current numbers. Read-only for users."""
 
     connections: int = 0
-    """Now."""
+    """Current connections."""
     websockets: int = 0
-    """Of them on a websocket, now; the others poll."""
+    """Current connections that use a WebSocket; the others poll."""
     unauthenticated: int = 0
-    """Of them not let in by a connect handler, now."""
+    """Current connections that no connect handler has accepted."""
     congested: int = 0
-    """Of them with more than `Limits.high_water` bytes waiting, now."""
+    """Current connections with more than `Limits.high_water` unsent bytes."""
     opened: dict[str, int] = field(default_factory=lambda: {"polling": 0, "websocket": 0})
-    """Connections so far, by the transport they began with."""
+    """Connections since the start, by their first transport."""
     upgraded: int = 0
-    """Connections that went from polling to a websocket."""
+    """Upgrades from polling to a WebSocket."""
     refused: dict[str, int] = field(default_factory=dict)
-    """Handshakes and CONNECTs refused, by reason."""
+    """Refused handshakes and CONNECTs, by reason."""
     closed: dict[str, int] = field(default_factory=dict)
-    """Connections that ended, by reason."""
+    """Closed connections, by reason."""
     packets_received: int = 0
-    """Socket.IO packets."""
+    """Received Socket.IO packets."""
     bytes_received: int = 0
-    """Their text and attachments, inflated and unmasked."""
+    """Their text and attachments in bytes, decompressed and unmasked."""
     events_sent: int = 0
-    """Deliveries: an event to a thousand connections counts a thousand."""
+    """Deliveries: an event to a thousand connections counts as a thousand."""
     bytes_sent: int = 0
-    """Of deliveries and acknowledgements, framed and compressed."""
+    """Bytes of deliveries and acknowledgements, framed and compressed."""
     ephemeral_dropped: int = 0
-    """Deliveries of ephemeral events left out because bytes waited."""
+    """Ephemeral events not delivered because of unsent bytes."""
     congestions: int = 0
-    """Times that a connection became congested."""
+    """How often connections became congested."""
     rate_limited: int = 0
     """Client events refused by the rate limit."""
     malformed: int = 0
@@ -43,14 +43,14 @@ class Stats:
     handler_errors: int = 0
     """Exceptions in handlers."""
     failures: int = 0
-    """Exceptions and stray cancellations in the engine's own timers and tasks, which went on."""
+    """Exceptions and stray cancellations in the engine's timers and tasks, which continued."""
 
     def refuse(self, reason: str) -> None:
         self.refused[reason] = self.refused.get(reason, 0) + 1
 
 
 class Throttle:
-    """Says yes at most once a second for each key; remembers a bounded number of keys."""
+    """Allows one call per second for each key, with a bounded number of keys."""
 
     def __init__(self, interval: float = 1.0, keys: int = 4_096) -> None:
         self._interval, self._keys = interval, keys

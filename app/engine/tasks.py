@@ -1,4 +1,4 @@
-"""The tasks of a server: whatever ends one is seen and counted, and the shutdown leaves none behind."""
+"""The tasks of a server: failures are logged and counted, and the shutdown ends all tasks."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 
 class Tasks:
-    """Keeps tasks from being collected and tells when one has failed."""
+    """Keeps references to tasks, and reports failures."""
 
     def __init__(self, stats: Stats) -> None:
         self._stats = stats
@@ -19,15 +19,15 @@ class Tasks:
         self._endless: set[asyncio.Task[Any]] = set()
 
     def __len__(self) -> int:
-        """Tasks that the shutdown waits for."""
+        """Number of tasks that the shutdown waits for."""
         return len(self._finite)
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """A task that the shutdown waits for and then cancels."""
+        """Start a task that the shutdown waits for and then cancels."""
         return self._keep(coroutine, self._finite)
 
     def start_endless(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """A task that the shutdown cancels at once."""
+        """Start a task that the shutdown cancels at once."""
         return self._keep(coroutine, self._endless)
 
     def _keep(self, coroutine: Coroutine[Any, Any, Any], tasks: set[asyncio.Task[Any]]) -> asyncio.Task[Any]:
@@ -43,7 +43,7 @@ class Tasks:
             log.error("task_failed", exc_info=error)
 
     async def end(self, timeout: float) -> None:
-        """Cancel them all and wait for those that do not end at once."""
+        """Cancel all tasks, and wait for those that do not end at once."""
         tasks = (*self._finite, *self._endless)
         for task in tasks:
             task.cancel()
@@ -52,7 +52,7 @@ class Tasks:
 
 
 def guarded(stats: Stats, callback: Callable[..., None], *args: Any) -> None:
-    """Call it. What it raises is counted and logged, a stray CancelledError included: whoever calls goes on."""
+    """Call the function. Exceptions, including a stray CancelledError, are counted and logged, and not raised."""
     try:
         callback(*args)
     except (Exception, asyncio.CancelledError):

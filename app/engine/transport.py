@@ -1,4 +1,4 @@
-"""What asyncio's transports do not tell or do: what the peer has taken, and how to drop it at once."""
+"""What asyncio's transports lack: how much the peer has received, and an immediate reset."""
 
 import array
 import asyncio
@@ -9,25 +9,25 @@ from typing import NamedTuple, cast
 try:
     import fcntl
     import termios
-except ImportError:  # not on this system: what the kernel holds is then not counted
+except ImportError:  # not on this system, where the kernel's buffer is not counted
     fcntl = None  # type: ignore[assignment]
 
 _LINGER_NOT = struct.pack("ii", 1, 0)
 _TCP_INFO = getattr(socket, "TCP_INFO", None)
-_LAST_ACK_AT, _TAKEN_AT, _TCP_INFO_SIZE = 56, 120, 128  # in Linux's struct tcp_info, which only ever grows
+_LAST_ACK_AT, _TAKEN_AT, _TCP_INFO_SIZE = 56, 120, 128  # in Linux's struct tcp_info, which only grows
 
 
 class Taken(NamedTuple):
-    """How far the peer is with what it was sent."""
+    """How much sent data the peer has received."""
 
     size: int
-    """A number that grows with the bytes that the peer's kernel has acknowledged."""
+    """A number that increases with the bytes acknowledged by the peer's kernel."""
     heard: float
-    """Seconds since its kernel acknowledged anything, be it nothing new; 0 where that is not known."""
+    """Seconds since its kernel acknowledged anything, new or not. 0 if that is unknown."""
 
 
 def taken(transport: asyncio.WriteTransport) -> Taken:
-    """What the peer has taken, not just our kernel. On systems other than Linux it is our kernel that is asked."""
+    """What the peer has received, not just our kernel. On systems other than Linux: what our kernel has taken."""
     sock = transport.get_extra_info("socket")
     if _TCP_INFO is not None and sock is not None:
         try:
@@ -41,7 +41,7 @@ def taken(transport: asyncio.WriteTransport) -> Taken:
 
 
 def unsent(transport: asyncio.WriteTransport) -> int:
-    """Bytes that we and the kernel hold for the peer, those included that it has not acknowledged."""
+    """Bytes buffered by us and by the kernel, including those the peer has not acknowledged."""
     size = array.array("i", [0])
     sock = transport.get_extra_info("socket")
     if fcntl is not None and sock is not None:
@@ -53,11 +53,11 @@ def unsent(transport: asyncio.WriteTransport) -> int:
 
 
 def reset(transport: asyncio.BaseTransport) -> None:
-    """Drop a connection at once, with all that the kernel holds for it: close() and abort() would go on sending."""
+    """Drop a connection at once, with the kernel's buffer. close() and abort() would continue sending."""
     sock = transport.get_extra_info("socket")
     if sock is not None:
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
         except OSError:
-            pass  # it is closed already
+            pass  # already closed
     cast(asyncio.WriteTransport, transport).abort()

@@ -1,4 +1,4 @@
-"""The opening of a websocket (RFC 6455, 4.2): what the request must have, and the head of the answer."""
+"""The opening handshake of a WebSocket (RFC 6455, 4.2): checks of the request, and the headers of the answer."""
 
 import base64
 import binascii
@@ -13,7 +13,7 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 def accept_key(request: web.Request) -> str:
-    """The answer to the websocket key. Raises Refused."""
+    """The answer to the WebSocket key. Raises Refused if the request is invalid."""
     headers = request.headers
     connection = {token.strip().lower() for token in ",".join(headers.getall("Connection", ())).split(",")}
     upgrades = "upgrade" in connection and headers.get("Upgrade", "").strip().lower() == "websocket"
@@ -34,7 +34,7 @@ def accept_key(request: web.Request) -> str:
 
 
 def answer(request: web.Request, accept: str, *, compress: bool) -> tuple[bytes, bool]:
-    """The head of the answer, and whether compression was agreed on."""
+    """The headers of the answer, and whether compression was negotiated."""
     offers = request.headers.getall("Sec-WebSocket-Extensions", ()) if compress else ()
     extensions = deflate.negotiate(",".join(offers)) if offers else None
     head = (

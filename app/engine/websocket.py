@@ -1,10 +1,10 @@
-"""The websocket of a connection, straight on asyncio's transport: the HTTP server is out of the way.
+"""The WebSocket of a connection, directly on asyncio's transport, without the HTTP server.
 
-Writing costs nothing beyond `transport.write` while the kernel takes everything. As soon as it does not, a checking
-write is swapped in, which knows how much waits; when all is taken it is swapped out again.
+While the kernel takes everything, a write is just `transport.write`. When it does not, a checking write is used
+instead, which counts unsent bytes, until everything has been taken.
 
-What a client sends is bounded before it is paid for: nothing is parsed or inflated behind a close, whoever closed, and
-frames that bring no message have an allowance.
+Input is limited before it is processed: nothing is parsed or decompressed after a close, from either side, and frames
+without a message are rate-limited.
 """
 
 import asyncio
@@ -25,51 +25,51 @@ from .stats import Stats
 from .transport import reset, taken, unsent
 
 CONTROL_COST = 8
-"""A control frame takes as much of the allowance as so many fragments: most of them are answered."""
+"""A control frame counts as much as this number of fragments, because most of them are answered."""
 LEAST_FRAGMENT = 64
-"""Bytes of a fragment in the long run: Autobahn's clients send no smaller ones."""
+"""Minimum average size of a fragment, in bytes. Autobahn's clients send no smaller ones."""
 
 
 class State(enum.IntEnum):
-    PROBE = 0  # a second transport of a polling connection, nothing said yet
-    UPGRADE = 1  # it has been probed and may take over
+    PROBE = 0  # the WebSocket of an upgrade, before its probe
+    UPGRADE = 1  # probed: the upgrade may complete
     OPEN = 2
     CLOSING = 3
 
 
 class Owner(Protocol):
-    """The connection that a websocket belongs to."""
+    """The connection that a WebSocket belongs to."""
 
     write: Callable[[bytes], None] | None
     closed: bool
     backlog: Backlog
 
     def receive(self, data: str | bytes) -> None:
-        """A message that came on an open websocket."""
+        """A message on an open WebSocket."""
 
     def upgrade_packet(self, websocket: "WebSocket", data: str | bytes) -> None:
-        """A message that came on one that is not open yet."""
+        """A message on a WebSocket that is not open yet."""
 
     def websocket_lost(self, websocket: "WebSocket", reason: Reason) -> None:
-        """It has ended by itself."""
+        """The WebSocket has ended without a close from our side."""
 
     def websocket_failed(self, websocket: "WebSocket", code: int, why: str) -> None:
-        """The client broke the protocol; the websocket closes with this code."""
+        """The client violated the protocol; the WebSocket is closed with this code."""
 
 
 class WebSockets:
-    """What the websockets of a server share: limits and deadlines."""
+    """Limits and deadlines shared by the WebSockets of a server."""
 
     def __init__(self, limits: Limits, stats: Stats, *, deflate: bool) -> None:
         self.limits, self.deflate = limits, deflate
         self.extra_frames = max(1_024, limits.max_packet // LEAST_FRAGMENT)
-        """Frames that bring no message: so many at once, and as many again in ten seconds."""
+        """Rate limit for frames without a message: this many at once, and as many again every ten seconds."""
         self.upgrading = Deadlines[WebSocket](limits.upgrade_timeout, lambda ws, _: ws.give_up_upgrade(), stats)
         self.stalled = Deadlines[WebSocket](limits.stall_timeout, WebSocket.check_stalled, stats)
         self.closing = Deadlines[WebSocket](limits.close_timeout, lambda ws, _: reset(ws.transport), stats)
 
     def __len__(self) -> int:
-        """Those that are being watched."""
+        """Number of items with a deadline."""
         return len(self.upgrading) + len(self.stalled) + len(self.closing)
 
     def stop(self) -> None:
@@ -78,7 +78,7 @@ class WebSockets:
 
 
 class WebSocket(frames.FrameParser, asyncio.Protocol):
-    """The protocol object of one websocket."""
+    """The asyncio protocol of one WebSocket."""
 
     __slots__ = ("_all", "_extra", "_taken", "_taken_late", "deflate", "owner", "state", "transport")
 
@@ -87,36 +87,36 @@ class WebSocket(frames.FrameParser, asyncio.Protocol):
         self.deflate = deflate
         self.owner, self.transport, self._all = owner, transport, shared
         self.state = State.PROBE
-        self._taken = 0  # by the peer, when that was last looked at
-        self._taken_late: int | None = None  # likewise, when its pong was late
+        self._taken = 0  # by the peer, at the last check
+        self._taken_late: int | None = None  # the same, when its pong was late
         self._extra: Allowance | None = None  # most clients never need it
 
     def begin(self) -> None:
-        """Set the transport up: told as soon as one byte waits, and again when none does."""
+        """Configure the transport to report when there are unsent bytes, and when there are none."""
         self.transport.set_write_buffer_limits(high=1, low=0)
         sock = self.transport.get_extra_info("socket")
         if self._all.limits.send_buffer and sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._all.limits.send_buffer)
 
     def begin_upgrade(self) -> None:
-        """It is a second transport, and may be that for `Limits.upgrade_timeout`."""
+        """This is the WebSocket of an upgrade, which must complete within `Limits.upgrade_timeout`."""
         self._all.upgrading.add(self)
 
     def give_up_upgrade(self) -> None:
-        """The probe was not completed in time: reset it, without a close frame.
+        """The upgrade was not completed in time: reset the WebSocket, without a close frame.
 
-        python-socketio's asyncio client waits for the answer to its probe without a time limit. It goes on with
-        polling when the connection breaks, but a close frame in the place of the answer is an error to it.
+        python-socketio's asyncio client waits for the answer to its probe without a time limit. It continues with
+        polling if the connection breaks, but fails if it gets a close frame instead of the answer.
         """
         self.ended = True
         self.state = State.CLOSING
         reset(self.transport)
 
     def open(self) -> None:
-        """It is the connection's transport from here on, and writes for it."""
+        """From here on this is the connection's transport."""
         self._all.upgrading.discard(self)
         self.state = State.OPEN
-        # It may be full already: of pongs that nobody has read.
+        # It may be full already, of unread pongs.
         stalled = self in self._all.stalled
         self.owner.backlog.waits = stalled
         self.owner.write = self._write_checked if stalled else self.transport.write
@@ -140,7 +140,7 @@ class WebSocket(frames.FrameParser, asyncio.Protocol):
         self.owner.websocket_lost(self, TRANSPORT_CLOSE if exc is None else TRANSPORT_ERROR)
 
     def pause_writing(self) -> None:
-        """The kernel takes no more for now: from here on every write is checked."""
+        """The kernel's buffer is full: from here on every write is checked."""
         owner = self.owner
         waiting = self.transport.get_write_buffer_size()
         self._taken = taken(self.transport).size
@@ -149,7 +149,7 @@ class WebSocket(frames.FrameParser, asyncio.Protocol):
             owner.backlog.waits = True
             owner.write = self._write_checked
             if not owner.backlog.grew(0, waiting):
-                # Not from here: the transport is in the middle of its write.
+                # Not here, because the transport is in the middle of a write.
                 asyncio.get_running_loop().call_soon(self._give_up)
 
     def resume_writing(self) -> None:
@@ -166,7 +166,7 @@ class WebSocket(frames.FrameParser, asyncio.Protocol):
             self._give_up()
 
     def check_stalled(self, _due: float) -> None:
-        """Bytes have waited for a while: whether some were taken since, by the peer and not just by the kernel."""
+        """Bytes have been unsent for a while: check whether the peer, not just the kernel, has taken some."""
         now = taken(self.transport).size
         if now <= self._taken:
             self._give_up()
@@ -175,7 +175,7 @@ class WebSocket(frames.FrameParser, asyncio.Protocol):
             self._all.stalled.add(self)
 
     def is_taking(self) -> bool:
-        """See `Connection.is_taking`. The pong is behind what our kernel holds for the peer."""
+        """See `Connection.is_taking`. The ping is queued after the data in our kernel's buffer."""
         size, heard = taken(self.transport)
         before, self._taken_late = self._taken_late, size
         return (
@@ -183,7 +183,7 @@ class WebSocket(frames.FrameParser, asyncio.Protocol):
         )
 
     def _give_up(self) -> None:
-        """The peer does not read: drop it."""
+        """The peer does not read: drop the connection."""
         self.ended = True
         self.state = State.CLOSING
         reset(self.transport)
@@ -216,17 +216,17 @@ class WebSocket(frames.FrameParser, asyncio.Protocol):
             self._send(frames.frame(payload, frames.PONG))
 
     def _send(self, data: bytes) -> None:
-        """Write a frame outside the outbox, checked like the others."""
+        """Write a frame without the outbox, with the same checks."""
         if self.state == State.OPEN and self.owner.write is not None:
             self.owner.write(data)
         else:
             self.transport.write(data)
 
     def close(self, code: int = frames.NORMAL) -> None:
-        """Close in order: send a close frame, wait for the peer a while, then drop it.
+        """Close: send a close frame, wait a moment for the peer, then drop the connection.
 
-        Nothing that the peer has sent or still sends is parsed, its own close frame included: our end of the
-        connection is closed as well, so that it need not wait for us.
+        Nothing from the peer is parsed any more, including its close frame. Our end of the connection is closed as
+        well, so that the peer need not wait for us.
         """
         self.ended = True
         if self.state != State.CLOSING:
@@ -236,11 +236,11 @@ class WebSocket(frames.FrameParser, asyncio.Protocol):
                 try:
                     self.transport.write_eof()
                 except OSError:
-                    pass  # it has gone already, which the transport has not noticed yet
+                    pass  # it has ended already, which the transport has not noticed yet
             self._drop_later()
 
     def fail(self, code: int, why: str) -> None:
-        """The peer broke the protocol: nothing that it still sends can be understood (RFC 6455, 7.1.7)."""
+        """The peer violated the protocol: what it sends from now on is ignored (RFC 6455, 7.1.7)."""
         self.ended = True
         self.owner.websocket_failed(self, code, why)
         self.close(code)
