@@ -1,8 +1,9 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { build } from "vite";
 
 // The build itself fails where the scripts are too heavy: see `weigh` in vite.config.ts.
 test("the page builds, light enough, and needs nothing that its policy forbids", async () => {
+  vi.stubEnv("NODE_ENV", "production"); // as it is built to be served
   const result = await build({ logLevel: "silent", build: { write: false } });
   if (!("output" in result)) throw new Error("not one build");
   const text = (name: RegExp): string =>

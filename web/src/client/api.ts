@@ -16,8 +16,9 @@ interface CallOptions {
 export class RoomcastApi {
   constructor(private readonly options: ApiOptions) {}
 
-  sessions(options: CallOptions = {}): Promise<SessionPage> {
-    return this.get("/api/v1/sessions", {}, options);
+  sessions(options: CallOptions & { limit?: number; cursor?: string | undefined } = {}): Promise<SessionPage> {
+    const { limit, cursor } = options;
+    return this.get("/api/v1/sessions", { limit, cursor }, options);
   }
 
   chats(

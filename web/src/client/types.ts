@@ -158,6 +158,8 @@ export type Answer<Data> =
 /** Lists as REST answers them. */
 export interface SessionPage {
   data: Session[];
+  /** Left out where all sessions are in the answer. */
+  nextCursor?: string | null;
 }
 
 export interface ChatPage {

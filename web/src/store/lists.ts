@@ -1,6 +1,6 @@
 import { signal } from "@preact/signals";
 
-import { hasCode, type ChatPage, type MessagePage, type RoomcastApi, type RoomcastClient, type SessionPage } from "../client";
+import { hasCode, type ChatPage, type MessagePage, type RoomcastApi, type RoomcastClient } from "../client";
 import { persist } from "./persist";
 
 /** The server's lists, asked for until they come. */
@@ -15,8 +15,16 @@ export class Lists {
     private readonly ended: AbortSignal,
   ) {}
 
-  sessions(): Promise<SessionPage> {
-    return this.insist(() => this.api.sessions({ signal: this.ended }));
+  /** The sessionIds of all pages. */
+  async sessions(): Promise<string[]> {
+    const ids: string[] = [];
+    let cursor: string | undefined;
+    do {
+      const page = await this.insist(() => this.api.sessions({ cursor, signal: this.ended }));
+      ids.push(...page.data.map(({ sessionId }) => sessionId));
+      cursor = page.nextCursor ?? undefined;
+    } while (cursor);
+    return ids;
   }
 
   chats(sessionId: string, limit: number, cursor: string | undefined): Promise<ChatPage> {

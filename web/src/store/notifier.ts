@@ -1,7 +1,8 @@
 import { effect } from "@preact/signals";
 
 import type { Chat, DurableEvent, Message } from "../client";
-import type { Address, Inbox } from "./inbox";
+import type { Address } from "./address";
+import type { Inbox } from "./inbox";
 import { newsOf } from "./news";
 import { routeOf } from "./route";
 import type { Tabs } from "./tabs";

@@ -1,4 +1,4 @@
-import type { Address } from "./inbox";
+import type { Address } from "./address";
 
 /** Which chat is open stands in the fragment, `#/session/chat`: it survives a reload and reaches no log. */
 export function parseRoute(hash: string): Address | null {

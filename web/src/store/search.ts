@@ -5,7 +5,8 @@ import { fold } from "../text/fold";
 import type { Translate } from "../text/language";
 import { chatName } from "../text/names";
 import { lastLine } from "../text/summary";
-import type { Address, Inbox } from "./inbox";
+import type { Address } from "./address";
+import type { Inbox } from "./inbox";
 
 /** So many are enough to choose from; for fewer, the server's older chats are looked through, too. */
 const ENOUGH = 50;

@@ -154,6 +154,7 @@ export const en = {
   edited: "edited",
   editedAt: "Edited {time}",
   deleted: "This message was deleted",
+  blank: "Blank message",
   receiptsDelivered: { one: "Delivered to {count} person", other: "Delivered to {count} people" },
   receiptsRead: { one: "read by {count}", other: "read by {count}" },
   receiptsPlayed: { one: "played by {count}", other: "played by {count}" },

@@ -21,10 +21,16 @@ export function kindOf(type: MessageType, t: Translate): string {
   return t(TYPE_TEXT[type] ?? "typeUnknown");
 }
 
+/** Whether nothing of the text can be seen: spaces, line breaks, and characters without a width. */
+export function isBlank(text: string | null): boolean {
+  return text !== null && /^[\s\p{Cf}\u115f\u1160\u2800\u3164\uffa0]*$/u.test(text);
+}
+
 /** A message in one line. */
 export function summary(message: Pick<Message | LastMessage, "type" | "text"> & { deletedAt?: string | null }, t: Translate): string {
   const { type, text, deletedAt } = message;
   if (deletedAt) return t("deleted");
+  if (text && isBlank(text)) return type === "text" ? t("blank") : kindOf(type, t);
   if (type === "text" || type === "system") return text || kindOf(type, t);
   return text ? `${kindOf(type, t)} · ${text}` : kindOf(type, t);
 }

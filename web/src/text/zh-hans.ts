@@ -156,6 +156,7 @@ export const zhHans: Texts = {
   edited: "已编辑",
   editedAt: "编辑于 {time}",
   deleted: "此消息已被删除",
+  blank: "空白消息",
   receiptsDelivered: "已送达 {count} 人",
   receiptsRead: "{count} 人已读",
   receiptsPlayed: "{count} 人已播放",

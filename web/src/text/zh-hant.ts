@@ -156,6 +156,7 @@ export const zhHant: Texts = {
   edited: "已編輯",
   editedAt: "編輯於 {time}",
   deleted: "此訊息已被刪除",
+  blank: "空白訊息",
   receiptsDelivered: "已送達 {count} 人",
   receiptsRead: "{count} 人已讀",
   receiptsPlayed: "{count} 人已播放",

@@ -1,7 +1,7 @@
 import type { JSX } from "preact";
 import { useEffect, useLayoutEffect } from "preact/hooks";
 
-import type { Address } from "../store/inbox";
+import type { Address } from "../store/address";
 import { goTo } from "../store/route";
 import { Announcer } from "./Announcer";
 import { ChatList } from "./ChatList";

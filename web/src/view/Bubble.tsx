@@ -5,7 +5,7 @@ import type { Message, MessageStatus } from "../client";
 import type { TextKey } from "../text/en";
 import type { Translate } from "../text/language";
 import { hueOf, senderName } from "../text/names";
-import { kindOf } from "../text/summary";
+import { isBlank, kindOf } from "../text/summary";
 import { Contact, Location } from "./Card";
 import { usePage } from "./context";
 import { Icon, type IconName } from "./icons";
@@ -109,7 +109,9 @@ function Body({ message }: { message: Message }): JSX.Element | null {
   return (
     <>
       {!says && <span class="aside">{kindOf(type, t)}</span>}
-      {text ? <Words text={text} /> : says && !media && <span class="aside">{kindOf(type, t)}</span>}
+      {text && isBlank(text) && !media && <span class="aside">{t("blank")}</span>}
+      {text && !isBlank(text) && <Words text={text} />}
+      {!text && says && !media && <span class="aside">{kindOf(type, t)}</span>}
     </>
   );
 }

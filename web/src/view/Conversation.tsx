@@ -1,6 +1,6 @@
 import type { JSX } from "preact";
 
-import type { Address } from "../store/inbox";
+import type { Address } from "../store/address";
 import { goTo } from "../store/route";
 import { chatName, isGroup, readableId } from "../text/names";
 import { Avatar } from "./Avatar";

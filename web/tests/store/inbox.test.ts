@@ -138,6 +138,14 @@ test.each([
   expect(lines(inbox)).toEqual(["x 3 live again", "y 1 missed, too"]);
 });
 
+test("sessions of many pages are all followed", async () => {
+  server.sessionsAtOnce = 2;
+  for (const sessionId of ["a", "b", "c", "d", "e"]) server.post(sessionId, "x", `in ${sessionId}`);
+  const inbox = start();
+  await connected(inbox);
+  expect(inbox.chats.value.map(({ sessionId }) => sessionId).sort()).toEqual(["a", "b", "c", "d", "e"]);
+});
+
 test("a session that did not exist is found, where the token allows any", async () => {
   const inbox = start(true);
   await connected(inbox);

@@ -2,7 +2,7 @@ import { signal } from "@preact/signals";
 import { expect, test, vi } from "vitest";
 
 import type { Chat } from "../../src/client";
-import type { Address } from "../../src/store/inbox";
+import type { Address } from "../../src/store/address";
 import { Search } from "../../src/store/search";
 import { chooseLanguage } from "../../src/text/language";
 import { chat } from "../support/objects";

@@ -36,6 +36,8 @@ export class FakeServer {
   readonly received: { event: string; payload: Record<string, unknown> }[] = [];
   readonly tokens = new Set(["good"]);
   connections = 0;
+  /** So many sessions make a page of their list. */
+  sessionsAtOnce = Infinity;
   /** Runs before a REST answer is sent; for tests of what happens meanwhile. */
   beforeList: (path: string) => Promise<void> | void = () => undefined;
   private readonly store = new Map<string, Stored>();
@@ -265,8 +267,12 @@ export class FakeServer {
     const limit = Number(searchParams.get("limit") ?? 50);
     if (sessionPart === undefined) {
       await this.beforeList(pathname);
-      const data = [...this.store.keys()].map((sessionId) => ({ sessionId, position: this.position(sessionId) }));
-      send(200, { ok: true, data });
+      const all = [...this.store.keys()].sort().filter((sessionId) => sessionId > (searchParams.get("cursor") ?? ""));
+      const ids = all.slice(0, this.sessionsAtOnce);
+      const data = ids.map((sessionId) => ({ sessionId, position: this.position(sessionId) }));
+      // Left out, as by the server, where all of them are on one page.
+      const more = ids.length < all.length || searchParams.has("cursor");
+      send(200, { ok: true, data, ...(more && { nextCursor: ids.length < all.length ? ids.at(-1) : null }) });
       return;
     }
     const session = this.session(sessionPart);

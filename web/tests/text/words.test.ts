@@ -162,5 +162,8 @@ test("every kind of message in a line", () => {
   expect(summary({ type: "image", text: null }, t)).toBe("Picture");
   expect(summary({ type: "image", text: "look" }, t)).toBe("Picture · look");
   expect(summary({ type: "text", text: null, deletedAt: "2026-02-06T12:04:00.000Z" }, t)).toBe("This message was deleted");
+  expect(summary({ type: "text", text: " \u200b\n\u3164" }, t)).toBe("Blank message");
+  expect(summary({ type: "image", text: " " }, t)).toBe("Picture");
+  expect(summary({ type: "text", text: "\u200b👍" }, t)).toBe("\u200b👍");
   expect(summary({ type: "hologram" as never, text: null }, t)).toBe("This kind of message cannot be shown");
 });

@@ -1,0 +1,5 @@
+/** A chat, in its session. */
+export interface Address {
+  sessionId: string;
+  chatId: string;
+}
