@@ -36,6 +36,7 @@ from tests.support import PATIENCE, ROOT, SECRET, look_for_warnings, mint
 expect.set_options(timeout=PATIENCE * 1000)
 
 ARTIFACTS = ROOT / "artifacts" / "screenshots"
+AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
 )
@@ -267,6 +268,14 @@ def desk(browser: Browser, server: Server, request: pytest.FixtureRequest) -> It
     yield desk
     desk.close()
     assert desk.complaints == []
+
+
+def faults(page: Page) -> list[Any]:
+    """What axe finds wrong with the page as it is now."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [(fault["id"], [node["html"][:200] for node in fault["nodes"]]) for fault in found["violations"]]
 
 
 def to_the_end(page: Page) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.e2e.conftest import Desk, Server, eventually
+from tests.e2e.conftest import Desk, Server, eventually, faults
 from tests.support import message
 
 ALICE = "85291234567@s.whatsapp.net"
@@ -107,6 +108,51 @@ def test_reactions_stand_at_their_message(desk: Desk, server: Server) -> None:
     expect(reactions.locator("li")).to_have_count(1)
     expect(reactions).to_contain_text("👍")
     expect(page.locator("[data-message-id]")).to_have_count(1)
+
+
+DELETED = {
+    "en-GB": "This message was deleted",
+    "zh-CN": "此消息已被删除",
+    "zh-TW": "此訊息已被刪除",
+}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("locale", DELETED)
+def test_every_state_can_be_read_by_everybody(desk: Desk, server: Server, scheme: Any, locale: str) -> None:
+    """Edited, deleted, failed, reacted to, read by some, blank, and what could not be read: axe finds nothing wrong."""
+    session = f"states-{scheme}-{locale}"
+    names = ("edited", "deleted", "failed", "read", "reacted", "waiting")
+    mine = [message(f"{name}: is the blue one still there?", GROUP, messageId=name, fromMe=True) for name in names]
+    quote = {"messageId": "deleted", "senderId": BOB["id"], "text": "gone"}
+    theirs = [
+        message(" \n ", GROUP, messageId="blank", sender=BOB),
+        {"chatId": GROUP, "messageId": "unknown", "type": "unknown", "text": "?", "sender": BOB},
+        {"chatId": GROUP, "messageId": "system", "type": "system", "text": "Bob joined the group", "sender": BOB},
+        message("about that", GROUP, messageId="quote", sender=BOB, replyTo=quote),
+        message("last", GROUP, messageId="last", sender=BOB),
+    ]
+    mine[-1]["status"] = "pending"
+    server.post(session, {"messages": [*mine, *theirs], "contacts": [{"id": GROUP, "name": "Ceramics 陶藝"}]})
+    update(server, session, "edited", GROUP, text="edited: is the green one still there?")
+    update(server, session, "deleted", GROUP, deleted=True)
+    update(server, session, "failed", GROUP, status="failed", error={"code": "131047", "title": "Too late to answer"})
+    for number, (emoji, state) in enumerate(
+        (("👍", "read"), ("👍", "read"), ("💚", "delivered"), ("🙏🏽", "delivered"))
+    ):
+        who = f"8529000000{number}@s.whatsapp.net"
+        update(server, session, "read", GROUP, receipt={"by": who, "status": state})
+        sender = {"id": who, "name": f"Person {number}"}
+        update(server, session, "reacted", GROUP, reaction={"sender": sender, "emoji": emoji})
+    update(server, session, "last", GROUP, deleted=True)
+    page = desk.open(session, color_scheme=scheme, locale=locale, reduced_motion="reduce")
+    expect(chat(page, GROUP)).to_contain_text(DELETED[locale])
+    chat(page, GROUP).click()
+    expect(bubble(page, "last").get_by_test_id("deleted")).to_have_text(DELETED[locale])
+    expect(bubble(page, "reacted").get_by_test_id("reactions").locator("li")).to_have_count(3)
+    expect(bubble(page, "failed").get_by_test_id("error")).to_contain_text("Too late to answer")
+    desk.shoot(page, "states")
+    assert faults(page) == []
 
 
 def test_names_change(desk: Desk, server: Server) -> None:

@@ -10,11 +10,10 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.e2e import conversations
-from tests.e2e.conftest import Desk, Server, eventually, to_the_end
-from tests.support import ROOT, message, mint
+from tests.e2e.conftest import Desk, Server, eventually, faults, to_the_end
+from tests.support import message, mint
 
 ALICE = "85291234567@s.whatsapp.net"
-AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
 NOW = datetime.datetime.now(datetime.UTC)
 
 
@@ -257,37 +256,30 @@ def test_the_keyboard_alone(desk: Desk, kiln: str) -> None:
     expect(page.get_by_role("listbox")).to_be_focused()
 
 
-def _faults(page: Page) -> list[Any]:
-    if not page.evaluate("'axe' in window"):
-        page.evaluate(AXE.read_text(encoding="utf-8"))
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    return [(fault["id"], [node["html"][:200] for node in fault["nodes"]]) for fault in found["violations"]]
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(desk: Desk, server: Server, kiln: str, scheme: Any) -> None:
     page = desk.open(kiln, color_scheme=scheme, reduced_motion="reduce")
     open_chat(page, conversations.KINDS)
-    assert _faults(page) == []
+    assert faults(page) == []
     open_chat(page, conversations.GROUP)
     page.get_by_role("searchbox").fill("nothing has this")
-    assert _faults(page) == []
+    assert faults(page) == []
     page.get_by_role("searchbox").fill("")
     for button in ("Keyboard", "Settings"):
         page.get_by_role("button", name=button).click()
         expect(page.get_by_role("dialog")).to_be_visible()
-        assert _faults(page) == []
+        assert faults(page) == []
         desk.shoot(page, button)
         page.keyboard.press("Escape")
     page.get_by_role("button", name="Settings").click()
     page.get_by_role("button", name="Check the connection").click()
     expect(page.get_by_text("Everything works.")).to_be_visible()
-    assert _faults(page) == []
+    assert faults(page) == []
     desk.shoot(page, "check")
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_test_id("sign-in")).to_be_visible()
-    assert _faults(page) == []
+    assert faults(page) == []
 
 
 def test_motion_is_left_out_where_it_is_not_wanted(desk: Desk, kiln: str) -> None:
