@@ -1,4 +1,4 @@
-"""The providers whose own payloads are taken, by the name in the webhook's path: a package each, pure functions."""
+"""The supported providers, by their name in the webhook's path. Each is a package of pure functions."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""WhatsApp's addresses: one form for each person, and which two belong to the same person.
+"""WhatsApp addresses: normalization, and which addresses belong to the same person.
 
 `5511999998888:12@s.whatsapp.net` is device 12 of a person, `_1:0` an agent and a device, `…@c.us` an older spelling,
-`…@hosted` a number whose devices a business hosts. `…@lid` is a hidden address of the same person, `…@hosted.lid` too.
+`…@hosted` a number whose devices are hosted by a business. `…@lid` and `…@hosted.lid` are hidden addresses of a person.
 
-The policy: two addresses are one person's only if both could be a person's at all: 5 to 15 digits that do not begin
-with 0. Software that lost an address writes `undefined@`, `null@` or `0@` in its place; taken for an alias, it would
-make one chat of strangers' chats.
+The policy: two addresses can only belong to one person if both can be a person's: 5 to 15 digits that do not begin
+with 0. Software that lost an address writes `undefined@`, `null@` or `0@`; as an alias, this would merge strangers'
+chats.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SEPARATORS: Final = re.compile(r"[()./-]")
 
 
 def as_address(value: object) -> str | None:
-    """The address in the one form that we store, or None for what cannot be an id."""
+    """The address in the form that we store, or None if it cannot be an id."""
     text = as_text(value, 1_024)
     if text is None:
         return None
@@ -53,7 +53,7 @@ def as_address(value: object) -> str | None:
 
 
 def is_person(address: str) -> bool:
-    """Whether it could be a person's address."""
+    """Whether it can be a person's address."""
     for server in (PERSON, LID):
         if address.endswith(server):
             return _USER.match(address.removesuffix(server)) is not None
@@ -78,7 +78,7 @@ def as_lid(value: object) -> str | None:
 
 
 def phone_of(value: object) -> str | None:
-    """`+5511999998888`, or None where the address does not tell the number."""
+    """`+5511999998888`, or None if the address has no number."""
     address = as_address(value)
     if address is None or not address.endswith(PERSON) or not is_person(address):
         return None
@@ -86,7 +86,7 @@ def phone_of(value: object) -> str | None:
 
 
 def alias_of(*values: object) -> Alias | None:
-    """What two or more addresses of the same person tell: the first hidden and the first open one."""
+    """The alias from addresses of one person: the first hidden and the first known one."""
     addresses = [address for address in map(as_address, values) if address is not None and is_person(address)]
     lid = next((address for address in addresses if address.endswith(LID)), None)
     person = next((address for address in addresses if address.endswith(PERSON)), None)
@@ -94,13 +94,13 @@ def alias_of(*values: object) -> Alias | None:
 
 
 def faults_of(*values: object) -> int:
-    """How many of these claim to be a person's address and cannot be one."""
+    """How many of these look like a person's address but cannot be one."""
     addresses = [address for address in map(as_address, values) if address is not None]
     return sum(address.endswith((PERSON, LID)) and not is_person(address) for address in addresses)
 
 
 def best_of(*values: object) -> str | None:
-    """The open address of a person known by several, else a hidden one, else the first of all."""
+    """The known address of a person with several addresses, or a hidden one, or the first of all."""
     addresses = [address for address in map(as_address, values) if address is not None]
     people = [address for address in addresses if is_person(address)]
     return next(_in_order(people, addresses), None)
@@ -117,9 +117,9 @@ def is_from_me(key: dict[str, Any]) -> bool:
 
 
 def chat_alternatives(key: dict[str, Any]) -> tuple[object, ...]:
-    """Other addresses of the person whose chat it is: version 7's name, then those of 6.7.
+    """Other addresses of the person whose chat it is: the field of version 7, then those of 6.7.
 
-    In a message of our own they may be our own addresses, so there they say nothing and are not given.
+    For our own messages they may be our own addresses, so they are not returned.
     """
     if is_from_me(key):
         return ()
@@ -127,5 +127,5 @@ def chat_alternatives(key: dict[str, Any]) -> tuple[object, ...]:
 
 
 def participant_alternatives(key: dict[str, Any]) -> tuple[object, ...]:
-    """Other addresses of the member of a group who wrote: version 7's name, then those of 6.7."""
+    """Other addresses of the group member who wrote: the field of version 7, then those of 6.7."""
     return key.get("participantAlt"), as_phone(key.get("participantPn")), as_lid(key.get("participantLid"))

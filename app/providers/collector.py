@@ -1,4 +1,4 @@
-"""What gathers while a payload is read: each kind of thing in the order in which it comes."""
+"""Collects the contents of a payload while it is read, each kind in order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Collector:
         self.signals: list[Signal] = []
         self.skipped: Counter[str] = Counter()
         self.names: dict[str, str] = {}
-        """What people are called, by address, as far as this body tells. Mentions are shown by it."""
+        """Names of people in this body, by address. Used to show mentions."""
         self._reads: dict[str, ReadElsewhere] = {}
         self._aliases: dict[Alias, None] = {}
 
@@ -31,17 +31,17 @@ class Collector:
             self.skipped[reason] += count
 
     def learn(self, *addresses: object) -> Alias | None:
-        """That these addresses are one person's. What could not be a person's is left out and counted."""
+        """Learn that these addresses are one person's. Those that cannot be a person's are skipped and counted."""
         self.skip("bad_address", faults_of(*addresses))
         alias = alias_of(*addresses)
         if alias is not None:
-            # Learned again, it is the latest: of two that contradict each other the last one counts.
+            # Moved to the end: if two contradict each other, the last one counts.
             self._aliases.pop(alias, None)
             self._aliases[alias] = None
         return alias
 
     def name(self, address: str | None, name: str | None, *, calls_itself: bool = False) -> None:
-        """What a person or group is called: for the chat, and for mentions in this body."""
+        """Add the name of a person or group, for the chat and for mentions in this body."""
         name = as_name(name)
         if address and name:
             self.names[address] = name
@@ -55,8 +55,8 @@ class Collector:
         self.updates.append(IncomingUpdate(message_id, chat_id, at, **change))
 
     def status(self, message_id: str, chat_id: str, at: datetime | None, **change: Any) -> None:
-        """How far a message of ours has come. Of a hidden address the chat may have another name: there the id alone
-        tells which message it is."""
+        """Add the status of our own message. A hidden address's chat may have another name, so there the message is
+        identified only by its id."""
         self.update(message_id, None if chat_id.endswith(LID) else chat_id, at, **change)
 
     def parsed(self) -> Parsed:
@@ -72,5 +72,5 @@ class Collector:
 
 
 def receipt_status(status: MessageStatus | None) -> ReceiptStatus | None:
-    """The status of a message as how far one person has come with it."""
+    """The status of a message as one person's receipt."""
     return status if status in ("delivered", "read", "played") else None

@@ -1,6 +1,6 @@
-"""What a way out over HTTP is to the rest of the server: how a message becomes a request, and what the answer means.
+"""The interface for sending over HTTP: how a message becomes a request, and what the answer means.
 
-All of it is pure. Requests go to addresses that the session's settings name, and to no others.
+All functions are pure. Requests only go to addresses named in the session's settings.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ VIAS: Final[tuple[Via, ...]] = get_args(Via)
 
 @dataclass(frozen=True, slots=True)
 class SendSettings:
-    """The `send.…` part of a session's settings: how messages of agents leave."""
+    """The `send.…` part of a session's settings: how agents' messages are sent."""
 
     via: Via = "bot"
     url: str | None = None
     key: str | None = field(default=None, repr=False)
     instance: str | None = None
     rate: float | None = None
-    """Messages a second that one server delivers at most."""
+    """Maximum number of messages per second that one server delivers."""
     read_receipts: bool = False
-    """Whether the provider is told what agents have read."""
+    """Whether to tell the provider what agents have read."""
     typing: bool = False
-    """Whether the provider is told that an agent is typing."""
+    """Whether to tell the provider when an agent is typing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quoted:
-    """The message that this one answers, in the provider's words."""
+    """The message that this one replies to, with the provider's ids."""
 
     id: str
     sender_id: str
@@ -51,7 +51,7 @@ class Order:
     message: Message
     quoted: Quoted | None = None
     phone_number_id: str | None = None
-    """The Cloud API's name of the account."""
+    """The account's id in the Cloud API."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`body` is what its JSON says, None where it is none."""
+    """`body` is the parsed JSON, or None if it is not JSON."""
 
     status: int
     body: Any
@@ -72,7 +72,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What agents have read of a chat: (id, sender) of messages of others, oldest first."""
+    """What agents have read in a chat: (id, sender) of messages from others, oldest first."""
 
     chat_id: str
     messages: Sequence[tuple[str, str]]
@@ -82,7 +82,7 @@ class Seen:
         return [message_id for message_id, _ in self.messages]
 
     def keys(self) -> list[dict[str, Any]]:
-        """The messages as WhatsApp names them: in a group with the sender."""
+        """The messages' keys in WhatsApp's form, in groups with the sender."""
         group = kind_of(self.chat_id) == "group"
         return [
             {"id": one, "fromMe": False, "remoteJid": self.chat_id} | ({"participant": sender} if group else {})
@@ -97,13 +97,13 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A way out over HTTP. What it cannot send at all it refuses with a MessageError."""
+    """A way of sending over HTTP. Messages that it cannot send are refused with a MessageError."""
 
     request: Callable[[Order, SendSettings, datetime], Request | MessageError]
     read: Callable[[Answer], Report]
     idempotent: bool = False
-    """Whether the same delivery may be sent twice without harm, since the receiver knows it by its id."""
+    """Whether a delivery may safely be sent twice, because the receiver recognizes its id."""
     typing: Callable[[str, TypingAction, SendSettings], Request | None] = lambda chat_id, action, send: None
-    """The request that tells that an agent types in a chat; None where that is told to nobody."""
+    """The request that reports typing in a chat. None if it cannot be reported."""
     seen: Callable[[Seen, SendSettings, str | None], Request | None] = lambda seen, send, account: None
-    """The request that tells what was read; None where that is told to nobody."""
+    """The request that reports what was read. None if it cannot be reported."""

@@ -1,4 +1,4 @@
-"""What a provider's payload comes to."""
+"""The result of parsing a provider's payload."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from app.domain.models import Alias, IncomingMessage
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What a payload tells, each kind in its order, and what was passed over."""
+    """The contents of a payload, each kind in order, and what was skipped."""
 
     messages: Sequence[IncomingMessage] = ()
     aliases: Sequence[Alias] = ()
     skipped: Counter[str] = field(default_factory=Counter)
-    """Why -> how many. The reasons are a small fixed set, never words of the payload: they become metric labels."""
+    """Reason -> count. The reasons are a small fixed set, never text of the payload, because they become metric
+    labels."""
     updates: Sequence[IncomingUpdate] = ()
     contacts: Sequence[Contact] = ()
     reads: Sequence[ReadElsewhere] = ()
     signals: Sequence[Signal] = ()
     elsewhere: Mapping[str, Parsed] = field(default_factory=dict)
-    """What belongs to other sessions, by their sessionId: one body of the Cloud API may be about several numbers."""
+    """Parts for other sessions, by sessionId: a body of the Cloud API may be about several numbers."""

@@ -1,4 +1,4 @@
-"""What a bot or a webhook is given to deliver."""
+"""The payload that a bot or a webhook gets to deliver."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from app.providers.outgoing import Order
 
 
 def deliver_payload(order: Order) -> dict[str, Any]:
-    """`deliver` of the contract. The message quotes another by the provider's name of it."""
+    """`deliver` of the contract. The quoted message has the provider's id."""
     message = render_message(order.message)
     if message["replyTo"] is not None and order.quoted is not None:
         message["replyTo"]["messageId"] = order.quoted.id

@@ -1,6 +1,6 @@
-"""What a provider is to the rest of the server: how its bodies prove themselves, and what they come to.
+"""The interface of a provider: how its bodies are authenticated and parsed.
 
-All of it is pure. A body is verified as it was sent, before anything is unpacked or parsed.
+All functions are pure. A body is verified as sent, before anything is decompressed or parsed.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ class SourceSettings:
     """The `source.…` part of a session's settings."""
 
     webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
-    """Any of these may have signed a body: several while one is being changed."""
+    """A body may be signed with any of these: there are several while one is being replaced."""
     verify_token: str | None = field(default=None, repr=False)
     phone_number_id: str | None = None
     mark_read: bool = True
-    """Whether what another device has read, or answered, is marked as read."""
+    """Whether to mark as read what another device has read or answered."""
 
 
 Numbers = Mapping[str, str | None]
-"""phone_number_id -> the session that it belongs to, None where that session may not be written to."""
+"""phone_number_id -> its session, or None if the sender may not write to that session."""
 
 
 class Parse(Protocol):
     def __call__(self, payload: object, session_id: str, now: datetime, numbers: Numbers | None = None) -> Parsed:
-        """What decoded JSON of any kind tells; never raises.
+        """Parse decoded JSON of any form. Never raises.
 
-        `now` (aware) is the time of what does not tell its own. `numbers`: for bodies that are about several accounts.
+        `now` (aware) is used for parts without a time. `numbers`: for bodies about several accounts.
         """
         ...
 
@@ -42,19 +42,19 @@ class Parse(Protocol):
 class Provider:
     parse: Parse
     signature: str | None = None
-    """The header that holds the signature. None: the provider does not sign."""
+    """The header with the signature. None: the provider does not sign."""
     verify: Callable[[bytes, Mapping[str, str], Sequence[str]], bool] = lambda raw, headers, secrets: False
-    """Whether the headers hold the raw body's signature by one of the secrets."""
+    """Whether the headers have a signature of the raw body with one of the secrets."""
     sign: Callable[[str, bytes], dict[str, str]] | None = None
-    """The headers with which the provider signs a body: by secret and raw body."""
+    """Returns the provider's signature headers for a secret and a raw body."""
     challenge: Callable[[Mapping[str, str], SourceSettings], str | None] | None = None
-    """The answer to a GET that asks whether the address is ours, or None where the query is not right."""
+    """The answer to the provider's check of the webhook address, or None if the query is wrong."""
 
     several_accounts: bool = False
-    """Whether one body may be about several accounts."""
+    """Whether a body may be about several accounts."""
 
     def signs(self, settings: SourceSettings) -> bool:
-        """Whether its bodies prove themselves by a signature. If not, a token is needed."""
+        """Whether bodies must be signed. If not, they need a token."""
         return self.signature is not None and bool(settings.webhook_secrets)
 
     def authenticate(self, raw: bytes, headers: Mapping[str, str], settings: SourceSettings) -> bool:

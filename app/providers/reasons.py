@@ -1,4 +1,4 @@
-"""Why a part of a provider's payload was left out: each reason that `skipped` may hold, in words for an operator."""
+"""The reasons for skipping parts of a provider's payload, as in `skipped`, with descriptions for operators."""
 
 from __future__ import annotations
 

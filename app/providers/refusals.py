@@ -1,4 +1,4 @@
-"""What a provider's refusal means for the one who wrote the message: a code, and words that an agent understands."""
+"""Turns a provider's refusal into a code and a text that agents understand."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ BOT_SILENT: Final = MessageError("bot_silent", "The bot that sends the messages 
 
 _ALL = (NOT_ON_WHATSAPP, WINDOW_CLOSED, BLOCKED, TOO_LARGE, LOGGED_OUT, BAD_KEY, AWAY, SLOW_DOWN, BAD_FILE, NO_MEDIA)
 CODES: Final = frozenset(one.code for one in (*_ALL, BOT_SILENT, UNKNOWN_OUTCOME, NOT_CONNECTED)) | {"rejected"}
-"""All codes of our own. Bots and programs may have others."""
+"""Roomcast's own codes. Bots and programs may use others."""
 
 MAX_WORDS: Final = 200
-"""Characters of a provider's own words that an agent is shown."""
+"""Maximum number of characters of a provider's text that is shown to agents."""
 MAX_READ: Final = 2_000
 _PASSING: Final = frozenset({408, 409, 425, 429})
 _BY_WORDS: Final[tuple[tuple[re.Pattern[str], MessageError], ...]] = tuple(
@@ -46,7 +46,7 @@ _BY_WORDS: Final[tuple[tuple[re.Pattern[str], MessageError], ...]] = tuple(
 
 
 def refused(answer: Answer) -> Report:
-    """What an answer that is no success means, by its words and its status."""
+    """The meaning of an unsuccessful answer, by its text and status."""
     words = words_of(answer.body)
     status = answer.status
     known = next((error for pattern, error in _BY_WORDS if pattern.search(words)), None)
@@ -55,7 +55,7 @@ def refused(answer: Answer) -> Report:
     if known is not None:
         return Report("failed", error=known)
     if status == 504:
-        return Report("unknown", error=UNKNOWN_OUTCOME)  # a proxy has passed it on, and heard nothing
+        return Report("unknown", error=UNKNOWN_OUTCOME)  # from a proxy that got no answer
     if status in _PASSING or status >= 500:
         error = SLOW_DOWN if status == 429 else AWAY
         return Report("retry", error=error, retry_seconds=answer.retry_after)
@@ -69,7 +69,7 @@ def rejected(words: str) -> MessageError:
 
 
 def words_of(body: Any, depth: int = 4) -> str:
-    """All that a refusal says, on one line."""
+    """The texts of a refusal, on one line."""
     if isinstance(body, bool):
         return str(body).lower()
     if isinstance(body, str | int | float):

@@ -1,4 +1,4 @@
-"""HMACs over the raw body, in hexadecimal. Compared in a time that does not depend on what is right of them."""
+"""HMACs of the raw body, in hexadecimal, compared in constant time."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ def hexadecimal(raw: bytes, secret: str, algorithm: str) -> str:
 
 
 def matches(raw: bytes, signature: str, secrets: Sequence[str], algorithm: str) -> bool:
-    """Whether one of the secrets makes this signature. An empty secret makes none."""
+    """Whether one of the secrets gives this signature. Empty secrets are ignored."""
     given = signature.strip().lower().encode()
     right = [hmac.compare_digest(hexadecimal(raw, secret, algorithm).encode(), given) for secret in secrets if secret]
     return any(right)
 
 
 def header(headers: Mapping[str, str], name: str) -> str:
-    """A header's value, whatever the case of its name; empty where it is missing."""
+    """A header's value, with case-insensitive name. Empty if it is missing."""
     return next((value for key, value in headers.items() if key.lower() == name.lower()), "")

@@ -1,8 +1,8 @@
-"""Reading single values out of a provider's JSON, where anything may be anything. Nothing here raises.
+"""Reads single values from a provider's JSON, in which any value may have any type. Nothing here raises.
 
-The policy: a value of the wrong kind is no value. Text is made storable, not refused: lone surrogates (an emoji that
-somebody cut in half) become U+FFFD, and what is too long is cut between graphemes. An id is never cut, since it would
-become another's: one that is too long or has control characters is no id.
+The policy: a value of the wrong type counts as missing. Text is corrected instead of refused: lone surrogates (an
+emoji cut in half) become U+FFFD, and long text is cut between graphemes. An id is never cut, because it would become
+another one: an id that is too long or has control characters counts as missing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from app.domain.models import MAX_ID, MAX_NAME, MAX_URL
 from app.domain.text import clean_name
 
 MAX_INTEGER: Final = 2**53 - 1
-"""The largest whole number that every client of JSON keeps as it is."""
+"""The largest integer that every JSON client keeps exact."""
 NO_OBJECT: Final[dict[str, Any]] = {}
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
@@ -38,10 +38,10 @@ def as_list(value: object) -> list[Any]:
 
 
 def as_text(value: object, longest: int) -> str | None:
-    """Up to `longest` characters that can be stored; None for what is not a string, or an empty one."""
+    """A storable text of up to `longest` characters. None if it is empty or not a string."""
     if not isinstance(value, str) or not value:
         return None
-    # Two surrogates may make one character: cut generously first, so that the work is bounded, and exactly after.
+    # Two surrogates may make one character: cut generously first, to bound the work, and exactly afterwards.
     value = value[: 2 * longest + 2]
     if not value.isascii() and _SURROGATE.search(value):
         value = value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
@@ -49,13 +49,13 @@ def as_text(value: object, longest: int) -> str | None:
 
 
 def as_name(value: object) -> str | None:
-    """A person's, a group's or a file's name, on one line."""
+    """A person's, group's or file's name, on one line."""
     text = as_text(value, MAX_NAME)
     return (clean_name(text) or None) if text is not None else None
 
 
 def as_id(value: object) -> str | None:
-    """A chatId, messageId or person's id as the contract has it, or None."""
+    """A chatId, messageId or person's id that is valid in the contract, or None."""
     text = as_text(value, MAX_ID + 1)
     if text is None or len(text) > MAX_ID or text in (".", "..") or _CONTROL.search(text):
         return None
@@ -68,7 +68,7 @@ def as_url(value: object) -> str | None:
 
 
 def as_number(value: object) -> int | float | None:
-    """A number, one written as a string, or protobuf.js's Long: `{"low", "high", "unsigned"}`, its halves signed."""
+    """A number, a number in a string, or protobuf.js's Long: `{"low", "high", "unsigned"}` with signed halves."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -89,7 +89,7 @@ def as_number(value: object) -> int | float | None:
 
 
 def as_flag(value: object) -> bool | None:
-    """True and false, also as words and as 1 and 0; None for what is neither."""
+    """A boolean, also as a string or as 1 and 0. None for other values."""
     if isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -98,18 +98,18 @@ def as_flag(value: object) -> bool | None:
 
 
 def as_count(value: object) -> int | None:
-    """A whole number from 0 on that every client can read."""
+    """A non-negative integer that every client can read."""
     number = as_number(value)
     return int(number) if number is not None and 0 <= number <= MAX_INTEGER else None
 
 
 def as_time(value: object, now: datetime) -> datetime:
-    """Epoch seconds (or milliseconds) as an aware time, cut to milliseconds; `now` for what cannot be one."""
+    """Epoch seconds or milliseconds as an aware time, cut to milliseconds. `now` for invalid values."""
     return as_known_time(value) or to_milliseconds(now.astimezone(UTC))
 
 
 def as_known_time(value: object) -> datetime | None:
-    """The same, but None for what cannot be a time."""
+    """The same, but None for invalid values."""
     number = as_number(value)
     if number is not None and number >= _MILLISECONDS_FROM:
         number = number / 1000 if number < _LATEST * 1000 else None

@@ -1,4 +1,4 @@
-"""The ways out over HTTP, by the name that the settings give them."""
+"""The ways of sending over HTTP, by their name in the settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Putting together the words of a message: lines, bullets, amounts, and thumbnails as small previews."""
+"""Assembles the text of a message (lines, bullets, amounts) and previews from thumbnails."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.domain.models import MAX_NAME, MAX_PREVIEW_BYTES, MAX_TEXT
 from app.providers.values import as_count, as_dict, as_known_time, as_list, as_number, as_text
 
 MAX_ITEMS: Final = 100
-"""Options, buttons, contacts … of one message that are shown."""
+"""Maximum number of options, buttons, contacts … shown of one message."""
 
 Node = dict[str, Any]
 
@@ -25,7 +25,7 @@ _MAGIC: Final = (
 
 
 def lines(*parts: object) -> str | None:
-    """The texts among `parts`, each on a line, none twice in a row; blanks alone are no line."""
+    """The texts in `parts`, one per line, without repeats in a row and blank lines."""
     texts: list[str] = []
     for part in parts:
         text = as_text(part, MAX_TEXT)
@@ -35,7 +35,7 @@ def lines(*parts: object) -> str | None:
 
 
 def first(node: Node, *names: str, longest: int = MAX_TEXT) -> str | None:
-    """The first of these fields that has text."""
+    """The first of these fields with text."""
     return next((text for name in names if (text := as_text(node.get(name), longest))), None)
 
 
@@ -52,13 +52,13 @@ def row(*parts: object) -> str | None:
 
 
 def amount(currency: object, thousandths: object) -> str | None:
-    """`BRL 12.50`, of an amount in thousandths."""
+    """`BRL 12.50`, from an amount in thousandths."""
     number = as_number(thousandths)
     return _money(currency, number / 1000) if number is not None and abs(number) < 2**53 else None
 
 
 def amount_of(currency: object, value: object) -> str | None:
-    """The same, of `{"value": 1250, "offset": 100}` (or `offset` 1000), or of a plain number."""
+    """The same, from `{"value": 1250, "offset": 100}` (or `offset` 1000), or from a plain number."""
     node = as_dict(value)
     number = as_number(node.get("value")) if node else as_number(value)
     offset = as_number(node.get("offset")) or 1
@@ -85,7 +85,8 @@ def counted(number: object, one: str, several: str) -> str | None:
 
 
 def preview_of(value: object) -> str | None:
-    """A thumbnail as a `data:` URL, where it is a picture of at most MAX_PREVIEW_BYTES. Bytes come in many forms."""
+    """A thumbnail as a `data:` URL, if it is a picture of at most MAX_PREVIEW_BYTES. Its bytes may come in many
+    forms."""
     data = _bytes(value)
     if data is None:
         return None

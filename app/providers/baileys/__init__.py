@@ -1,1 +1,1 @@
-"""Baileys: what a bot posts of its events."""
+"""Baileys: events posted by a bot."""

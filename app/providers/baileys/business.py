@@ -64,7 +64,7 @@ def _payment_request(node: Node) -> Content:
 
 
 def _words(words: str, *names: str) -> Reader:
-    """A reader that has these words for it, and the first of these fields."""
+    """A reader with this text, followed by the first of these fields."""
 
     def reader(node: Node) -> Content:
         return Content("system", lines(words, first(node, *names, longest=MAX_NAME) if names else None))

@@ -1,9 +1,9 @@
-"""What happens to messages: `messages.update`, `message-receipt.update`, `messages.reaction`, `messages.delete`.
+"""Changes of messages: `messages.update`, `message-receipt.update`, `messages.reaction`, `messages.delete`.
 
-- A revoke's `update.key` is the revoke's own key; the message that it is about is `key`.
-- The time of an edit is the whole second, and that of a reaction the sender's millisecond, here and in
-  `messages.upsert`, so that both tellings of one change are the same.
-- `messages.delete` is "deleted for me": the other person still has the message, and so has the inbox. It is counted.
+- A revoke's `update.key` is the revoke's own key; the deleted message is `key`.
+- Edits have times in whole seconds, and reactions in the sender's milliseconds, here and in `messages.upsert`, so that
+  both reports of a change are equal.
+- `messages.delete` is "deleted for me": the other person still has the message, and so does the inbox. It is counted.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ERRORS: Final = {
     "479": "The message was refused as not valid.",
     "500": "WhatsApp could not process the message.",
 }
-"""What WhatsApp's codes for messages that were not accepted mean, as far as it is known."""
+"""The known meanings of WhatsApp's codes for messages that were not accepted."""
 
 _RECEIPTS: Final[tuple[tuple[str, ReceiptStatus], ...]] = (
     ("playedTimestamp", "played"),
@@ -78,7 +78,7 @@ def read_update(out: Collector, entry: Node) -> None:
 
 def _edit(out: Collector, message_id: str, place: Place, edited: Node, update: Node) -> bool:
     protocol = as_dict(edited.get("protocolMessage"))
-    if protocol:  # The edit's own envelope, which names its target.
+    if protocol:  # The edit's envelope, which names its target.
         message_id = as_id(as_dict(protocol.get("key")).get("id")) or message_id
         edited = as_dict(protocol.get("editedMessage"))
     content = read_edited(edited, out.names)
@@ -124,7 +124,7 @@ def read_reaction(out: Collector, entry: Node) -> None:
         out.skip("no_message" if not reaction else "no_id")
         return
     if not own.get("remoteJid"):
-        # Without the reaction's own key nobody but the other person of the chat can be meant.
+        # Without the reaction's own key it can only be from the other person of the chat.
         own = {**own, "remoteJid": target.get("remoteJid"), "id": message_id}
     found = addressed(out, {**own, "id": own.get("id") or message_id})
     if found is None:

@@ -1,14 +1,14 @@
-"""What a Baileys message says: its `message` object, turned into type, text, media and what it answers.
+"""Reads the content of a Baileys message: its `message` object becomes type, text, media and quote.
 
 The policy:
 
-- The first field that is known and has something in it is the content. Wrappers (disappearing, view once, with
-  caption, sent from another device …) all hold `{"message": …}`, so one that is not known yet is opened, too.
-- What a person would see becomes text: options of a poll, buttons, places, names and numbers of contacts.
-- A kind that is not known yet is read by a general reader, so that it is not empty (`app.providers.baileys.general`).
-- Edits, deletions and reactions are changes of another message. What nobody sees (keys, votes, pins) is no message;
-  the answer is then why.
-- A picture without a URL is still a picture: type and caption stay. Keys are never taken.
+- The first known field that is not empty is the content. Wrappers (disappearing, view once, with caption, sent from
+  another device …) all contain `{"message": …}`, so unknown wrappers are opened, too.
+- Everything a person would see becomes text: options of a poll, buttons, places, names and numbers of contacts.
+- Unknown kinds are read by a general reader, so that they are not empty (`app.providers.baileys.general`).
+- Edits, deletions and reactions are changes of another message. Invisible parts (keys, votes, pins) are not messages;
+  the result is then the reason.
+- A picture without a URL is still a picture, with type and caption. Keys are never stored.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from app.providers.values import as_dict, as_id, as_known_time, as_list, as_numb
 from app.providers.words import Node, lines
 
 QUOTE_LENGTH: Final = 1_024
-"""Characters of a quoted text."""
+"""Maximum number of characters of a quoted text."""
 MAX_MENTIONS: Final = 50
 
 _VIEW_ONCE: Final = ("viewOnceMessage", "viewOnceMessageV2", "viewOnceMessageV2Extension")
@@ -44,7 +44,7 @@ VIEW_ONCE: Final = "View once: open it on the phone"
 
 
 def read(message: object, names: Mapping[str, str] | None = None) -> Found:
-    """None: there is something that cannot be read, or nothing at all (yet). `names`: what people are called."""
+    """Read the content. None: it cannot be read, or is missing (so far). `names`: known names of people."""
     return _read(message, names or {}, 0)
 
 
@@ -67,7 +67,7 @@ def _read(message: object, names: Mapping[str, str], depth: int) -> Found:
             hidden = hidden or found
             if found is None:
                 unread.append((name, value))
-        elif value:  # Empty fields are a protobuf's defaults.
+        elif value:  # Empty fields are protobuf defaults.
             junk = True
     for name, node in unread:
         text = general.read(node) if name not in _READERS else None
@@ -118,7 +118,7 @@ def _protocol(node: Node, names: Mapping[str, str], depth: int) -> Found:
 
 
 def read_edited(message: object, names: Mapping[str, str] | None = None, depth: int = 0) -> Content | None:
-    """What an edited message says now."""
+    """The new text of an edited message."""
     found = _read(message, names or {}, depth) if depth <= MAX_DEPTH else None
     return found if isinstance(found, Content) else None
 
@@ -131,7 +131,7 @@ def _reaction(node: Node) -> Reacted | NoMessage:
 
 
 def _answering(content: Content, context: object, names: Mapping[str, str], depth: int) -> Content:
-    """The content with what it answers, as its `contextInfo` says."""
+    """The content with its quote, from its `contextInfo`."""
     node = as_dict(context)
     message_id = as_id(node.get("stanzaId"))
     if message_id is None or content.reply_to is not None:
@@ -143,8 +143,8 @@ def _answering(content: Content, context: object, names: Mapping[str, str], dept
 
 
 def _with_mentions(text: str | None, context: Node, names: Mapping[str, str]) -> tuple[str | None, tuple[str, ...]]:
-    """The text with the names of the people and groups that are mentioned, in the place of their numbers; and those
-    whose names are not told here."""
+    """The text with the names of mentioned people and groups instead of their numbers, and the addresses whose names
+    are not in this body."""
     if not text or "@" not in text:
         return text, ()
     mentioned = [as_address(one) for one in as_list(context.get("mentionedJid"))[:MAX_MENTIONS]]
@@ -159,7 +159,7 @@ def _with_mentions(text: str | None, context: Node, names: Mapping[str, str]) ->
 
 
 def _advertisement(context: Node) -> str | None:
-    """What was shown of the advertisement that somebody came from."""
+    """The advertisement that a person came from, as it was shown."""
     shown = as_dict(context.get("externalAdReply"))
     told = (shown.get("sourceType") == "ad", shown.get("showAdAttribution") is True, shown.get("ctwaClid"))
     if not shown or not (any(told) or context.get("conversionSource")):
@@ -173,7 +173,7 @@ _READERS: Final[dict[str, Reader]] = {**media.READERS, **rich.READERS, **busines
 _HIDDEN: Final[dict[str, str]] = {
     **dict.fromkeys(
         (
-            "albumMessage",  # announces pictures, which come as messages of their own
+            "albumMessage",  # announces pictures, which come as separate messages
             "botFeedbackMessage",
             "chat",
             "deviceListMetadata",
@@ -200,5 +200,5 @@ _HIDDEN: Final[dict[str, str]] = {
 
 
 def is_placeholder_of_view_once(key: dict[str, Any]) -> bool:
-    """Baileys marks what only the phone can open."""
+    """Whether Baileys marked the message as one that only the phone can open."""
     return key.get("isViewOnce") is True

@@ -1,4 +1,4 @@
-"""The general reader: the words of a node whose kind nobody has taught us, so that what is new is not empty."""
+"""The general reader: extracts the text of unknown kinds of messages, so that they are not empty."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.providers.words import MAX_ITEMS, Node, lines
 
 MAX_DEPTH: Final = 6
 MAX_PARAMETERS: Final = 65_536
-"""Characters of JSON in a text that are parsed."""
+"""Maximum length of JSON in a text field that is parsed."""
 
 _WORDS: Final = (
     "header",
@@ -43,7 +43,7 @@ def read(node: object) -> str | None:
 
 
 def parameters(value: object) -> Node:
-    """The object that is written as JSON in a text; empty for what is none."""
+    """An object written as JSON in a text. Empty if it is not one."""
     if not isinstance(value, str) or not value.lstrip().startswith("{") or len(value) > MAX_PARAMETERS:
         return {}
     try:

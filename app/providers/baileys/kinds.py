@@ -1,4 +1,4 @@
-"""What reading a message may come to."""
+"""The possible results of reading a message."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.domain.models import Media, MessageType, ReplyTo
 from app.providers.words import Node
 
 MAX_DEPTH: Final = 8
-"""Wrappers in wrappers; more is no message."""
+"""Maximum nesting of wrappers; anything deeper is not a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,19 +21,19 @@ class Content:
     media: Media | None = None
     reply_to: ReplyTo | None = None
     mentions: tuple[str, ...] = ()
-    """Addresses of those whom the text or the quote mentions and whose names the body does not tell."""
+    """Addresses mentioned in the text or the quote whose names are not in the body."""
 
 
 @dataclass(frozen=True, slots=True)
 class NoMessage:
-    """Nothing that is shown: `reason` is counted."""
+    """Nothing to show. `reason` is counted."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Reacted:
-    """The sender's reaction to a message of the same chat; `emoji` None takes it back."""
+    """The sender's reaction to a message of the same chat. `emoji` None removes it."""
 
     message_id: str
     emoji: str | None

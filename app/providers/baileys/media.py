@@ -1,4 +1,4 @@
-"""Pictures, films, sounds, files, places and people."""
+"""Pictures, videos, audio, files, locations and contacts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def read_media(kind: MessageType) -> Reader:
 
 
 def media_of(node: Node, url: object = None) -> Media | None:
-    """What is known of the file; None without an address. `url` is another address to take before its own."""
+    """The media of a file, or None without an address. `url`: an address to use instead of its own."""
     address = as_url(url) or as_url(node.get("url"))
     if address is None:
         return None
@@ -58,7 +58,7 @@ _ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
 
 
 def _unescape(text: str) -> str:
-    """What a vCard (RFC 6350, 3.4) escapes."""
+    """Remove the escapes of a vCard (RFC 6350, 3.4)."""
     return _ESCAPE.sub(lambda found: " " if found[1] in "nN" else found[1], text).strip()
 
 

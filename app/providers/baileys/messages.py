@@ -1,10 +1,10 @@
-"""One entry of `messages.upsert`: a message, or a change of another one that came as a message.
+"""One entry of `messages.upsert`: a message, or a change of another one in the form of a message.
 
-- What has an address and an id is a message: with its content where we can read it, else of type `unknown` without any,
-  to be completed by a repeat.
-- What is nothing to read (an edit, a vote, keys) may have come before as something that could not be decrypted: then
-  that placeholder goes.
-- Own messages tell nothing of the other person: their alternative address and their pushName may be our own.
+- An entry with an address and an id is a message: with its content if that can be read, or else of type `unknown`, to
+  be completed by a repeat.
+- An entry without anything to read (an edit, a vote, keys) may have come before as one that could not be decrypted.
+  That placeholder is then removed.
+- Our own messages say nothing about the other person: their alternative address and pushName may be our own.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from app.providers.words import Node
 
 
 class Place:
-    """Where a key's message is and who sent it: both by the open address, where the key tells it."""
+    """The chat and sender of a key's message, both by the known address if the key has it."""
 
     def __init__(self, out: Collector, key: Node, entry: Node, address: str) -> None:
         self.from_me = is_from_me(key)
@@ -59,7 +59,7 @@ def name_of(entry: Node) -> str | None:
 
 
 def addressed(out: Collector, key: Node) -> tuple[str, str] | None:
-    """The address and the id of a key; what has none that can be stored is counted."""
+    """The address and the id of a key. Keys without valid ones are counted."""
     remote, message_id = key.get("remoteJid"), key.get("id")
     if not isinstance(remote, str) or not isinstance(message_id, str) or not remote or not message_id:
         out.skip("no_id")
@@ -78,7 +78,7 @@ def addressed(out: Collector, key: Node) -> tuple[str, str] | None:
 
 
 def keyed(out: Collector, entry: Node, part: str = "key") -> tuple[Node, str, str] | None:
-    """The key, the address and the id of an entry that has this part; what cannot be used is counted."""
+    """The key, the address and the id of an entry with this part. Unusable entries are counted."""
     key = as_dict(entry.get("key"))
     if not key or not as_dict(entry.get(part)):
         out.skip("no_message")
@@ -88,7 +88,7 @@ def keyed(out: Collector, entry: Node, part: str = "key") -> tuple[Node, str, st
 
 
 def learn_names(out: Collector, entries: list[Any]) -> None:
-    """What people in these entries are called, before any text is read that may mention them."""
+    """Collect the names of people in these entries, before reading texts that may mention them."""
     for entry in map(as_dict, entries):
         key = as_dict(entry.get("key"))
         name = name_of(entry) if key and not is_from_me(key) else None
@@ -115,7 +115,7 @@ def read_message(out: Collector, entry: Node) -> None:
     kind, parameters = entry.get("messageStubType"), entry.get("messageStubParameters")
     content = read(entry.get("message"), out.names)
     if is_placeholder(kind) and (content is None or isinstance(content, NoMessage)):
-        # A part of it was decrypted, but not what a person would read.
+        # A part was decrypted, but not the visible content.
         content = Content("text", VIEW_ONCE) if is_placeholder_of_view_once(key) else None
     elif is_revoke(kind):
         out.update(message_id, place.chat_id, deleted=True)
@@ -145,7 +145,7 @@ def read_message(out: Collector, entry: Node) -> None:
     if isinstance(content, Edited):
         out.update(content.message_id, place.chat_id, content.at or at, text=content.text, mentions=content.mentions)
     elif isinstance(content, Revoked):
-        # Without a time, as messages.update tells it: both end the same, whichever comes first.
+        # Without a time, as in messages.update, so that both give the same result in any order.
         out.update(content.message_id, place.chat_id, deleted=True)
     elif isinstance(content, Reacted):
         change = ReactionChange(place.sender, place.from_me, content.emoji)

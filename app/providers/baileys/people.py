@@ -1,4 +1,4 @@
-"""Contacts, groups and chats: names, addresses of one person, and what was read on another device."""
+"""Contacts, groups and chats: names, aliases, and chats read on another device."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def read_contact(out: Collector, node: Node) -> None:
         out.skip("no_id")
         return
     out.learn(*addresses)
-    given = as_text(node.get("name"), MAX_NAME)  # by the account's address book
+    given = as_text(node.get("name"), MAX_NAME)  # from the account's address book
     own = first(node, "notify", "verifiedName", "pushName", longest=MAX_NAME)
     out.name(best_of(*addresses), given or own, calls_itself=given is None)
 

@@ -1,14 +1,14 @@
-"""What a Baileys bot posts: events, as `{"event": NAME, "data": PAYLOAD}`, a list of such, or the map of `ev.process`.
+"""Payloads of Baileys bots: events as `{"event": NAME, "data": PAYLOAD}`, a list of these, or the map of `ev.process`.
 
 The policy:
 
-- Nothing raises, whatever is in a body. What is not taken is counted, with the reason.
-- `messages.upsert` are messages, `notify` (live) and `append` (came meanwhile, or sent from the phone) alike, and so
-  are those of `messaging-history.set`.
-- A chat is named by the person's `…@s.whatsapp.net` address where the message tells it. Where it tells only the hidden
-  `…@lid`, that is the chatId; `aliases` has what the body tells of both, in whatever order, for the ledger to apply.
-- An edit, a deletion or a reaction comes twice, as a message and as an update. Both are given, with the same target and
-  time; the ledger takes the second for a repeat.
+- Nothing raises, whatever is in a body. Skipped parts are counted by reason.
+- `messages.upsert` with `notify` (live) and `append` (received meanwhile, or sent from the phone) and
+  `messaging-history.set` are messages.
+- A chat is named by the person's `…@s.whatsapp.net` address if the message has it. Otherwise the hidden `…@lid`
+  address is the chatId. `aliases` has all pairs in the body, in any order, for the ledger to apply.
+- Edits, deletions and reactions come twice, as a message and as an update. Both are returned, with the same target and
+  time, and the ledger treats the second as a repeat.
 """
 
 from __future__ import annotations

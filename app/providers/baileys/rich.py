@@ -14,11 +14,11 @@ from app.providers.values import as_count, as_dict, as_list, as_number, as_text
 from app.providers.words import MAX_ITEMS, Node, amount_of, first, items, lines, preview_of, row
 
 _TECHNICAL: Final = ("flow_token", "version", "flow_id", "saved_address_id")
-"""Fields of an answer to a flow that nobody filled in."""
+"""Fields of a flow's answer that people did not fill in."""
 
 
 def headed(header: Node, text: str | None) -> Content | None:
-    """A text, perhaps under a picture, a film or a file."""
+    """A text, possibly with a picture, video or file above it."""
     for name in ("imageMessage", "videoMessage", "documentMessage", "locationMessage"):
         node = header.get(name)
         if isinstance(node, dict) and (content := MEDIA[name](node)) is not None:
@@ -132,13 +132,13 @@ def _interactive(node: Node) -> Content | None:
 
 
 def _card(node: Node) -> str | None:
-    """A card of a carousel, as a few lines of its own."""
+    """A card of a carousel, in a few lines."""
     content = _interactive({name: value for name, value in node.items() if name != "carouselMessage"})
     return f"— {content.text}" if content and content.text else None
 
 
 def flow_label(button: Node) -> str | None:
-    """A button of a native flow: its label and where it leads, rows of a list, or what is to be paid and how."""
+    """A button of a native flow: its label and target, the rows of a list, or a payment."""
     parameters = general.parameters(button.get("buttonParamsJson") or button.get("paramsJson"))
     label = first(parameters, "display_text", "title", "flow_cta", "name", longest=MAX_NAME)
     link = as_dict(parameters.get("link"))
@@ -149,12 +149,12 @@ def flow_label(button: Node) -> str | None:
 
 
 def _payment(parameters: Node) -> str | None:
-    """What a payment button asks for: the goods, the total, and the PIX key."""
+    """A payment button: the goods, the total, and the PIX key."""
     order, currency = as_dict(parameters.get("order")), parameters.get("currency")
     goods = [
         row(good.get("name"), amount_of(currency, good.get("amount")), f"× {count}" if count else None)
         for good in map(as_dict, as_list(order.get("items"))[:MAX_ITEMS])
-        # A PIX key that is shared has an order without anything in it.
+        # A shared PIX key comes with an empty order.
         if (count := as_count(good.get("quantity"))) or good.get("name")
     ]
     keys = []
@@ -177,7 +177,7 @@ def _interactive_answer(node: Node) -> Content | None:
 
 
 def answers(parameters: Node, depth: int = 0) -> Iterable[str]:
-    """What somebody filled in: the label or id of a choice, or each field of a form."""
+    """A person's answers: the label or id of a choice, or each field of a form."""
     if chosen := row(first(parameters, "title", "display_text", longest=MAX_NAME), parameters.get("description")):
         yield chosen
         return
@@ -202,7 +202,7 @@ def _given(value: object) -> str | None:
 
 
 def _rich_answer(node: Node) -> Content | None:
-    """What an assistant wrote: its parts, among them tables and code."""
+    """An assistant's answer with its parts, such as tables and code."""
     parts: list[object] = []
     for part in map(as_dict, as_list(node.get("submessages"))[:MAX_ITEMS]):
         known = len(parts)

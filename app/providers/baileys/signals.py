@@ -1,6 +1,6 @@
-"""Who is typing or there, and how the account stands: `presence.update` and `connection.update`.
+"""Typing, presence and the account's connection: `presence.update` and `connection.update`.
 
-A QR code is a secret: who scans it owns the account. It is never taken.
+A QR code is a secret that gives control of the account. It is never stored.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from app.providers.values import as_dict, as_known_time, as_number, as_text
 from app.providers.words import Node
 
 MAX_PEOPLE: Final = 1_000
-"""Of one presence.update."""
+"""Maximum number of people in one presence.update."""
 LOGGED_OUT: Final = 401
 SCAN: Final = "A QR code is waiting to be scanned."
 
@@ -49,7 +49,7 @@ def read_presence(out: Collector, data: object) -> None:
 
 
 def read_one(out: Collector, chat_id: str, who: object, presence: Node) -> None:
-    """What one person does in a chat."""
+    """The presence of one person in a chat."""
     person = as_address(who)
     state = presence.get("lastKnownPresence")
     if person is None or not is_person(person):
@@ -67,7 +67,7 @@ def read_one(out: Collector, chat_id: str, who: object, presence: Node) -> None:
 
 
 def read_connection(out: Collector, data: object) -> None:
-    """Also Evolution's form, `{"state", "statusReason"}`."""
+    """Also accepts Evolution's form, `{"state", "statusReason"}`."""
     node = as_dict(data)
     word = node.get("connection") or node.get("state")
     state = _STATES.get(word) if isinstance(word, str) else None

@@ -1,4 +1,4 @@
-"""Baileys' statuses, as numbers and as words."""
+"""Baileys' statuses as numbers and as strings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The types of stubs, by the numbers and names of WhatsApp's protocol, and what each of them says."""
+"""The types of stubs, by number and name in WhatsApp's protocol, with their texts."""
 
 from __future__ import annotations
 
@@ -277,4 +277,4 @@ NAMES: Final[dict[str, int]] = {
     "REMINDER_SENT_MESSAGE": 198,
     "REMINDER_CANCEL_MESSAGE": 199,
 }
-"""The types as they are written where a message was made JSON by its own class; as numbers elsewhere."""
+"""The names of types, used in JSON made by the protobuf class; elsewhere types are numbers."""

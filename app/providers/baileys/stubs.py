@@ -1,8 +1,8 @@
-"""Baileys' stubs: messages without content that say what has happened, such as somebody joining a group.
+"""Baileys' stubs: messages without content that report an event, such as somebody joining a group.
 
-The policy: what has happened becomes a `system` message in plain English, people named by their numbers where these are
-told; a type that is not known yet is a `system` message without words. Types 0 to 3 and 68 are messages whose content
-is not there (could not be decrypted yet, too large …): those stay without content, so that it can complete them.
+The policy: the event becomes a `system` message in plain English, with people's numbers if they are known. An unknown
+type is a `system` message without text. Types 0 to 3 and 68 are messages with missing content (not decrypted yet, too
+large …); these are stored without content, to be completed later.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_PEOPLE: Final = 100
 
 
 def read_stub(kind: object, parameters: object) -> Content | NoMessage | None:
-    """None: no content (yet), or no stub at all."""
+    """Read a stub. None: the content is missing (so far), or it is not a stub."""
     number = _number(kind)
     if number is None:
         return Content("system") if isinstance(kind, str) and kind.isupper() else None
@@ -37,17 +37,17 @@ def read_stub(kind: object, parameters: object) -> Content | NoMessage | None:
 
 
 def is_revoke(kind: object) -> bool:
-    """Whether the stub says that the message was deleted for everyone."""
+    """Whether the stub reports that the message was deleted for everyone."""
     return _number(kind) in REVOKES
 
 
 def is_placeholder(kind: object) -> bool:
-    """Whether the content could not be had: not decrypted, too new, or too large."""
+    """Whether the content is missing: not decrypted, too new, or too large."""
     return _number(kind) in NO_CONTENT[1:]
 
 
 def group_name(kind: object, parameters: object) -> str | None:
-    """The group's name, from the stubs that tell it."""
+    """The group's name, if the stub has it."""
     return as_name(_first(parameters)) if _number(kind) in NAMED else None
 
 

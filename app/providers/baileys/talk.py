@@ -1,4 +1,4 @@
-"""Polls, events, calls, invitations, questions, stickers by the pack, and what only the phone shows."""
+"""Polls, events, calls, invitations, questions, sticker packs, and messages that only the phone shows."""
 
 from __future__ import annotations
 

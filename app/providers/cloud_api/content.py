@@ -1,4 +1,4 @@
-"""What a message of the Cloud API says, by its `type`."""
+"""Reads the content of a Cloud API message by its `type`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MEDIA: Final[dict[str, MessageType]] = {
 
 
 def read_content(message: Node) -> Content:
-    """Never nothing: a kind that is not known yet is read by the general reader, else it is `unknown`."""
+    """Always returns content: unknown kinds are read by the general reader, or are `unknown`."""
     kind = message.get("type")
     if not isinstance(kind, str):
         return Content("unknown")
@@ -40,7 +40,7 @@ def read_content(message: Node) -> Content:
 
 
 def _with_origin(content: Content, message: Node) -> Content:
-    """The advertisement that somebody came from, under what they wrote."""
+    """Add the advertisement that the person came from below the text."""
     origin = as_dict(message.get("referral"))
     if not origin:
         return content

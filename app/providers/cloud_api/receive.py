@@ -1,10 +1,10 @@
-"""What Meta's Cloud API posts: entries, with changes, with messages, statuses and echoes of one number each.
+"""Payloads of Meta's Cloud API: entries with changes, each with messages, statuses and echoes of one number.
 
-- It signs: `X-Hub-Signature-256: sha256=…`, the HMAC of the raw body with the app's secret.
-- One body may be about several numbers. Each change goes to the session that names its `phone_number_id`; without any
-  such setting to the session of the path. Others are left out and counted.
-- People may hide their number: then `user_id` is their address. Where both are told they are one person.
-- Media have an id and no address.
+- Bodies are signed: `X-Hub-Signature-256: sha256=…`, the HMAC of the raw body with the app's secret.
+- A body may be about several numbers. Each change goes to the session that names its `phone_number_id`, or, without
+  such settings, to the session in the path. Others are skipped and counted.
+- People may hide their number; then `user_id` is their address. If a body has both, they are one person.
+- Media has an id but no address.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _session(metadata: Node, session_id: str, numbers: Numbers) -> str | None:
     number = str(value) if isinstance(value, str | int) else ""
     if number in numbers:
         return numbers[number]
-    # A session without a number of its own takes what no other session names.
+    # A session without a number takes those that no other session names.
     return None if session_id in numbers.values() else session_id
 
 
@@ -114,7 +114,7 @@ def _change(out: Collector, field: object, value: Node) -> None:
 
 
 def _person(phone: object, user: object) -> str | None:
-    """The person's address: by the number, else by the id that stands for a hidden one."""
+    """The person's address, from the number, or from the id if the number is hidden."""
     address = as_phone(phone)
     if address is not None and address.endswith(PERSON) and is_person(address):
         return address
@@ -191,7 +191,7 @@ def _update(out: Collector, target: object, chat: str, at: datetime, **change: o
 
 
 def _status(out: Collector, node: Node) -> None:
-    """In any order; `delivered` sometimes never, or after `failed`."""
+    """Statuses come in any order; `delivered` may be missing, or come after `failed`."""
     message_id = as_id(node.get("id"))
     word = node.get("status")
     status = _STATUSES.get(word.lower()) if isinstance(word, str) else None

@@ -1,4 +1,4 @@
-"""How messages leave through Meta's Cloud API. It takes no id of ours, so a message may be sent twice."""
+"""Sends messages through Meta's Cloud API, which accepts no id of ours, so a message may be sent twice."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from app.providers.refusals import (
 from app.providers.values import as_count, as_dict, as_id, as_list, as_text
 
 URL: Final = "https://graph.facebook.com/v23.0"
-"""Unless the settings name another."""
+"""The default, unless the settings name another."""
 
 _CODES: Final[Mapping[int, MessageError]] = {
     190: LOGGED_OUT,
@@ -52,7 +52,7 @@ _PASSING: Final[Mapping[int, MessageError]] = {
     131057: AWAY,
     133004: AWAY,
 }
-"""Meta's codes of errors: those that stay, and those that pass."""
+"""Meta's codes for permanent and for temporary errors."""
 
 
 def request(order: Order, send: SendSettings, now: datetime) -> Request | MessageError:

@@ -1,10 +1,10 @@
-"""What Evolution API v2 posts: `{"event", "instance", "data", …}`, one event in a body.
+"""Payloads of Evolution API v2: `{"event", "instance", "data", …}`, one event per body.
 
-- Its events are Baileys' in other clothes: `data` is one message, an update names its message as `keyId`, an edit or a
-  revoke comes as the bare protocolMessage, and media have an address of its own (`mediaUrl`), which is taken before the
-  encrypted one.
-- It does not sign. It sends headers of one's own choice, so a token of ours comes as `Authorization: Bearer …`.
-- `apikey` and QR codes are secrets. They are never taken.
+- Its events are Baileys' in another form: `data` is one message, an update names its message as `keyId`, an edit or a
+  revoke is the bare protocolMessage, and media may have Evolution's own address (`mediaUrl`), which is used instead of
+  the encrypted one.
+- Bodies are not signed. Evolution sends configured headers, so a token of ours comes as `Authorization: Bearer …`.
+- `apikey` and QR codes are secrets, and never stored.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def parse(payload: object, session_id: str, now: datetime, numbers: Numbers | No
 
 
 def _as_baileys(entry: Node) -> Node:
-    """The message as Baileys has it: the quote and the media's address in their places."""
+    """The message in Baileys' form, with the quote and the media's address in their places."""
     message = dict(as_dict(entry.get("message")))
     context = as_dict(entry.get("contextInfo"))
     url = message.pop("mediaUrl", None)
@@ -86,8 +86,8 @@ def _as_baileys(entry: Node) -> Node:
 
 
 def _update(out: Collector, entry: Node, own: str | None) -> None:
-    """A status. `messageId` is the id in Evolution's own database: `keyId` is the message's."""
-    if "update" in entry:  # older versions hand on what Baileys gave them
+    """A status. `messageId` is the id in Evolution's database; `keyId` is the message's id."""
+    if "update" in entry:  # older versions pass on Baileys' form
         receive.handle(out, "messages.update", [entry])
         return
     nested = as_dict(entry.get("key"))
@@ -126,7 +126,7 @@ def _update(out: Collector, entry: Node, own: str | None) -> None:
 
 
 def _change(out: Collector, entry: Node) -> None:
-    """`messages.edited`: the bare protocolMessage of an edit or of a revoke."""
+    """`messages.edited`: the bare protocolMessage of an edit or a revoke."""
     key = as_dict(entry.get("key"))
     found = addressed(out, key)
     if found is None:
@@ -146,7 +146,7 @@ def _change(out: Collector, entry: Node) -> None:
 
 
 def _delete(out: Collector, entry: Node) -> None:
-    """`messages.delete`: a key, or an object with one. Older versions tell an edit so, too."""
+    """`messages.delete`: a key, or an object with one. Older versions also report edits this way."""
     for one in as_list(entry.get("keys")) or [entry]:
         node = as_dict(one)
         key = as_dict(node.get("key")) or node

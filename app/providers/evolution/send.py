@@ -1,4 +1,4 @@
-"""How messages leave through Evolution API v2. It takes no id of ours, so a message may be sent twice."""
+"""Sends messages through Evolution API v2, which accepts no id of ours, so a message may be sent twice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.providers.refusals import refused
 from app.providers.values import as_dict, as_id
 
 TYPING_MS: Final = 6_000
-"""How long Evolution shows that somebody types, unless it is told again."""
+"""How long Evolution shows typing without a repeat."""
 _PRESENCES: Final[Mapping[TypingAction, str]] = {"typing": "composing", "recording": "recording", "stopped": "paused"}
 
 
@@ -52,7 +52,7 @@ def seen(seen: Seen, send: SendSettings, account: str | None) -> Request | None:
 
 
 def number_of(chat_id: str) -> str:
-    """A person's bare number; else the address as it is."""
+    """A person's bare number, or otherwise the address unchanged."""
     return chat_id.removesuffix("@s.whatsapp.net")
 
 

@@ -1,6 +1,6 @@
-"""What a message of WAHA says.
+"""Reads the content of a WAHA message.
 
-The engine's own message is read where WAHA's own fields say less (`app.providers.waha.engines`).
+The engine's own message is read if WAHA's fields have less (`app.providers.waha.engines`).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from app.providers.waha.ids import read_id
 from app.providers.words import Node, lines
 
 _NOTHING: Final = ("protocol", "revoked", "e2e_notification", "gp2", "notification", "notification_template", "debug")
-"""Types of WEBJS that nobody reads as messages."""
+"""Types of WEBJS that are not messages for people."""
 
 
 def read_content(node: Node, names: Mapping[str, str]) -> Content | NoMessage | Change:
-    """`names`: what people are called, by address."""
+    """`names`: known names of people, by address."""
     data = as_dict(node.get("_data"))
     raw = read(message_of(node), names)
     if isinstance(raw, Edited | Revoked | Reacted):
@@ -60,7 +60,7 @@ def read_content(node: Node, names: Mapping[str, str]) -> Content | NoMessage | 
 
 
 def _joined(own: Media | None, raw: Media | None) -> Media | None:
-    """WAHA's address, since the engine's is encrypted, and what else either tells."""
+    """Media with WAHA's address, because the engine's is encrypted, and the other fields of both."""
     if own is None or raw is None:
         return own or raw
     return replace(raw, url=own.url, mime_type=own.mime_type or raw.mime_type, file_name=own.file_name or raw.file_name)

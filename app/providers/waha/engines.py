@@ -1,7 +1,7 @@
-"""The engines' own messages (`_data`) as a Baileys `message` object, so that one reader serves all of them.
+"""Converts the engines' own messages (`_data`) to Baileys `message` objects, so that one reader serves all engines.
 
-NOWEB hands on Baileys' own. GOWS (whatsmeow) has the same fields under Go's names: `mentionedJID`, `URL`, and a wrapper
-with a capital around each "one of". WEBJS has WhatsApp Web's flat objects, told apart by their `type`.
+NOWEB passes on Baileys' object. GOWS (whatsmeow) has the same fields with Go names: `mentionedJID`, `URL`, and a
+capitalized wrapper around each "one of". WEBJS has WhatsApp Web's flat objects with a `type`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MEDIA: Final[dict[str, str]] = {
 
 
 def message_of(node: Node) -> Node | None:
-    """The message of a WAHA payload, or None where the engine's is not there or of a kind without such a message."""
+    """The message of a WAHA payload. None if the engine's message is missing or has no such form."""
     data = as_dict(node.get("_data"))
     if "Info" in data or "Message" in data:
         return as_dict(_from_go(data.get("Message")))

@@ -32,7 +32,7 @@ class WahaId(NamedTuple):
 
 
 def read_id(value: object) -> WahaId:
-    """`false_123@g.us_AAA_111@c.us` and the bare `AAA`; also an object of WEBJS with the whole as `_serialized`."""
+    """Parse `false_123@g.us_AAA_111@c.us`, the bare `AAA`, or a WEBJS object with the id as `_serialized`."""
     if isinstance(value, dict):
         value = value.get("_serialized") or value.get("id")
     text = as_text(value, 1_024)

@@ -1,4 +1,4 @@
-"""Contacts, groups and chats of WAHA, who is typing or there, and how the account stands."""
+"""WAHA's contacts, groups and chats, typing and presence, and the account's connection."""
 
 from __future__ import annotations
 

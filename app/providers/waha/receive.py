@@ -1,10 +1,10 @@
-"""What WAHA posts: `{"event", "session", "payload", "me", …}`, one event in a body, alike for its engines.
+"""Payloads of WAHA: `{"event", "session", "payload", "me", …}`, one event per body, for all its engines.
 
-- Ids are `true_CHAT_ID` or `false_CHAT_ID_PARTICIPANT`; the messageId is the bare ID. GOWS tells some bare already.
-- `message` and `message.any` of one message are one.
-- It signs: `X-Webhook-Hmac`, the HMAC-SHA512 of the raw body in hexadecimal.
-- Times are seconds inside the payload, and milliseconds outside of it. WEBJS tells an edit or a deletion as the message
-  itself, with the message's time: there the time of the event is taken.
+- Ids are `true_CHAT_ID` or `false_CHAT_ID_PARTICIPANT`; the messageId is the bare ID. GOWS sends some bare ids.
+- `message` and `message.any` of one message are stored once.
+- Bodies are signed: `X-Webhook-Hmac`, the HMAC-SHA512 of the raw body in hexadecimal.
+- Times are seconds inside the payload, and milliseconds outside of it. WEBJS reports an edit or a deletion as the
+  message itself, with the message's time; the time of the event is used instead.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class _Event(NamedTuple):
 
 
 def _place(event: _Event, node: Node, known: WahaId) -> tuple[str, bool] | None:
-    """The chat and whether the message is ours."""
+    """The chat, and whether the message is ours."""
     out = event.out
     from_me = as_flag(node.get("fromMe"))
     if from_me is None:
@@ -73,7 +73,7 @@ def _place(event: _Event, node: Node, known: WahaId) -> tuple[str, bool] | None:
     data = as_dict(node.get("_data"))
     key, info = as_dict(data.get("key")), as_dict(data.get("Info"))
     if from_me:
-        # The other fields may hold our own address: they are taken only where the id tells no chat.
+        # The other fields may have our own address, so they are only used if the id has no chat.
         told = [known.chat, info.get("RecipientAlt")] if known.chat else [node.get("to"), node.get("from")]
     else:
         told = [known.chat, node.get("from"), key.get("remoteJidAlt"), info.get("SenderAlt")]
@@ -167,7 +167,7 @@ def _acknowledged(event: _Event, node: Node) -> None:
         else:
             out.skip("not_ours")
     else:
-        # In a group's id our own address may stand.
+        # The id may have our own address in a group.
         person = as_address(node.get("participant")) or as_address(known.participant)
         reached = receipt_status(status)
         if chat.endswith(GROUP) and person and person not in event.own and reached:
@@ -210,7 +210,7 @@ def _edited(event: _Event, node: Node) -> None:
 
 
 def _revoked(event: _Event, node: Node) -> None:
-    """WEBJS tells the message `before` it; the others its id. `after` is what stands in its place."""
+    """WEBJS sends the message as `before`; the others send its id. `after` is its replacement."""
     before, after = as_dict(node.get("before")), as_dict(node.get("after"))
     ids = [
         read_id(value) for value in (node.get("revokedMessageId"), before.get("id"), after.get("id"), node.get("id"))

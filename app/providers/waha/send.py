@@ -1,4 +1,4 @@
-"""How messages leave through WAHA. It takes no id of ours, so a message may be sent twice."""
+"""Sends messages through WAHA, which accepts no id of ours, so a message may be sent twice."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def seen(seen: Seen, send: SendSettings, account: str | None) -> Request | None:
 
 
 def address_of(chat_id: str) -> str:
-    """WAHA's own form of a person's address."""
+    """A person's address in WAHA's form."""
     number = chat_id.removesuffix("@s.whatsapp.net")
     return chat_id if number == chat_id else f"{number}@c.us"
 
 
 def _id_of(quoted: Quoted, chat_id: str) -> str:
-    """WAHA's own form of an id: with its direction, its chat and, in a group, its sender."""
+    """An id in WAHA's form, with direction, chat and, in groups, sender."""
     chat_id = address_of(chat_id)
     sender = f"_{address_of(quoted.sender_id)}" if chat_id.endswith("@g.us") and not quoted.from_me else ""
     return f"{'true' if quoted.from_me else 'false'}_{chat_id}_{quoted.id}{sender}"

@@ -1,1 +1,1 @@
-"""The way out by a signed webhook to a program of the operator (Standard Webhooks)."""
+"""Sending by a signed webhook to the operator's own program (Standard Webhooks)."""

@@ -1,8 +1,8 @@
-"""How messages leave by a webhook, signed as Standard Webhooks says.
+"""Sends messages by a webhook, signed according to Standard Webhooks.
 
-The receiver knows a delivery by `webhook-id`, which is the same at each attempt, so it may be sent again. The signature
-is the HMAC-SHA256 of `id.timestamp.body` with the key, in base64, behind `v1,`. A key is base64 behind `whsec_`. While
-one is changed there may be several, separated by spaces: each signs.
+The receiver recognizes a delivery by `webhook-id`, which is the same for all attempts, so it may be sent again. The
+signature is the HMAC-SHA256 of `id.timestamp.body` with the key, in base64, after `v1,`. A key is base64 after
+`whsec_`. There may be several keys, separated by spaces, while one is being replaced: each one signs.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ def sign(webhook_id: str, timestamp: int, body: bytes, keys: str) -> dict[str, s
 
 
 def key_of(key: str) -> bytes:
-    """The bytes of a `whsec_…` key. Raises ValueError for what is none."""
+    """The bytes of a `whsec_…` key. Raises ValueError if it is invalid."""
     try:
         return base64.b64decode(key.removeprefix("whsec_"), validate=True)
     except binascii.Error as error:
-        raise ValueError("A key is base64 behind whsec_.") from error
+        raise ValueError("A key must be base64 after whsec_.") from error
 
 
 def read(answer: Answer) -> Report:
-    """2xx is delivered. 410 and other 4xx but 408, 409, 425 and 429 are for good, and so are redirects."""
+    """2xx: delivered. 4xx, except 408, 409, 425 and 429, and redirects: failed permanently."""
     if 200 <= answer.status < 300:
         return Report("sent", as_id(as_dict(answer.body).get("messageId")))
     if answer.status in (408, 409, 425, 429) or answer.status >= 500:
