@@ -32,8 +32,9 @@ DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 200
 MAX_BYTES: Final = 1024 * 1024
 """Maximum size of a list, which always has at least one item."""
+FIRST_STEP: Final = 8
 STEP: Final = 32
-"""Messages read from the database at a time: each may have some hundred kB."""
+"""Messages read from the database at a time, at first and then at most: each may have some hundred kB."""
 MAX_SESSIONS: Final = 10_000
 AT_ONCE: Final = 64
 AT_ONCE_FOR_ONE: Final = 4
@@ -97,7 +98,8 @@ class Api:
         data: list[bytes] = []
         size, more, lists = 0, True, self._store.lists
         while more and len(data) < limit and size < MAX_BYTES:
-            step = min(STEP, limit - len(data))
+            fit = (MAX_BYTES - size) * len(data) // size + 1 if data else FIRST_STEP
+            step = min(STEP, fit, limit - len(data))
             found = await lists.read_messages(session_id, chat_id, before=before, after=after, limit=step + 1)
             more = len(found) > step
             page = (found if after is not None else found[::-1])[:step]
