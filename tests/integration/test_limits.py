@@ -60,11 +60,28 @@ async def test_lists_are_bounded_by_bytes(site: Site) -> None:
     assert ([one["seq"] for one in short.body["data"]], short.body["hasMore"]) == ([15], False)
 
 
-@pytest.mark.parametrize("count", [31, 32, 33, 64, 65])
+async def test_a_list_reads_little_more_than_it_holds(
+    site: Site, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long messages that do not fit into a list are not read for it: a handful of them, whatever the limit."""
+    await fill(site, 40)
+    read, asked = store.lists.read_messages, []
+
+    async def counting(*args: Any, **options: Any) -> Any:
+        found = await read(*args, **options)
+        asked.append(len(found))
+        return found
+
+    monkeypatch.setattr(store.lists, "read_messages", counting)
+    assert len((await site.get(f"{PATH}?limit=200")).body["data"]) == 5
+    assert sum(asked) < 10
+
+
+@pytest.mark.parametrize("count", [7, 8, 9, 31, 39, 40, 41, 65])
 async def test_steps_do_not_show(site: Site, count: int) -> None:
     """However many messages there are, a list holds what it should: the steps in which it is read do not show."""
     await site.post("shop", {"messages": [message(chat="a", messageId=f"m{n}") for n in range(count)]})
-    for limit in (1, 31, 32, 33, 64, 200):
+    for limit in (1, 7, 8, 9, 39, 40, 41, 200):
         newest = await site.get(f"{PATH}?limit={limit}")
         assert [one["seq"] for one in newest.body["data"]] == list(range(1, count + 1))[-limit:]
         oldest = await site.get(f"{PATH}?limit={limit}&after=0")
