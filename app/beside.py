@@ -1,4 +1,4 @@
-"""Commands from the command line, applied beside running servers."""
+"""Applies commands from the command line, while servers may be running."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAUSE_SECONDS: Final = 0.1
 
 
 async def apply(store: Store, session_id: str, *given: Command) -> list[Result]:
-    """Apply the commands, each in a transaction of its own, and then what they leave to be done. All their results.
+    """Apply the commands, each in its own transaction, and then their follow-up commands. Returns all results.
 
     Raises Unavailable, also if the session is too busy.
     """

@@ -99,7 +99,7 @@ def token(sub: str, name: str | None, sessions: tuple[str, ...], scopes: tuple[s
     """Create a token and print it."""
     effective = load_settings()
     if days > effective.token_max_days:
-        raise SettingsError(f"TOKEN_MAX_DAYS: a token may be good for {effective.token_max_days:g} days.")
+        raise SettingsError(f"TOKEN_MAX_DAYS: a token may be valid for at most {effective.token_max_days:g} days.")
     tokens = Tokens(known_secrets(effective))
     click.echo(
         tokens.mint(sub, name=name, sessions=sessions or ["*"], scopes=scopes or SCOPES, lifetime=days * DAY),
@@ -190,12 +190,12 @@ async def _revoke(effective: Settings, kind: Literal["sub", "jti"], value: str) 
 
 @main.command("deliveries")
 @click.option("--session", "session_id", required=True, help="The session.")
-@click.option("--failed", is_flag=True, help=f"Those that have failed in the last {KEPT_DAYS} days.")
-@click.option("--retry", is_flag=True, help="With --failed: deliver them again.")
+@click.option("--failed", is_flag=True, help=f"List deliveries that failed in the last {KEPT_DAYS} days.")
+@click.option("--retry", is_flag=True, help="With --failed: deliver these messages again.")
 def deliveries_command(session_id: str, failed: bool, retry: bool) -> None:
-    """List messages that wait to be delivered, or that could not be, the newest first; 1,000 at most.
+    """List messages that are waiting to be delivered, or that failed, newest first, at most 1,000.
 
-    Servers may be running. They deliver what is retried. Messages with an unknown outcome may arrive a second time.
+    Servers may be running; they deliver retried messages. Messages with an unknown outcome may arrive twice.
     """
     if retry and not failed:
         raise click.UsageError("--retry needs --failed.")

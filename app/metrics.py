@@ -76,7 +76,7 @@ def _tasks() -> int:
     """Tasks of the event loop that renders the metrics."""
     try:
         return len(asyncio.all_tasks())
-    except RuntimeError:  # somebody looks at them outside of one
+    except RuntimeError:  # rendered outside of an event loop
         return 0
 
 
@@ -115,19 +115,17 @@ class Metrics:
             ["source", "kind"],
             registry=r,
         )
-        self.deliveries_due = Gauge(
-            "roomcast_deliveries_due", "Messages that are due to be delivered and that nobody has begun", registry=r
-        )
+        self.deliveries_due = Gauge("roomcast_deliveries_due", "Due deliveries that have not been started", registry=r)
         self.deliveries_under_way = Gauge(
             "roomcast_deliveries_under_way", "Messages that this server is delivering", registry=r
         )
-        self.delivered = Counter("roomcast_delivered", "Messages of ours that were delivered", registry=r)
+        self.delivered = Counter("roomcast_delivered", "Delivered messages", registry=r)
         self.deliveries_failed = Counter(
-            "roomcast_deliveries_failed", "Messages of ours that could not be delivered", ["reason"], registry=r
+            "roomcast_deliveries_failed", "Messages that could not be delivered", ["reason"], registry=r
         )
         self.delivery_seconds = Histogram(
             "roomcast_delivery_seconds",
-            "From the storing of a message of ours to its delivery",
+            "Time from storing a message to its delivery",
             buckets=(*_SECONDS, 30, 60, 300, 600),
             registry=r,
         )

@@ -1,4 +1,4 @@
-"""Work spread over turns of the event loop, so that much of one kind does not hold up everything else."""
+"""Spreads work over turns of the event loop, so that a lot of it does not delay everything else."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Pace:
         self._scheduled = False
 
     async def take(self, amount: int = 1) -> None:
-        """Wait until the caller may do so much. The last to be granted in a turn may exceed what is left."""
+        """Wait until the caller may do this much. The last grant in a turn may exceed what is left."""
         if self._left > 0 and not self._waiting:
             self._grant(amount)
             return

@@ -115,7 +115,7 @@ class MessageToSendSchema(_Strict):
     @validates_schema
     def _says_something(self, data: Mapping[str, Any], **kwargs: Any) -> None:
         if not (data.get("text") or "").strip() and not data.get("media"):
-            raise ValidationError("One of text (not blank) and media is needed.")
+            raise ValidationError("Either text (not blank) or media is required.")
 
 
 class SendMessageSchema(_ChatSchema, MessageToSendSchema):

@@ -43,7 +43,7 @@ class AssignChat:
             return chat
         holder = chat.assignee and chat.assignee.id
         if self.compare and holder != self.expected:
-            return Refusal("conflict", "Somebody else has this chat.", details={"chat": render_chat(chat)})
+            return Refusal("conflict", "The chat is assigned to somebody else.", details={"chat": render_chat(chat)})
         return ledger.change_chat(replace(chat, assignee=self.assignee))
 
 

@@ -91,12 +91,16 @@ class SendMessage:
         names = ledger.names_of(self.chat_id)
         chat = ledger.chat(names[0])
         if chat is not None and self.after is not None and (other := self._other(ledger, chat)) is not None:
-            return Refusal("conflict", "Somebody else has answered.", details={"message": render_message(other)})
+            return Refusal(
+                "conflict", "Somebody else has answered meanwhile.", details={"message": render_message(other)}
+            )
         quoted = None if self.reply_to is None else ledger.find(self.chat_id, self.reply_to)
         if self.reply_to is not None and quoted is None:
-            return Refusal("invalid", "replyTo: There is no such message in this chat.")
+            return Refusal("invalid", "replyTo: The chat has no such message.")
         if len(ledger.deliveries.of(names, "waiting", "sending")) >= MAX_OPEN:
-            return Refusal("rate_limited", f"{MAX_OPEN} messages of this chat wait to be delivered. Try again later.")
+            return Refusal(
+                "rate_limited", f"{MAX_OPEN} messages of this chat are waiting to be delivered. Try again later."
+            )
         self._store(ledger, chat, quoted)
         message = ledger.find(self.chat_id, self.message_id)
         assert message is not None, "it was stored"
@@ -236,7 +240,7 @@ def touch_sent(chat_id: str, message_id: str, people: People, touched: Touched) 
 
 def _not_possible(message: Message) -> Refusal:
     return Refusal(
-        "conflict", f"Not possible: its status is {message.status}.", details={"message": render_message(message)}
+        "conflict", f"Not possible with the status {message.status}.", details={"message": render_message(message)}
     )
 
 

@@ -1,10 +1,10 @@
-"""Delivering over HTTP: one request for each attempt, to the address that the session's settings name.
+"""Delivers messages over HTTP: one request per attempt, to the address in the session's settings.
 
-- Redirects are not followed, and no proxy of the environment is used.
-- An attempt ends within SECONDS. Where the connection could not be made, nothing was sent, and it is tried again. Where
-  it broke later, the message may have arrived: unless the receiver knows a repeat, the outcome is unknown.
-- A provider that takes no id of ours gets a connection of its own for each request: on one that is kept, the other side
-  may be hanging up just as the request goes out, and then nobody would know.
+- Redirects are not followed, and proxies from the environment are not used.
+- An attempt ends within SECONDS. If the connection cannot be made, nothing was sent, and the attempt is repeated. If it
+  breaks later, the message may have arrived: unless the receiver recognizes repeats, the outcome is unknown.
+- For a provider that accepts no id of ours, each request uses a new connection. A kept-alive one may be closed by the
+  other side just when the request is sent, and the outcome would be unknown.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CONNECT_SECONDS: Final = 5.0
 MAX_ANSWER: Final = 64 * 1024
 MAX_RETRY_AFTER: Final = 300.0
 TELLING: Final = 16
-"""Requests under way, in all, that tell of typing and reading; what finds no room is left out."""
+"""Maximum number of concurrent requests about typing and reading; more are dropped."""
 
 
 class Outgoing:
@@ -44,11 +44,11 @@ class Outgoing:
 
     @property
     def sessions(self) -> list[str]:
-        """The sessions whose messages leave this way."""
+        """The sessions whose messages are sent this way."""
         return self._sessions.over_http()
 
     async def deliver(self, order: Order) -> Report:
-        """One attempt."""
+        """Make one attempt."""
         send = self._sessions.of(order.message.session_id).send
         way = WAYS[send.via]
         request = way.request(order, send, now())
@@ -62,12 +62,12 @@ class Outgoing:
             return _broken(way)
 
     def tell_typing(self, session_id: str, chat_id: str, action: TypingAction) -> None:
-        """Tell the provider that an agent types. It may be left out."""
+        """Tell the provider that an agent is typing. May be dropped."""
         send = self._sessions.of(session_id).send
         self._tell(WAYS[send.via].typing(chat_id, action, send))
 
     def tell_seen(self, session_id: str, seen: Seen) -> None:
-        """Tell the provider what was read. It may be left out."""
+        """Tell the provider what was read. May be dropped."""
         settings = self._sessions.of(session_id)
         self._tell(WAYS[settings.send.via].seen(seen, settings.send, settings.source.phone_number_id))
 

@@ -1,11 +1,11 @@
 """Bots: connections that deliver the messages of sessions.
 
-- A bot says which sessions it serves. It is given one message of a chat at a time and acknowledges each within
+- A bot declares the sessions it serves. It gets one message of a chat at a time, and acknowledges each within
   ANSWER_SECONDS.
-- The bots of a session on this server share its messages: the next one goes to a bot that has answered the last time,
-  and of those to the one with the least to do.
-- A bot that is gone or silent loses the message to the next one. A message keeps its id: a bot that gives it to the
-  provider makes a repeat harmless.
+- The bots of a session on this server share its messages: the next one goes to a bot that has answered its last
+  message, and of these to the one with the least to do.
+- If a bot disconnects or does not answer, the message goes to the next one. A message keeps its id: if the bot passes
+  the id to the provider, a repeat is harmless.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from app.providers.values import as_id
 
 ANSWER_SECONDS: Final = 30.0
 MAX_UNDER_WAY: Final = 500
-"""Messages of one bot that it has not acknowledged."""
+"""Maximum number of unacknowledged messages of one bot."""
 MAX_SERVED: Final = 1_000
-"""Sessions that one bot may serve."""
+"""Maximum number of sessions that one bot may serve."""
 
 
 class Asking(Protocol):
-    """What asks a connection and waits for its acknowledgement. `app.engine.Server` is one."""
+    """Sends to a connection and waits for its acknowledgement, implemented by `app.engine.Server`."""
 
     async def call(self, event: str, data: Any, *, sid: str, timeout: float) -> Any: ...
 
@@ -48,7 +48,7 @@ class _Bot:
         self.sessions: set[str] = set()
         self.under_way = 0
         self.silent = False
-        """Whether it left the last message without an answer."""
+        """Whether it did not answer its last message."""
         self.gone = asyncio.Event()
 
 
@@ -59,7 +59,7 @@ class Bots:
         self._serving: dict[str, list[_Bot]] = {}
 
     def serve(self, sid: str, session_id: str) -> None:
-        """The connection delivers for the session from now on. Raises AppError `too_many_subscriptions`."""
+        """The connection delivers messages of the session from now on. Raises AppError `too_many_subscriptions`."""
         bot = self._bots.setdefault(sid, _Bot(sid))
         if session_id in bot.sessions:
             return
@@ -69,7 +69,7 @@ class Bots:
         self._serving.setdefault(session_id, []).append(bot)
 
     def gone(self, sid: str) -> None:
-        """The connection has ended: what it has under way is lost to it."""
+        """The connection has ended. Its unacknowledged messages go to other bots."""
         bot = self._bots.pop(sid, None)
         if bot is None:
             return
@@ -81,16 +81,17 @@ class Bots:
 
     @property
     def sessions(self) -> Collection[str]:
-        """The sessions that have a bot here."""
+        """The sessions with a bot on this server."""
         return self._serving.keys()
 
     def tell(self, session_id: str, event: str, payload: Mapping[str, Any]) -> None:
-        """Tell one bot of the session, if there is one, something that need not arrive."""
+        """Send something to one bot of the session, if there is one, without waiting for an acknowledgement."""
         if (bot := self._choose(session_id)) is not None:
             self._asking.push(bot.sid, event, payload, ephemeral=True)
 
     async def deliver(self, order: Order) -> Report:
-        """Have a bot deliver the message. `retry` where there is none, or where it is silent or gone."""
+        """Have a bot deliver the message. Reports `retry` if there is no bot, or if it does not answer or
+        disconnects."""
         bot = self._choose(order.message.session_id)
         if bot is None:
             return Report("retry", error=NOT_CONNECTED)
@@ -113,7 +114,7 @@ class Bots:
         return min(able, key=lambda bot: (bot.silent, bot.under_way), default=None)
 
     async def _ask(self, bot: _Bot, payload: dict[str, Any]) -> Any:
-        """The bot's acknowledgement; None where it does not answer in time, or goes."""
+        """The bot's acknowledgement. None if it does not answer in time, or disconnects."""
         call = asyncio.ensure_future(self._asking.call("deliver", payload, sid=bot.sid, timeout=self._seconds + 1))
         gone = asyncio.ensure_future(bot.gone.wait())
         try:
@@ -126,7 +127,7 @@ class Bots:
 
 
 def _report(answer: Any) -> Report:
-    """What the bot's acknowledgement means. One that cannot be understood counts as no answer."""
+    """The meaning of the bot's acknowledgement. An invalid one counts as no answer."""
     if not isinstance(answer, dict) or not isinstance(answer.get("ok"), bool):
         return Report("retry", error=BOT_SILENT)
     if answer["ok"]:

@@ -1,12 +1,13 @@
 """Delivers the messages of agents.
 
-- A server that stores a message and can deliver it begins at once: the transaction gives it the lease. What it cannot
-  begin is due; who can (a server that has a bot of the session) hears of it by the change stream.
-- A timer knows when the next delivery is due. Every SWEEP_SECONDS each server looks for what is due in the sessions
-  that it can deliver for: what a dead server has left, and what was not heard.
-- An attempt begins within START_SECONDS of its lease or not at all, so that it ends before the lease does.
+- A server that stores a message and can deliver it starts at once: the transaction gives it the lease. Otherwise the
+  delivery is due, and servers that can make it (those with a bot of the session) are notified by the change stream.
+- A timer runs when the next delivery is due. Every SWEEP_SECONDS, each server also looks for due deliveries in the
+  sessions it can deliver for: those left by a dead server, and those it was not notified of.
+- An attempt starts within START_SECONDS of its lease or not at all, so that it ends before the lease does.
 - The report of an attempt is repeated until it is stored, or the server stops.
-- How much is under way is bounded, for each session and in all, so that no session waits for another's slow provider.
+- The number of concurrent attempts is limited per session and in total, so that no session waits for another's slow
+  provider.
 """
 
 from __future__ import annotations
@@ -46,17 +47,17 @@ START_SECONDS: Final = 10.0
 MAX_UNDER_WAY: Final = 1_000
 MAX_OF_SESSION: Final = 100
 AT_ONCE: Final = 100
-"""Deliveries that are taken in one go."""
+"""Maximum number of deliveries taken at once."""
 FULL_SECONDS: Final = 1.0
-"""How long after all room was taken the next look comes."""
+"""Delay before looking again when there was no room for more attempts."""
 MAX_TIMES: Final = 10_000
-"""Times at which something is due that are remembered; of others the sweep hears."""
+"""Maximum number of due times that are remembered; the sweep finds the others."""
 REPORT_SECONDS: Final = 1.0
-"""How long after a report that could not be stored the next try comes."""
+"""Delay before storing a report is tried again."""
 
 
 class Way(Protocol):
-    """A way out. `app.services.bots.Bots` is one, `app.http.outgoing.Outgoing` another."""
+    """A way of sending, implemented by `app.services.bots.Bots` and `app.http.outgoing.Outgoing`."""
 
     @property
     def sessions(self) -> Collection[str]:
@@ -76,24 +77,24 @@ class Deliveries:
         self._running: set[tuple[str, int]] = set()
         self._of_session: Counter[str] = Counter()
         self._paced: dict[str, float] = {}
-        """When the session may send its next message, in the loop's time, where its rate is limited."""
+        """For sessions with a rate limit: when the next message may be sent, in the loop's time."""
         self._soon: set[str] = set()
-        """Sessions in which to look for what is due now."""
+        """Sessions in which to look for due deliveries now."""
         self._later: list[tuple[float, str]] = []
-        """A heap of times, in the loop's time, and sessions in which something is due then."""
+        """A heap of times (in the loop's time) and sessions with a delivery due then."""
         self._holding: dict[str, asyncio.TimerHandle] = {}
         self._news = asyncio.Event()
         self._closed = False
 
     def holder(self, session_id: str) -> str | None:
-        """The name under which a delivery of the session may be begun here and now, or None."""
+        """The holder's name for a delivery of the session that may start here now, or None."""
         room = len(self._tasks) < MAX_UNDER_WAY and self._of_session[session_id] < MAX_OF_SESSION
         paced = self._sessions.of(session_id).send.rate is not None
         able = not self._closed and room and not paced and session_id in self._way(session_id).sessions
         return self._holder if able else None
 
     def committed(self, outcome: Outcome) -> None:
-        """An outcome with deliveries is committed: begin those that are ours, and remember when others are due."""
+        """An outcome with deliveries was committed: start ours, and remember when others are due."""
         for one in outcome.deliveries.values():
             self._count(one)
             if one.state == "sending" and one.lease is not None and one.lease.holder == self._holder:
@@ -105,7 +106,7 @@ class Deliveries:
                 self._holding[one.id] = loop.call_later(HOLD_SECONDS, self._release, one)
 
     def look(self, session_id: str, at: datetime | None = None) -> None:
-        """Look for what is due in the session, now or at a later time."""
+        """Look for due deliveries of the session, now or at a later time."""
         seconds = (at - now()).total_seconds() if at is not None else 0.0
         if seconds <= 0:
             self._soon.add(session_id)
@@ -118,7 +119,7 @@ class Deliveries:
             heapq.heappush(self._later, (asyncio.get_running_loop().time() + seconds, session_id))
 
     async def run(self) -> None:
-        """Take what is due, for ever."""
+        """Take due deliveries, forever."""
         loop = asyncio.get_running_loop()
         swept = loop.time() - SWEEP_SECONDS
         while True:
@@ -136,7 +137,7 @@ class Deliveries:
                 await self._take_due()
 
     async def close(self, seconds: float) -> None:
-        """Begin nothing more, and wait for what is under way; what is not reported by then is another server's."""
+        """Start nothing more, and wait for current attempts. Those not reported by then are left to other servers."""
         self._closed = True
         for timer in self._holding.values():
             timer.cancel()
@@ -173,12 +174,12 @@ class Deliveries:
             self._look_in(session_id, FULL_SECONDS)
 
     async def _take_paced(self, session_id: str) -> None:
-        """Take the next message of a session with a rate, if its time has come, and come back for the one after it."""
+        """Take the next message of a session with a rate limit if its time has come, and schedule the one after it."""
         loop = asyncio.get_running_loop()
         rate = self._sessions.of(session_id).send.rate or 1.0
         at = self._paced.get(session_id, 0.0)
         if at <= loop.time():
-            # Where the loop is slower than the rate, what has become possible meanwhile goes at once.
+            # If the loop is slower than the rate, messages that have become possible meanwhile are sent at once.
             room = max(1, min(AT_ONCE, int((loop.time() - at) * rate))) if at else 1
             room = min(room, max(1, int(rate)), MAX_OF_SESSION - self._of_session[session_id])
             taken = await self._take([session_id], room) if room > 0 else []
@@ -192,7 +193,7 @@ class Deliveries:
         messages = await self._store.ask(stored.messages_of, taken) if taken else {}
         for one in taken:
             if one.held and one.id not in self._holding:
-                # Who had it is dead. A copy that came since tells whether it was sent.
+                # Its holder is dead. A copy that came since shows whether it was sent.
                 await self._ingest.apply(one.session_id, ReleaseCopies(one, again=True))
             else:
                 self._begin(one, messages.get(one.message_id))
@@ -230,7 +231,7 @@ class Deliveries:
                 report = Report("failed", error=NOT_CONNECTED)
             else:
                 order = await self._order(delivery, message)
-                assert delivery.lease is not None, "it is under way"
+                assert delivery.lease is not None, "it has started"
                 if now() > delivery.lease.until - LEASE + timedelta(seconds=START_SECONDS):
                     return  # too late to end in time: it is due again when the lease is over
                 report = await self._way(delivery.session_id).deliver(order)
@@ -280,7 +281,7 @@ class Deliveries:
             self._metrics.deliveries_failed.labels(code if code in CODES else "other").inc()
 
     def _release(self, delivery: Delivery) -> None:
-        """The copies that wait for this delivery have waited long enough."""
+        """Release the copies that have waited long enough for this delivery."""
         self._holding.pop(delivery.id, None)
         if not self._closed:
             task = asyncio.create_task(self._release_now(delivery))
@@ -288,7 +289,7 @@ class Deliveries:
             task.add_done_callback(self._tasks.discard)
 
     async def _release_now(self, delivery: Delivery) -> None:
-        with surviving("copies_not_released"):  # who takes the delivery when its lease is over does it
+        with surviving("copies_not_released"):  # done by the server that takes the delivery when its lease expires
             await self._ingest.apply(delivery.session_id, ReleaseCopies(delivery))
 
     def _way(self, session_id: str) -> Way:

@@ -1,6 +1,6 @@
-"""What agents do with chats and messages: who may, which command it is, and what is answered.
+"""Agents' actions on chats and messages: authorization, the command, and the answer.
 
-Everything here answers once it is stored. What the caller may not know of is answered as what does not exist.
+Everything is answered after it is stored. Forbidden things are answered like missing ones.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class Desk:
         self._ingest, self._deliveries, self._bots, self._telling = ingest, deliveries, bots, telling
 
     async def send(self, principal: Principal, payload: Payload) -> Wire:
-        """Send a message: a payload of `SendMessageSchema`. Raises AppError: `conflict`, `forbidden`, `invalid` …"""
+        """Send a message, given a payload of `SendMessageSchema`. Raises AppError: `conflict`, `forbidden`, `invalid`
+        …"""
         session_id, media = payload["sessionId"], payload.get("media")
         command = SendMessage(
             now(),
@@ -73,18 +74,18 @@ class Desk:
         return answer
 
     def typing(self, principal: Principal, payload: Payload) -> None:
-        """An agent types. Raises AppError `forbidden`."""
+        """An agent is typing. Raises AppError `forbidden`."""
         if not principal.may("send", payload["sessionId"]):
             raise AppError("forbidden", _REFUSED)
         self._telling.typing(payload["sessionId"], payload["chatId"], payload["action"])
 
     def serve(self, sid: str, session_id: str) -> None:
-        """A bot delivers for the session from now on; what waits for one is due to it."""
+        """A bot delivers messages of the session from now on, beginning with those that are waiting for one."""
         self._bots.serve(sid, session_id)
         self._deliveries.look(session_id)
 
     def gone(self, sid: str) -> None:
-        """A connection has ended; it may have been a bot."""
+        """A connection, possibly a bot's, has ended."""
         self._bots.gone(sid)
 
     async def _change_message(self, principal: Principal, session_id: str, command: Command) -> Wire:
@@ -99,7 +100,7 @@ class Desk:
             raise AppError("forbidden", _REFUSED)
         rendered = render_chat(chat)
         if not principal.may("read", session_id):
-            rendered |= {"name": None, "lastMessage": None}  # to write is not to read
+            rendered |= {"name": None, "lastMessage": None}  # the scope write does not include reading
         return {"chat": rendered}
 
     async def _apply(self, principal: Principal, scope: str, session_id: str, command: Command) -> object:

@@ -47,7 +47,7 @@ BUSY = "The database is busy. Try again."
 
 
 class Stored(NamedTuple):
-    """What became of the messages and the updates of a body, each in their order."""
+    """The results of a body's messages and updates, each in order."""
 
     messages: list[MessageResult]
     updates: list[UpdateResult]
@@ -77,7 +77,7 @@ class Ingest:
         self._nothing_waits.set()
         self._looked_for_abandoned = 0.0
         self.on_deliveries: Callable[[Outcome], None] = lambda outcome: None
-        """Called with an outcome that has new or changed deliveries, once it is committed. It must not raise."""
+        """Called with an outcome with new or changed deliveries after its commit. It must not raise."""
         self._closed = False
         """Nothing more is accepted."""
         self._given_up = False
@@ -139,7 +139,7 @@ class Ingest:
         return [one.result for one in waiting]
 
     def _follow_up(self, session_id: str, command: Command) -> None:
-        """To the end of the session's queue; once more after a while where that fails. Nobody waits for it."""
+        """Append follow-up commands to the session's queue, with retries. Nobody waits for them."""
 
         def done(result: asyncio.Future[Result]) -> None:
             if not result.cancelled() and result.exception() is not None and not self._closed:
@@ -160,7 +160,7 @@ class Ingest:
     # groups
 
     def _start_soon(self) -> None:
-        """At the end of this turn of the event loop, with all commands of the turn."""
+        """Start at the end of this turn of the event loop, with all commands of the turn."""
         if self._starting is None:
             self._starting = asyncio.get_running_loop().call_soon(self._start)
 

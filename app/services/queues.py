@@ -45,9 +45,9 @@ Group = Mapping[str, Sequence[Waiting]]
 class _Queue:
     waiting: deque[Waiting] = field(default_factory=deque)
     busy: bool = False
-    """In a group, or pausing."""
+    """Whether it is in a group, or pausing."""
     conflicts: int = 0
-    """Conflicts since it was written last."""
+    """Number of conflicts since it was last written."""
     since: float = 0.0
     """When the first of these conflicts happened (monotonic clock)."""
 

@@ -1,6 +1,6 @@
-"""Tells providers what agents have read, and that they type, where the session's settings want it.
+"""Reports to providers what agents have read and that they are typing, if the session's settings want it.
 
-Nobody waits for it and it is not repeated: what gets lost does no harm.
+Nobody waits for this, and it is not repeated: losing a report does no harm.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from app.storage import deliveries as stored
 from app.storage.mongo import Store
 
 MAX_SEEN: Final = 50
-"""Messages of a chat that are told as read at once: the last ones."""
+"""Maximum number of messages of a chat reported as read at once: the last ones."""
 MAX_TOLD: Final = 10_000
-"""Chats of which is remembered what was told."""
+"""Number of chats for which it is remembered what was reported."""
 UNDER_WAY: Final = 16
 
 
 class Outward(Protocol):
-    """`app.http.outgoing.Outgoing` is one."""
+    """Implemented by `app.http.outgoing.Outgoing`."""
 
     def tell_typing(self, session_id: str, chat_id: str, action: TypingAction) -> None: ...
 
@@ -38,7 +38,7 @@ class Telling:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def typing(self, session_id: str, chat_id: str, action: TypingAction) -> None:
-        """An agent types in the chat, or has stopped."""
+        """An agent is typing in the chat, or has stopped."""
         send = self._sessions.of(session_id).send
         if send.typing and send.via == "bot":
             self._bots.tell(session_id, "typing_out", {"sessionId": session_id, "chatId": chat_id, "action": action})

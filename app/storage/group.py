@@ -223,7 +223,7 @@ def _meaning_of(error: PyMongoError) -> Exception:
     if isinstance(error, BulkWriteError):
         codes = {fault.get("code") for fault in error.details.get("writeErrors", ())}
     if error.has_error_label(_UNKNOWN):
-        return Unavailable("The database did not say whether it stored this. Repeat it.")
+        return Unavailable("The database did not confirm whether this was stored. Send it again.")
     if error.timeout:
         return error
     if _DUPLICATE_KEY in codes:
