@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import jwt
@@ -83,8 +83,19 @@ def test_a_person_is_let_in_again_by_a_new_token() -> None:
         tokens.verify(second)
 
 
+@pytest.fixture
+async def two_stores(mongodb_uri: str, database: str) -> AsyncIterator[list[Store]]:
+    """Of two servers on one database. Applications are stopped before they are closed."""
+    stores = [connect(mongodb_uri, database, 5) for _ in range(2)]
+    for store in stores:
+        await store.prepare(30)
+    yield stores
+    for store in stores:
+        store.close()
+
+
 async def test_each_server_reads_a_revocation_once(
-    settings: Settings, mongodb_uri: str, database: str, run_app: Any, connect_client: Any, monkeypatch: Any
+    settings: Settings, two_stores: list[Store], connect_client: Any, run_app: Any, monkeypatch: Any
 ) -> None:
     """Two servers on one database end a token of either kind, whoever was told; each reads what is new, once."""
     read: dict[Store, list[str]] = {}
@@ -96,29 +107,22 @@ async def test_each_server_reads_a_revocation_once(
         return last, found
 
     monkeypatch.setattr(Store, "revocations", reading)
-    async with contextlib.AsyncExitStack() as stack:
-        stores, sites = [], []
-        for _ in range(2):
-            store = connect(mongodb_uri, database, 5)
-            stack.callback(store.close)
-            await store.prepare(30)
-            stores.append(store)
-        await asyncio.gather(*(stores[n % 2].revoke(of_sub(f"old{n}")) for n in range(8)))
-        for store in stores:
-            sites.append(await run_app(assemble(settings, Tokens(SECRET), store)))
-        clients: list[Client] = [await connect_client(mint(sub="ann"), to=site) for site in sites]
-        one = mint(sub="bob")
-        bob: Client = await connect_client(one, to=sites[1])
-        other: Client = await connect_client(mint(sub="bob"), to=sites[1])
-        await stores[0].revoke(of_sub("ann"))
-        for client in clients:
-            await client.gone()
-        await stores[1].revoke(Revocation("jti", Tokens(SECRET).verify(one).jti or "", 0, time.time() + 60))
-        await bob.gone()
-        await until(lambda: all(len(found) == 10 for found in read.values()))
-        assert (await sites[0].request("GET", "/api/v1/sessions", token=one)).status == 401
-        assert [len(set(read[store])) for store in stores] == [10, 10]
-        assert other.connected
+    stores = two_stores
+    await asyncio.gather(*(stores[n % 2].revoke(of_sub(f"old{n}")) for n in range(8)))
+    sites = [await run_app(assemble(settings, Tokens(SECRET), store)) for store in stores]
+    clients: list[Client] = [await connect_client(mint(sub="ann"), to=site) for site in sites]
+    one = mint(sub="bob")
+    bob: Client = await connect_client(one, to=sites[1])
+    other: Client = await connect_client(mint(sub="bob"), to=sites[1])
+    await stores[0].revoke(of_sub("ann"))
+    for client in clients:
+        await client.gone()
+    await stores[1].revoke(Revocation("jti", Tokens(SECRET).verify(one).jti or "", 0, time.time() + 60))
+    await bob.gone()
+    await until(lambda: all(len(found) == 10 for found in read.values()))
+    assert (await sites[0].request("GET", "/api/v1/sessions", token=one)).status == 401
+    assert [len(set(read[store])) for store in stores] == [10, 10]
+    assert other.connected
 
 
 async def test_a_revocation_is_kept_as_long_as_a_token_could_live(
