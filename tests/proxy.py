@@ -69,7 +69,7 @@ class Proxy(Gates):
         self.refusing = False
         """Accept nobody."""
         self.window: int | None = None
-        """Bytes that the kernel takes from the server ahead of the client; None: as many as it likes, millions."""
+        """About as many bytes are taken from the server ahead of the client; None: as many as the kernel likes."""
         self.on_up: Callable[[Wire, bytes], None] | None = None
         """Sees what a client says before it is handed on."""
         self.on_down: Callable[[Wire, bytes], None] | None = None
@@ -155,7 +155,7 @@ class Proxy(Gates):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.window)
         sock.setblocking(False)
         await asyncio.get_running_loop().sock_connect(sock, self._target)
-        return await asyncio.open_connection(sock=sock)
+        return await asyncio.open_connection(sock=sock, limit=self.window)
 
     async def _copy(self, wire: Wire, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, up: bool) -> None:
         whole, own = (self.up, wire.up) if up else (self.down, wire.down)

@@ -15,7 +15,7 @@ from .messages import NOOP, Message
 from .packets import ProtocolError, from_base64
 from .reasons import SLOW_READER, TRANSPORT_CLOSE, Reason
 from .stats import Stats
-from .transport import reset, taken, unsent
+from .transport import SLOW_LINK, Pace, reset, unsent
 
 SEPARATOR = "\x1e"
 _LARGE_ANSWER = 16_384
@@ -23,8 +23,6 @@ _ANSWER_PACKETS = 16
 """Maximum number of packets in an answer. python-engineio's client discards answers with more."""
 _ANSWER_BYTES = 65_536
 """An answer ends with the packet that reaches this size, because a client answers no ping while it reads."""
-_SLOW_LINK = 4_000
-"""Assumed minimum speed of a client's link, in bytes per second."""
 _PROBE_POLL = 0.1
 """Seconds that a poll waits during an upgrade, because the client stops polling only after an answer."""
 
@@ -63,7 +61,8 @@ class Polls:
     def answered(self, polling: "Polling", transport: asyncio.BaseTransport, size: int) -> None:
         """An answer of this size is being sent. If the kernel may not take it whole, watch that the client reads it."""
         if size > _LARGE_ANSWER:
-            answer = self._latest[transport] = Answer(polling, cast(asyncio.WriteTransport, transport))
+            answer = Answer(polling, cast(asyncio.WriteTransport, transport), self.limits.stall_timeout)
+            self._latest[transport] = answer
             self._answers.add(answer)
 
     def asked(self, transport: asyncio.BaseTransport | None) -> None:
@@ -82,27 +81,22 @@ class Polls:
             return
         if transport.is_closing() or not unsent(transport):
             del self._latest[transport]
-        elif answer.progressed():
-            self._answers.add(answer)
-        else:
+        elif answer.pace.stalled(transport):
             del self._latest[transport]
             reset(transport)
             answer.polling.owner.close(SLOW_READER)
+        else:
+            self._answers.add(answer)
 
 
 class Answer:
     """A large answer to a poll that is being sent by the HTTP server."""
 
-    __slots__ = ("_taken", "polling", "transport")
+    __slots__ = ("pace", "polling", "transport")
 
-    def __init__(self, polling: "Polling", transport: asyncio.WriteTransport) -> None:
+    def __init__(self, polling: "Polling", transport: asyncio.WriteTransport, stall_timeout: float) -> None:
         self.polling, self.transport = polling, transport
-        self._taken = taken(transport).size
-
-    def progressed(self) -> bool:
-        """Whether the client has read anything since the last call."""
-        before, self._taken = self._taken, taken(self.transport).size
-        return self._taken > before
+        self.pace = Pace(transport, stall_timeout)
 
 
 class Polling:
@@ -229,7 +223,7 @@ class Polling:
         if self.size <= self._all.limits.high_water and not self._ended:
             self.owner.backlog.relieved()
         text = SEPARATOR.join([packet.text for packet in packets]) if packets else NOOP.text
-        self._busy_until = asyncio.get_running_loop().time() + len(text) / _SLOW_LINK
+        self._busy_until = asyncio.get_running_loop().time() + len(text) / SLOW_LINK
         if transport is not None:
             self._all.answered(self, transport, len(text))
         return text

@@ -2,9 +2,10 @@
 
 import array
 import asyncio
+import math
 import socket
 import struct
-from typing import NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
 try:
     import fcntl
@@ -14,7 +15,12 @@ except ImportError:  # not on this system, where the kernel's buffer is not coun
 
 _LINGER_NOT = struct.pack("ii", 1, 0)
 _TCP_INFO = getattr(socket, "TCP_INFO", None)
-_LAST_ACK_AT, _TAKEN_AT, _TCP_INFO_SIZE = 56, 120, 128  # in Linux's struct tcp_info, which only grows
+# In Linux's struct tcp_info, which only grows.
+_LAST_ACK_AT, _ROUND_TRIP_AT, _TAKEN_AT, _TCP_INFO_SIZE = 56, 68, 120, 128
+
+SLOW_LINK: Final = 4_000
+"""Assumed minimum speed of a client's link, in bytes per second."""
+_LONGEST: Final = 4
 
 
 class Taken(NamedTuple):
@@ -24,6 +30,8 @@ class Taken(NamedTuple):
     """A number that increases with the bytes acknowledged by the peer's kernel."""
     heard: float
     """Seconds since its kernel acknowledged anything, new or not. 0 if that is unknown."""
+    round_trip: float
+    """Round-trip time in seconds, as our kernel measures it. 0 if that is unknown."""
 
 
 def taken(transport: asyncio.WriteTransport) -> Taken:
@@ -35,9 +43,38 @@ def taken(transport: asyncio.WriteTransport) -> Taken:
         except OSError:
             info = b""
         if len(info) == _TCP_INFO_SIZE:
-            (size,), (since,) = struct.unpack_from("=Q", info, _TAKEN_AT), struct.unpack_from("=I", info, _LAST_ACK_AT)
-            return Taken(size, since / 1000)
-    return Taken(-transport.get_write_buffer_size(), 0.0)
+            (size,) = struct.unpack_from("=Q", info, _TAKEN_AT)
+            (since,), (trip,) = (struct.unpack_from("=I", info, at) for at in (_LAST_ACK_AT, _ROUND_TRIP_AT))
+            return Taken(size, since / 1_000, trip / 1_000_000)
+    return Taken(-transport.get_write_buffer_size(), 0.0, 0.0)
+
+
+class Pace:
+    """Whether a peer still takes what it was sent. Ask every `timeout` seconds.
+
+    A peer may take nothing for that long. On a slow link it may take nothing for up to four times as long: a lost packet
+    costs several round trips, and a proxy that has received much at once receives more only after passing that on.
+    """
+
+    __slots__ = ("_left", "_size", "_timeout")
+
+    def __init__(self, transport: asyncio.WriteTransport, timeout: float) -> None:
+        self._timeout = timeout
+        self._size, _, round_trip = taken(transport)
+        self._left = self._checks(self._size, round_trip)
+
+    def stalled(self, transport: asyncio.WriteTransport) -> bool:
+        """Whether it has taken nothing for too long."""
+        size, _, round_trip = taken(transport)
+        if size > self._size:
+            self._left, self._size = self._checks(size - self._size, round_trip), size
+            return False
+        self._left -= 1
+        return self._left <= 0
+
+    def _checks(self, size: int, round_trip: float) -> int:
+        """How often it may be found to have taken nothing, after it has taken `size` bytes."""
+        return min(_LONGEST, max(1, math.ceil((size / SLOW_LINK + 4 * round_trip) / self._timeout)))
 
 
 def unsent(transport: asyncio.WriteTransport) -> int:

@@ -22,10 +22,13 @@ from .frames import WebSocketError
 from .limits import Limits
 from .reasons import SLOW_READER, TRANSPORT_CLOSE, TRANSPORT_ERROR, Reason
 from .stats import Stats
-from .transport import reset, taken, unsent
+from .transport import Pace, reset, taken, unsent
 
 CONTROL_COST = 8
 """A control frame counts as much as this number of fragments, because most of them are answered."""
+UNSENT_BYTES = 16_384
+"""Maximum size of unsent data in the kernel (TCP_NOTSENT_LOWAT), beside what is in flight. The rest is buffered here, so
+that on a slow link a ping is not behind a full SO_SNDBUF."""
 LEAST_FRAGMENT = 64
 """Minimum average size of a fragment, in bytes. Autobahn's clients send no smaller ones."""
 
@@ -80,15 +83,15 @@ class WebSockets:
 class WebSocket(frames.FrameParser, asyncio.Protocol):
     """The asyncio protocol of one WebSocket."""
 
-    __slots__ = ("_all", "_extra", "_taken", "_taken_late", "deflate", "owner", "state", "transport")
+    __slots__ = ("_all", "_extra", "_pace", "_taken_late", "deflate", "owner", "state", "transport")
 
     def __init__(self, owner: Owner, transport: asyncio.Transport, deflate: bool, shared: WebSockets) -> None:
         super().__init__(shared.limits.max_packet, inflate if deflate else None)
         self.deflate = deflate
         self.owner, self.transport, self._all = owner, transport, shared
         self.state = State.PROBE
-        self._taken = 0  # by the peer, at the last check
-        self._taken_late: int | None = None  # the same, when its pong was late
+        self._pace: Pace | None = None  # while there are unsent bytes
+        self._taken_late: int | None = None  # taken by the peer, when its pong was late
         self._extra: Allowance | None = None  # most clients never need it
 
     def begin(self) -> None:
@@ -97,6 +100,8 @@ class WebSocket(frames.FrameParser, asyncio.Protocol):
         sock = self.transport.get_extra_info("socket")
         if self._all.limits.send_buffer and sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._all.limits.send_buffer)
+        if sock is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
     def begin_upgrade(self) -> None:
         """This is the WebSocket of an upgrade, which must complete within `Limits.upgrade_timeout`."""
@@ -143,7 +148,7 @@ class WebSocket(frames.FrameParser, asyncio.Protocol):
         """The kernel's buffer is full: from here on every write is checked."""
         owner = self.owner
         waiting = self.transport.get_write_buffer_size()
-        self._taken = taken(self.transport).size
+        self._pace = Pace(self.transport, self._all.limits.stall_timeout)
         self._all.stalled.add(self)
         if self.state == State.OPEN and not owner.closed:
             owner.backlog.waits = True
@@ -155,6 +160,7 @@ class WebSocket(frames.FrameParser, asyncio.Protocol):
     def resume_writing(self) -> None:
         """The kernel has taken everything."""
         self._all.stalled.discard(self)
+        self._pace = None
         if self.state == State.OPEN and not self.owner.closed:
             self.owner.write = self.transport.write
             self.owner.backlog.relieved()
@@ -166,21 +172,18 @@ class WebSocket(frames.FrameParser, asyncio.Protocol):
             self._give_up()
 
     def check_stalled(self, _due: float) -> None:
-        """Bytes have been unsent for a while: check whether the peer, not just the kernel, has taken some."""
-        now = taken(self.transport).size
-        if now <= self._taken:
+        """Bytes have been unsent for a while: check whether the peer, not just the kernel, takes some."""
+        if self._pace is None or self._pace.stalled(self.transport):
             self._give_up()
         else:
-            self._taken = now
             self._all.stalled.add(self)
 
     def is_taking(self) -> bool:
         """See `Connection.is_taking`. The ping is queued after the data in our kernel's buffer."""
-        size, heard = taken(self.transport)
+        size, heard, round_trip = taken(self.transport)
         before, self._taken_late = self._taken_late, size
-        return (
-            unsent(self.transport) > 0 and heard < self._all.limits.stall_timeout and (before is None or size > before)
-        )
+        alive = heard < self._all.limits.stall_timeout + 4 * round_trip
+        return unsent(self.transport) > 0 and alive and (before is None or size > before)
 
     def _give_up(self) -> None:
         """The peer does not read: drop the connection."""

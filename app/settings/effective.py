@@ -122,7 +122,12 @@ class Settings:
     max_buffered_bytes: int = whole(
         "Bytes that may be buffered for a client that reads slowly.", 1_048_576, 65_536, 268_435_456
     )
-    stall_timeout: float = number("Seconds after which a client that reads nothing is disconnected.", 5.0, 0.5, 300)
+    stall_timeout: float = number(
+        "Seconds after which a client that reads nothing is disconnected; up to four times that on slow links.",
+        5.0,
+        0.5,
+        300,
+    )
     header_timeout: float = number("Seconds to send the headers of a request.", 10.0, 0.5, 300)
     body_timeout: float = number("Seconds to send the body of a request.", 30.0, 0.5, 600)
     shutdown_timeout: float = number("Seconds for closing all connections at shutdown.", 5.0, 0.5, 60)

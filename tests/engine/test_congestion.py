@@ -213,6 +213,21 @@ async def test_taking_a_little_is_enough(serve: Serve) -> None:
     assert site.told.empty()
 
 
+async def test_taking_much_at_a_time_with_silence_between_is_enough(serve: Serve) -> None:
+    """As a proxy in front of a slow link does: after a large piece it may take nothing for longer than `stall_timeout`,
+    in proportion; but not for ever."""
+    site = await serve(limits=Limits(stall_timeout=0.5, send_buffer=131_072, close_timeout=0.3))
+    slow = await reluctant(site)
+    await flood(site, lambda: site.server.waiting(site.sids[0]) > 400_000)
+    for _ in range(3):
+        await asyncio.sleep(1.2)
+        read_on(slow)
+        await slow.reader.readexactly(60_000)
+        slow.writer.transport.pause_reading()
+    assert site.told.empty()
+    assert await site.told.get() == ("disconnect", site.sids[0], "slow reader")
+
+
 async def test_one_large_turn_kills_nobody(serve: Serve) -> None:
     """Three megabytes at once are more than may wait for long, and fine for one who reads them; five are too much."""
     site = await serve(limits=Limits(**SMALL))
@@ -233,11 +248,11 @@ async def test_one_large_turn_kills_nobody(serve: Serve) -> None:
 async def test_a_pong_may_be_late_while_the_client_takes_what_is_before_the_ping(serve: Serve) -> None:
     """Not for ever: who takes nothing more has gone."""
     limits = Limits(send_buffer=0, high_water=8_000_000, max_buffered=8_000_000, max_burst=8_000_000, close_timeout=0.3)
-    site = await serve(limits=limits, ping_interval=0.3, ping_timeout=0.3)
+    site = await serve(limits=limits, ping_interval=0.3, ping_timeout=1)
     slow = await reluctant(site)
     site.server.push(site.sids[0], "event", KB * 1_000)
     await asyncio.sleep(0)
-    taken, end = 0, asyncio.get_running_loop().time() + 1
+    taken, end = 0, asyncio.get_running_loop().time() + 2.5
     read_on(slow)
     while asyncio.get_running_loop().time() < end:
         taken += len(await slow.reader.read(10_000))

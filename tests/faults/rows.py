@@ -706,14 +706,14 @@ async def _taken(r: Round, clients: tuple[int, ...], count: int) -> bool:
 
 
 async def _closed(r: Round, server: Server, wires: list[Wire]) -> None:
-    """The server closes one that reads nothing: its buffers fill, and nothing moves for STALL_TIMEOUT."""
+    """The server closes one that reads nothing: its buffers fill, and nothing moves for one to four STALL_TIMEOUT."""
     ports = {wire.server_port for wire in wires if wire.marked}
     r.must(ports, "the one that reads nothing was not connected")
 
     async def gone() -> bool:
         return not ports & peers_of(server.pid)
 
-    closed = await soon(gone, 20, "the one that reads nothing to be closed", every=0.25)
+    closed = await soon(gone, 60, "the one that reads nothing to be closed", every=0.25)
     r.figure("not reading, closed after (s)", closed)
 
 

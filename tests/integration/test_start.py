@@ -239,15 +239,31 @@ async def test_connections_that_do_not_fit(tmp_path: Path) -> None:
 # Ctrl-C
 
 
-@pytest.mark.parametrize("command", ["serve", "simulate"])
+INTERRUPTED: dict[str, str] = {
+    "serve": "",
+    "config --check": "",
+    "new-epoch": "",
+    "revoke --sub ann": "",
+    "split --session shop --chat a --from b": "",
+    "simulate": "--url",
+    "replay FILE --session shop --source baileys": "--url",
+    "doctor": "URL",
+}
+"""A command -> how it is given what it waits for; without that it waits for the database."""
+
+
+@pytest.mark.parametrize("command", INTERRUPTED)
 async def test_interrupt_is_quiet(command: str, tmp_path: Path) -> None:
-    """Ctrl-C while a command waits ends it at once, without a traceback."""
+    """Ctrl-C while a command waits ends it at once, without a traceback; `serve` ends well."""
+    (tmp_path / "lines").write_text('{"event": "messages.upsert", "data": {}}\n')
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        port = silent.getsockname()[1]
-        given = {"MONGODB_URI": f"mongodb://127.0.0.1:{port}/", "AUTH_SECRET": SECRET, "LOG_LEVEL": "error"}
+        place = f"127.0.0.1:{silent.getsockname()[1]}"
+        arguments = [str(tmp_path / "lines") if word == "FILE" else word for word in command.split()]
+        if how := INTERRUPTED[command]:
+            arguments += [*(["--url"] if how == "--url" else []), f"http://{place}"]
+        given = {"MONGODB_URI": f"mongodb://{place}/", "AUTH_SECRET": SECRET, "LOG_LEVEL": "error"}
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "app", command),
-            *(["--url", f"http://127.0.0.1:{port}"] if command == "simulate" else []),
+            *(sys.executable, "-m", "app", *arguments),
             cwd=ROOT,
             env={"PATH": os.environ["PATH"], "PORT": "0", "HOST": "127.0.0.1"} | given,
             stdout=asyncio.subprocess.DEVNULL,
@@ -259,8 +275,65 @@ async def test_interrupt_is_quiet(command: str, tmp_path: Path) -> None:
             async with asyncio.timeout(20):
                 _, err = await process.communicate()
     assert process.returncode == (0 if command == "serve" else 130)
-    assert b"Traceback" not in err
-    assert b"Abort" not in err
+    for word in (b"Traceback", b"KeyboardInterrupt", b"Abort", b"Error"):
+        assert word not in err
+
+
+async def test_interrupt_before_it_has_begun() -> None:
+    """Ctrl-C while the program is still being loaded is as quiet."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-X", "importtime", "-m", "app", "config"),  # says when it loads what
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    async with asyncio.timeout(20):
+        while b"asyncio.events" not in await process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        said = (await process.stderr.read()).decode()
+        await process.wait()
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert "KeyboardInterrupt" not in said
+
+
+@pytest.mark.parametrize("what", ["serve", "demo"])
+async def test_interrupt_of_what_make_runs(what: str, tmp_path: Path) -> None:
+    """Ctrl-C goes to all that a terminal runs: `make run` and `make demo` end with status 0, without a traceback, and
+    nothing goes on."""
+    command = [str(ROOT / "scripts" / "demo")] if what == "demo" else [sys.executable, "-m", "app", "serve"]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "HOST": "127.0.0.1", "PORT": str(port), "DATA_DIR": str(tmp_path / "data")},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,  # a process group of its own, as a shell gives it
+    )
+    assert process.stdout is not None
+    said = b""
+    try:
+        async with asyncio.timeout(60):
+            # The bot says its seed when it begins.
+            while b"Ctrl-C" not in said or (what == "demo" and b"seed " not in said):
+                said += (line := await process.stdout.readline())
+                assert line, said.decode()
+            os.killpg(process.pid, signal.SIGINT)
+            said += await process.stdout.read()
+            await process.wait()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0
+    assert b"Traceback" not in said
+    assert b"KeyboardInterrupt" not in said
+    with socket.create_server(("127.0.0.1", port)):
+        pass
 
 
 # simulate, demo

@@ -15,8 +15,9 @@ from app.services import connections, follower, recovery, subscriptions
 from app.services.catchup import CatchUp
 from app.services.edge import Edge
 from app.storage.mongo import Store
+from tests.proxy import Proxy, Wire
 from tests.stock import Stock, stock_client
-from tests.support import Client, Site, failing_once, message, mint, until
+from tests.support import PATIENCE, Client, Site, failing_once, message, mint, until
 
 
 @pytest.fixture
@@ -62,6 +63,39 @@ async def _recovers(app: web.Application, site: Site, stock: Stock) -> None:
     await site.post("one", message("live"))
     await stock.has(*range(1, 153), session="one")
     await stock.has(2, 3, 5, session="two")
+
+
+@pytest.mark.parametrize("package", ["socket.io-client", "socket.io-client-4.6"])
+async def test_a_lost_poll_is_no_leaving(site: Site, package: str) -> None:
+    """The client's poll breaks, which the server is not told. The client posts the close packet `1` and comes back: it
+    is recovered, with what it missed."""
+    proxy = Proxy("127.0.0.1", int(site.url.rpartition(":")[2]))
+    polls: set[Wire] = set()
+    closed = asyncio.Event()
+
+    def look(wire: Wire, data: bytes) -> None:
+        if data.startswith(b"GET /socket.io/") and b"sid=" in data:
+            polls.add(wire)
+        elif data.endswith(b"\r\n\r\n1") or data == b"1":
+            closed.set()
+
+    proxy.on_up, proxy.on_down = look, lambda wire, _data: polls.discard(wire)  # it has been answered
+    await proxy.start()
+    async with stock_client(package) as stock:
+        await stock.open(Site(f"http://127.0.0.1:{proxy.port}", site.http), recovery=True, transports=["polling"])
+        await stock.ask("subscribe", sessionId="shop")
+        await site.post("shop", message("before"))
+        await stock.has(1)
+        await until(lambda: polls)
+        for wire in polls:
+            wire.abandon()
+        async with asyncio.timeout(PATIENCE):
+            await closed.wait()
+        await site.post("shop", message("missed"))
+        assert await stock.connects(2)
+        await site.post("shop", message("live"))
+        await stock.has(1, 2, 3)
+    await proxy.stop()
 
 
 async def test_recovers_before_the_first_event_and_again_and_again(
