@@ -52,8 +52,8 @@ def taken(transport: asyncio.WriteTransport) -> Taken:
 class Pace:
     """Whether a peer still takes what it was sent. Ask every `timeout` seconds.
 
-    A peer may take nothing for that long. On a slow link it may take nothing for up to four times as long: a lost packet
-    costs several round trips, and a proxy that has received much at once receives more only after passing that on.
+    A peer may take nothing for that long, and on a slow link for up to four times as long: a lost packet costs several
+    round trips, and a proxy that has received much at once receives more only after passing that on.
     """
 
     __slots__ = ("_left", "_size", "_timeout")

@@ -27,8 +27,8 @@ from .transport import Pace, reset, taken, unsent
 CONTROL_COST = 8
 """A control frame counts as much as this number of fragments, because most of them are answered."""
 UNSENT_BYTES = 16_384
-"""Maximum size of unsent data in the kernel (TCP_NOTSENT_LOWAT), beside what is in flight. The rest is buffered here, so
-that on a slow link a ping is not behind a full SO_SNDBUF."""
+"""Maximum size of unsent data in the kernel (TCP_NOTSENT_LOWAT), beside what is in flight. The rest is buffered here,
+so that on a slow link a ping is not behind a full SO_SNDBUF."""
 LEAST_FRAGMENT = 64
 """Minimum average size of a fragment, in bytes. Autobahn's clients send no smaller ones."""
 
