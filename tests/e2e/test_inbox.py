@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.e2e import conversations
 from tests.e2e.conftest import Desk, Server, eventually, faults, to_the_end
@@ -163,6 +163,35 @@ def test_search_and_filter(desk: Desk, kiln: str) -> None:
     expect(chats(page).filter(has_text=conversations.GROUP)).to_have_count(1)
     expect(chats(page).filter(has_text=conversations.CHINESE).get_by_test_id("unread")).to_be_visible()
     desk.shoot(page, "unread")
+
+
+def test_a_chat_that_loads_late_takes_no_keys(desk: Desk, server: Server) -> None:
+    """Who types on in the search while a chat is still loading is not interrupted by it."""
+    server.curl("late", "hello")
+    page = desk.open("late")
+    expect(chats(page)).to_have_count(1)
+    waiting: list[Route] = []
+    page.route("**/messages?**", lambda route: waiting.append(route))
+    page.keyboard.press("/")
+    page.keyboard.type("ali")
+    with page.expect_request("**/messages?**"):
+        page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=2)).to_have_text("Alice")
+    expect(page.locator("main")).to_be_focused()
+    field = page.get_by_role("searchbox")
+    field.fill("alice")
+    waiting.pop().continue_()
+    page.locator("[data-message-id]").first.wait_for()
+    expect(field).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(field).to_have_value("")
+    expect(page.get_by_role("heading", level=2)).to_have_text("Alice")
+    page.unroute("**/messages?**")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("heading", level=2)).to_have_count(0)
+    chats(page).click()
+    expect(page.locator("#messages")).to_be_focused()
 
 
 def test_times_keep_themselves_true(desk: Desk, server: Server) -> None:

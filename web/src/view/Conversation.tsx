@@ -1,4 +1,5 @@
 import type { JSX } from "preact";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 import type { Address } from "../store/address";
 import { goTo } from "../store/route";
@@ -14,9 +15,12 @@ export function Conversation({ address }: { address: Address }): JSX.Element {
   const log = inbox.log.value;
   const name = chatName({ chatId: address.chatId, name: chat?.name ?? null }, t);
   const id = readableId(address.chatId, t);
+  const main = useRef<HTMLElement>(null);
+  // A chat that is opened has the keys from that moment on; what is typed elsewhere afterwards is meant for there.
+  useLayoutEffect(() => (document.getElementById("messages") ?? main.current)?.focus({ preventScroll: true }), []);
   const facts = [name !== id && id, inbox.severalSessions.value && t("session", { name: address.sessionId })];
   return (
-    <main class="conversation" aria-label={t("messagesOf", { name })}>
+    <main class="conversation" ref={main} tabIndex={-1} aria-label={t("messagesOf", { name })}>
       <header class="bar">
         <button type="button" class="plain back" aria-label={t("back")} onClick={() => goTo(null)}>
           <Icon name="back" />

@@ -86,8 +86,11 @@ export function Messages({ log, chat, group, name }: Props): JSX.Element {
     return () => document.removeEventListener("keydown", pressed);
   }, [marker]);
 
-  // A chat that is opened is read by the keyboard from there.
-  useLayoutEffect(() => document.getElementById("messages")?.focus({ preventScroll: true }), []);
+  // They are read by the keyboard, unless the focus has left the chat while they were loading.
+  useLayoutEffect(() => {
+    const scroller = document.getElementById("messages");
+    if (document.activeElement?.contains(scroller)) scroller?.focus({ preventScroll: true });
+  }, []);
 
   if (messages.length === 0) {
     return (
