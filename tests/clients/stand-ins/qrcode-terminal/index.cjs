@@ -1,0 +1,1 @@
+exports.generate = (code) => console.log(JSON.stringify({ qr: code }));
