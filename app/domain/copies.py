@@ -27,8 +27,9 @@ def take_copy(ledger: Ledger, incoming: IncomingMessage, *, holds: bool) -> Mess
     `holds`: whether it may wait for a report.
     """
     names = ledger.names_of(incoming.chat_id)
-    for delivery in ledger.deliveries.of(names, "sending", "waiting"):
-        if holds and delivery.attempt and len(delivery.held) < MAX_HELD:
+    for delivery in ledger.deliveries.of(names, "sending", "waiting") if holds else ():
+        # What this batch has begun has sent nothing yet, so there is no copy of it.
+        if delivery.attempt and ledger.deliveries.was_open(delivery.id) and len(delivery.held) < MAX_HELD:
             held = {copy.message_id for copy in delivery.held}
             if incoming.message_id not in held:
                 ledger.deliveries.put(replace(delivery, held=(*delivery.held, incoming)))

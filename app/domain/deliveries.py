@@ -109,10 +109,15 @@ class Deliveries:
     def __init__(self, known: Sequence[Delivery], changed: dict[str, Delivery]) -> None:
         """`changed` collects new and changed deliveries by id."""
         self._open = {one.id: one for one in known}
+        self._before = frozenset(self._open)
         self._changed = changed
 
     def get(self, id_: str) -> Delivery | None:
         return self._open.get(id_)
+
+    def was_open(self, id_: str) -> bool:
+        """Whether it was open before the batch."""
+        return id_ in self._before
 
     def of(self, chat_ids: Collection[str], *states: DeliveryState) -> list[Delivery]:
         """The deliveries of these chats, in order; only those in these states if any are given."""

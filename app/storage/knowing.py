@@ -30,6 +30,7 @@ class Knowledge:
         self._deliveries = reader.deliveries(
             {name: touched.deliveries for name, touched in self._existing() if sessions[name].has_deliveries}
         )
+        self._touch_copies()
         self._messages = self._read_messages()
         self._chats = self._read_chats()
         self._read_moving()
@@ -81,14 +82,25 @@ class Knowledge:
         for name, learned in people.items():
             self.people[name] |= learned
 
+    def _touch_copies(self) -> None:
+        """Copies may join what was attempted, and those that wait may be stored."""
+        for name, deliveries in self._deliveries.items():
+            touched, aliases = self._touched[name], self.aliases[name]
+            touched.messages |= {(one.chat_id, one.message_id) for one in deliveries if one.attempt}
+            for copy in (copy for one in deliveries for copy in one.held):
+                names = aliases.all_names(copy.chat_id)
+                touched.chats.update(names)
+                touched.named.add(copy.message_id)
+                touched.messages.update((chat_id, copy.message_id) for chat_id in names)
+
     def _read_messages(self) -> dict[str, dict[Key, Message]]:
         keys: dict[str, set[Key]] = {}
         for name, touched in self._existing():
             session = self._sessions[name]
-            ask = self._ask or session.is_read
+            # While something is being delivered, a message of ours may be held instead of stored, and then no index
+            # says that it is stored already.
+            ask = self._ask or session.is_read or bool(self._deliveries.get(name))
             keys[name] = touched.messages | {key for key in touched.new_messages if ask or key[1] in session.ids}
-        for name, deliveries in self._deliveries.items():  # copies may join these
-            keys[name] |= {(one.chat_id, one.message_id) for one in deliveries if one.attempt}
         return self._reader.messages(
             keys,
             {name: touched.ids for name, touched in self._existing()},

@@ -75,6 +75,13 @@ async def send(client: Client, client_id: str, words: str, **more: Any) -> str:
     return answer["message"]["messageId"]  # type: ignore[no-any-return]
 
 
+async def came(client: Client, site: Site, words: str) -> None:
+    """Wait until a message of these words is stored."""
+    before = await site.messages("shop", ALICE)
+    if words not in [one["text"] for one in before]:
+        await client.wait_for(lambda me: words in [one.get("message", {}).get("text") for one in me.durable()])
+
+
 def installed(place: Path) -> Path:
     """The Baileys bot, with stand-ins for Baileys and for the QR code, and the stock Socket.IO client."""
     shutil.copy(ROOT / "examples" / "baileys-bot" / "bot.mjs", place)
@@ -130,6 +137,7 @@ async def test_the_baileys_bot(processes: Start, programs: Any, tmp_path: Path) 
     bot = await programs("node", "bot.mjs", cwd=place, **environ)
     await reaches(ann, last, "sent")
     assert (await bot.line("sendMessage"))[2]["messageId"] == last
+    await came(ann, server.site, "while you were away")
     texts = [one["text"] for one in await server.site.messages("shop", ALICE)]
     assert sorted(texts) == sorted(["one", "and?", "two", "while you were away", "four", "five"])
     await ann.close()
@@ -158,6 +166,7 @@ async def test_the_python_bot(processes: Start, programs: Any, tmp_path: Path) -
     second = await send(ann, "c2", "two")
     await reaches(ann, second, "sent")
     assert await bot.line("id") == second
+    await came(ann, server.site, "while you were away")
     await bot.kill()
     third = await send(ann, "c3", "three")
     bot = await programs(sys.executable, *program)

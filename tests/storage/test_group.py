@@ -16,9 +16,13 @@ from pymongo.client_session import ClientSession
 from pymongo.database import Database
 from pymongo.errors import ConnectionFailure
 
-from app.domain.commands import MarkRead, StoreMessages
+from app.domain.commands import MarkRead, StoreMessages, UpdateMessages
+from app.domain.deliveries import Report
+from app.domain.incoming import IncomingUpdate
 from app.domain.known import Command, Outcome, Result
-from app.domain.models import Alias, Chat, IncomingMessage, MessageResult, Sender
+from app.domain.models import Agent, Alias, Chat, IncomingMessage, MessageResult, Sender
+from app.domain.reports import ReportDelivery
+from app.domain.sending import SendMessage
 from app.errors import Unavailable
 from app.storage.mongo import Store
 from app.storage.remembered import MAX_CHATS
@@ -50,6 +54,10 @@ async def state(store: Store, session_id: str) -> str:
         projection = {"_id": 0, "at": 0, "updatedAt": 0, "data.chat.updatedAt": 0}
         found[name] = [d async for d in collection.find({"sessionId": session_id}, projection).sort(order)]
     return json.dumps(found, default=str, indent=1).replace(session_id, "session")
+
+
+def update(message_id: str, status: Any) -> UpdateMessages:
+    return UpdateMessages(NOW, [IncomingUpdate(message_id, None, status=status)])
 
 
 def told(results: Sequence[Result]) -> list[Any]:
@@ -250,6 +258,24 @@ async def test_two_marks_in_one_batch(store: Store) -> None:
     writer = await writer_with(store, ten, MarkRead("a", 5))
     outcome = await writer.apply([MarkRead("a", 3), MarkRead("a", 7)])
     assert told(outcome.results) == [("a", 5, 5, 11), ("a", 7, 3, 12)]
+    await writer.end()
+
+
+async def test_a_copy_of_what_is_stored_is_not_held(store: Store) -> None:
+    """While a message is being delivered, repeats of others are known as such, and what had to wait is stored once."""
+    ann = Agent("ann")
+    writer = await writer_with(store, store_messages(incoming("m1", "a", from_me=True)))
+    sent = await writer.apply([SendMessage(NOW, "a", ann, "c1", "yes", holder="me")])
+    (delivery,) = sent.deliveries.values()
+    outcome = await writer.apply([store_messages(incoming("m1", "a", from_me=True))])
+    assert told(outcome.results) == [[MessageResult("m1", 1, duplicate=True)]]
+    outcome = await writer.apply([store_messages(incoming("p1", "a", from_me=True), incoming("m2", "a", from_me=True))])
+    assert told(outcome.results) == [[MessageResult(name, None, duplicate=False) for name in ("p1", "m2")]]
+    await writer.apply([ReportDelivery(delivery, Report("sent", "p1"))])
+    outcome = await writer.apply([store_messages(*(incoming(name, "a", from_me=True) for name in ("m2", "p1", "m1")))])
+    assert all(result.duplicate for result in outcome.results[0])  # type: ignore[union-attr]
+    outcome = await writer.apply([update("p1", "read")])
+    assert [one.status for one in outcome.changed_messages.values()] == ["read"]
     await writer.end()
 
 
