@@ -14,6 +14,7 @@ from aiohttp import web
 
 from app import __version__, devdb, engine
 from app.auth import DAY, Tokens
+from app.bus.change_stream import ChangeStream
 from app.errors import Unavailable
 from app.http import listener, origins, problems
 from app.http.access import Access
@@ -145,7 +146,8 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
         edges, subscriptions, recovery, sio, metrics, max_per_sub=settings.max_connections_per_sub
     )
     revoker = Revoker(store, tokens, connections)
-    follower = Follower(store, edges, sio)
+    bus = ChangeStream(store.bus, store.bounded)
+    follower = Follower(store, bus, edges, sio, metrics)
     background = Background(metrics)
     ingest = Ingest(
         store,
@@ -187,6 +189,7 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
     async def services(app: web.Application) -> AsyncIterator[None]:
         await revoker.learn()
         background.start("follower", follower.run)
+        background.start("bus", bus.send)
         background.start("revoker", revoker.run)
         background.start("housekeeping", connections.keep_house)
         background.start("positions", subscriptions.tell_positions)

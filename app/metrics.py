@@ -133,6 +133,10 @@ class Metrics:
         self.commit_seconds = Histogram(
             "roomcast_commit_seconds", "Time of a transaction", buckets=_SECONDS, registry=r
         )
+        self.bus_connected = Gauge("roomcast_bus_connected", "1 while the bus between servers is connected", registry=r)
+        self.bus_missed = Counter(
+            "roomcast_bus_missed", "Commits that the bus did not report and a query found", registry=r
+        )
         self.conflicts = Counter("roomcast_conflicts", "Transaction retries", registry=r)
         self.receipt_to_push = Histogram(
             "roomcast_receipt_to_push_seconds",

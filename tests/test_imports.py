@@ -24,7 +24,7 @@ LAYERS = (
         *("app.schemas", "app.fields", "app.posted", "app.auth", "app.json_input", "app.metrics"),
         *("app.hosts", "app.logs", "app.settings", "app.session_settings", "app.startup", "app.turns", "app.pace"),
     ),
-    ("app.storage", "app.devdb"),
+    ("app.storage", "app.devdb", "app.bus"),
     ("app.domain", "app.errors"),
 )
 """Highest first. A module imports of its own layer and of those below, and `app` itself, which is the version."""

@@ -132,6 +132,11 @@ class Edge:
             await asyncio.wait([self._moved])
             self.check()
 
+    @property
+    def known(self) -> int:
+        """The highest number known to be committed."""
+        return max(self._target, self.seq)
+
     # input
 
     @contextlib.contextmanager

@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, ParamSpec, Protocol, TypeVar
 
@@ -147,6 +147,7 @@ class _Transaction:
                 if written:
                     self._take_numbers(client_session, before, after, written)
                     writing.write(self._database, client_session, written)
+                    self._ring(client_session, written)
                 self._check_others(reader, [name for name in outcomes if name not in written])
                 _commit(client_session)
         except PyMongoError as error:
@@ -167,26 +168,33 @@ class _Transaction:
         client_session: ClientSession,
         before: Mapping[str, Session],
         after: Mapping[str, Session],
-        outcomes: Mapping[str, Outcome],
+        written: Iterable[str],
     ) -> None:
         """Reserve the numbers. Raises _Stale if a session has changed since it was read."""
         changes: list[InsertOne[Document] | UpdateOne] = []
         updates = 0
-        for name, outcome in outcomes.items():
-            old, new, due = before[name], after[name], _due(outcome)
+        for name in written:
+            old, new = before[name], after[name]
             if not old.exists:
-                document = {"_id": name, "seq": new.seq, "version": new.version, "dueAt": due, **new.flags}
-                changes.append(InsertOne(document))
+                changes.append(InsertOne({"_id": name, "seq": new.seq, "version": new.version, **new.flags}))
                 continue
             change: Document = {"$inc": {"seq": new.seq - old.seq, "version": 1}}
             if old.flags != new.flags:
                 change["$set"] = new.flags
-            if due is not None:
-                change.setdefault("$set", {})["dueAt"] = due  # the change stream on sessions reports it
             changes.append(UpdateOne({"_id": name, "seq": old.seq, "version": old.version}, change))
             updates += 1
         if self._database["sessions"].bulk_write(changes, session=client_session).matched_count != updates:
             raise _Stale
+
+    def _ring(self, client_session: ClientSession, outcomes: Mapping[str, Outcome]) -> None:
+        """Tell the other servers: see `app.bus.change_stream`."""
+        commits: list[Document] = []
+        for name, outcome in outcomes.items():
+            due = _due(outcome)
+            if outcome.events or due:
+                commits.append({"sessionId": name, "seq": outcome.seq} | ({"dueAt": due} if due else {}))
+        if commits:
+            self._database["bus"].insert_one({"at": now(), "commits": commits}, session=client_session)
 
     def _check_others(self, reader: GroupReader, names: Sequence[str]) -> None:
         """Check the sessions that need no write: that may have followed from an outdated state. Raises _Stale."""

@@ -11,15 +11,14 @@ import asyncio
 import contextlib
 import math
 import warnings
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import pymongo
 from bson.codec_options import CodecOptions
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
-from pymongo import ASCENDING, MongoClient
+from pymongo import ASCENDING, MongoClient, WriteConcern
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
@@ -30,7 +29,7 @@ from app.domain.events import Event
 from app.domain.models import Alias, Position, kind_of
 from app.domain.revocations import Revocation
 from app.errors import Unavailable
-from app.storage import abandoned, causes, commits, migration, revocations, schema
+from app.storage import abandoned, causes, migration, revocations, schema
 from app.storage.abandoned import APP_NAME
 from app.storage.bounds import bounded
 from app.storage.documents import MAJORITY, Document, load_event
@@ -78,6 +77,7 @@ class Store:
         self.messages: AsyncIOMotorCollection[Document] = db["messages"]
         self.chats: AsyncIOMotorCollection[Document] = db["chats"]
         self.aliases: AsyncIOMotorCollection[Document] = db["aliases"]
+        self.bus: AsyncIOMotorCollection[Document] = db.get_collection("bus", write_concern=WriteConcern(1))
         self.lists = Lists(db, self.bounded)
         self._threads = ThreadPoolExecutor(PARALLEL_WRITES, thread_name_prefix="writer")
         self.epoch = ""
@@ -200,14 +200,6 @@ class Store:
                 return upto
             kept = await self.events.count_documents(query, hint=[("sessionId", ASCENDING), ("seq", ASCENDING)])
         return first["seq"] - 1 if kept == upto - first["seq"] + 1 else upto
-
-    def watch(self) -> AsyncIterator[tuple[str, int, datetime | None] | None]:
-        """Yields (sessionId, seq, due) for each commit of any server from now on, and None when watching has begun and
-        every second. `due`: when a delivery that has not been started is due.
-
-        Raises Unavailable when the stream breaks. Commits made after that must then be queried.
-        """
-        return commits.follow(self.sessions, self.bounded)
 
     # revocations of tokens
 

@@ -20,12 +20,16 @@ from app.storage.documents import Document
 
 SCHEMA_VERSION: Final = migration.VERSION
 
+BUS_SECONDS: Final = 10
+"""How long a document of the bus is kept at least."""
+
 _NAMESPACE_EXISTS: Final = 48
 _INDEX_OPTIONS_CONFLICT: Final = 85
 
 _INDEXES: Final[dict[str, list[IndexModel]]] = {
     "meta": [],
     "sessions": [],
+    "bus": [IndexModel([("at", ASCENDING)], expireAfterSeconds=BUS_SECONDS)],
     "revocations": [
         IndexModel([("number", ASCENDING)]),
         IndexModel([("until", ASCENDING)], expireAfterSeconds=0),

@@ -879,7 +879,7 @@ async def stream_lost(r: Round) -> None:
             wire.thaw()
 
     await _pushed(r, fault)
-    broken = [line for line in log[before:] if "change_stream_broken" in line]
+    broken = [line for line in log[before:] if "bus_broken" in line]
     # For a cursor that is killed the driver makes good by itself, unless the database refuses to resume.
     assert any("OperationFailure" in line for line in broken), f"the history was not lost: {broken}"
     r.counts["streams restarted"] += len(broken)
@@ -890,9 +890,9 @@ async def _kill_cursors(r: Round) -> int:
     async with r.world.driver() as driver:
         pipeline = [
             {"$currentOp": {"allUsers": True, "idleCursors": True}},
-            {"$match": {"appName": "roomcast", "cursor.originatingCommand.aggregate": "sessions"}},
+            {"$match": {"appName": "roomcast", "cursor.originatingCommand.aggregate": "bus"}},
         ]
         found = [one["cursor"]["cursorId"] async for one in await driver.admin.aggregate(pipeline)]
         if found:
-            await driver[r.world.name].command({"killCursors": "sessions", "cursors": found})
+            await driver[r.world.name].command({"killCursors": "bus", "cursors": found})
     return len(found)

@@ -12,8 +12,8 @@ import structlog.testing
 from aiohttp import web
 
 from app.application import FOLLOWER
+from app.bus import change_stream
 from app.services import follower, subscriptions
-from app.storage import commits
 from app.storage.mongo import Store
 from tests.faults.mongods import Driver, Mongod, Single
 from tests.support import PATIENCE, Client, Site, message, until
@@ -39,8 +39,8 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Positions all the time, and limits that a database on the same machine keeps to."""
     monkeypatch.setattr(subscriptions, "POSITION_SECONDS", 0.05)
     monkeypatch.setattr(follower, "LOOK_SECONDS", 0.3)
-    monkeypatch.setattr(commits, "AWAIT_MS", 100)
-    monkeypatch.setattr(commits, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(change_stream, "AWAIT_MS", 100)
+    monkeypatch.setattr(change_stream, "ANSWER_SECONDS", 1.0)
 
 
 def told(client: Client) -> list[bool]:
@@ -145,7 +145,7 @@ async def test_a_broken_stream_alone_tells_nobody(
         while not (found := await _cursors(driver, database)):
             await asyncio.sleep(0.01)  # between two of its reads there may be none
         killed = found[0]["cursor"]["cursorId"]
-        await driver[database].command({"killCursors": "sessions", "cursors": [killed]})
+        await driver[database].command({"killCursors": "bus", "cursors": [killed]})
         while not any(one["cursor"]["cursorId"] != killed for one in await _cursors(driver, database)):
             await asyncio.sleep(0.01)
         while watching.is_set():
@@ -163,6 +163,6 @@ async def _cursors(driver: Driver, database: str) -> list[dict[str, Any]]:
     """The change streams of the test's server."""
     pipeline: list[dict[str, Any]] = [
         {"$currentOp": {"allUsers": True, "idleCursors": True}},
-        {"$match": {"appName": "roomcast", "ns": f"{database}.sessions", "cursor.tailable": True}},
+        {"$match": {"appName": "roomcast", "ns": f"{database}.bus", "cursor.tailable": True}},
     ]
     return [one async for one in await driver.admin.aggregate(pipeline)]

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Hashable, Iterable, Sequence
 from typing import Any
 
+from app.bus import Commit, Told
 from app.domain.events import Event, now
 from app.domain.models import Position
 from app.errors import Unavailable
@@ -118,13 +119,15 @@ class FakeSender:
         self.closed[sid] = reason
 
 
-class FakeBell:
-    """The change stream of a fake log, which breaks with it."""
+class FakeBus:
+    """The bus and the numbers of a fake log. It breaks with the log."""
 
     def __init__(self, log: FakeLog) -> None:
         self._log = log
         self.heard = asyncio.Event()
         """Set while somebody listens."""
+        self.beats = asyncio.Event()
+        """Set: it says once more that there is nothing new."""
         self._broken = asyncio.Event()
 
     def away(self) -> None:
@@ -135,11 +138,20 @@ class FakeBell:
         self._log.away = False
         self._broken.clear()
 
-    async def watch(self) -> AsyncIterator[tuple[str, int] | None]:
+    def tell(self, told: Told) -> None: ...
+
+    async def send(self) -> None: ...
+
+    async def listen(self) -> AsyncIterator[Commit | Told | None]:
         await self.ping(1)
         self.heard.set()
         yield None
-        await self._broken.wait()
+        broken, beats = asyncio.create_task(self._broken.wait()), asyncio.create_task(self.beats.wait())
+        await asyncio.wait([broken, beats], return_when=asyncio.FIRST_COMPLETED)
+        if not broken.done():
+            yield None
+            await broken
+        beats.cancel()
         self.heard.clear()
         raise Unavailable
 

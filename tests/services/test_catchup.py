@@ -14,7 +14,7 @@ from app.services.background import Background
 from app.services.batches import LIST_BYTES
 from app.services.closing import EVENTS_GONE, EVENTS_MISSING
 from app.services.follower import Follower
-from tests.services.fakes import EPOCH, FakeBell
+from tests.services.fakes import EPOCH, FakeBus
 from tests.services.server import Server, opened
 from tests.support import until
 
@@ -304,8 +304,8 @@ async def test_everybody_subscribed_is_told_that_the_database_is_away(
 ) -> None:
     """Live or catching up, whoever has a subscription is told; who has none is not; that it is back is told once."""
     monkeypatch.setattr("app.services.follower.SWEEP_SECONDS", 0.001)
-    bell = FakeBell(server.log)
-    follower = Follower(bell, server.edges, server.sender)
+    bus = FakeBus(server.log)
+    follower = Follower(bus, bus, server.edges, server.sender, server.metrics)
     server.log.add(300)
     server.sender.slow["behind"] = asyncio.Event()
     await server.come_back("live", 300)
@@ -313,14 +313,30 @@ async def test_everybody_subscribed_is_told_that_the_database_is_away(
     await server.connect("idle")
     await until(lambda: server.catching_up == 1)
     running = asyncio.create_task(follower.run())
-    await bell.heard.wait()
-    bell.away()
+    await bus.heard.wait()
+    bus.away()
     for sid in ("live", "behind"):
         await until(lambda sid=sid: ("service", {"available": False}) in server.sender.got[sid])  # type: ignore[misc]
-    bell.back()
+    bus.back()
     for sid in ("live", "behind"):
         await until(lambda sid=sid: ("service", {"available": True}) in server.sender.got[sid])  # type: ignore[misc]
         assert server.sender.got[sid].count(("service", {"available": True})) == 1
     assert server.sender.got["idle"] == []
     running.cancel()
     server.sender.slow["behind"].set()
+
+
+async def test_what_the_bus_loses_is_found(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit of another server that the bus does not report is pushed all the same, and counted."""
+    monkeypatch.setattr("app.services.follower.SLOW_SWEEP_SECONDS", 0.0)
+    bus = FakeBus(server.log)
+    follower = Follower(bus, bus, server.edges, server.sender, server.metrics)
+    await server.come_back("c", 0)
+    running = asyncio.create_task(follower.run())
+    await bus.heard.wait()
+    server.log.add(3)
+    bus.beats.set()
+    await until(lambda: server.seqs("c") == [1, 2, 3])
+    assert server.metrics.registry.get_sample_value("roomcast_bus_missed_total") == 1
+    assert server.metrics.registry.get_sample_value("roomcast_bus_connected") == 1
+    running.cancel()

@@ -19,6 +19,7 @@ COLLECTIONS = {
     "messages",
     "chats",
     "aliases",
+    "bus",
     "contacts",
     "deliveries",
     "parked",
