@@ -2,7 +2,7 @@ import { RoomcastError, type ErrorCode } from "./errors.js";
 import type { ChatPage, MessagePage, SessionPage } from "./types.js";
 
 export interface ApiOptions {
-  /** Where the server is, without a slash at the end; empty for the page's own. */
+  /** The server's origin, without a trailing slash; empty for the page's own. */
   url: string;
   token: () => string;
   timeoutMs?: number;
@@ -12,7 +12,7 @@ interface CallOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** The lists of the REST interface. */
+/** The lists of the REST API. */
 export class RoomcastApi {
   constructor(private readonly options: ApiOptions) {}
 
@@ -70,7 +70,7 @@ const CODE_OF_STATUS: Record<number, ErrorCode> = { 401: "unauthorized", 404: "n
 async function problem(response: Response): Promise<RoomcastError> {
   const seconds = Number(response.headers.get("Retry-After") ?? Number.NaN);
   const retryAfterMs = Number.isFinite(seconds) ? seconds * 1000 : null;
-  // Something between us and the server may have answered in its place, in words of its own.
+  // Something between us and the server may have answered instead, in its own format.
   const body: { code?: unknown; title?: unknown; detail?: unknown } = response.headers
     .get("Content-Type")
     ?.includes("json")

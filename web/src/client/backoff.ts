@@ -1,16 +1,16 @@
-/** How long to wait before the next try. */
+/** How long to wait before the next attempt. */
 export interface BackoffOptions {
   delayMs: number;
   delayMaxMs: number;
-  /** Which part of the delay is left to chance, 0 to 1. */
+  /** The random part of the delay, 0 to 1. */
   jitter: number;
 }
 
 export const DEFAULT_BACKOFF: BackoffOptions = { delayMs: 500, delayMaxMs: 5000, jitter: 0.5 };
 
 /**
- * Exponential, with jitter downwards: the maximum is never exceeded, and tries stay spread even when
- * every client has reached it, so that a server that comes back is not met by all at the same moment.
+ * Exponential, with jitter downwards: the maximum is never exceeded, and attempts stay spread even when every
+ * client has reached it, so that they do not all reconnect to a restarted server at the same moment.
  */
 export class Backoff {
   private tries = 0;
@@ -22,7 +22,7 @@ export class Backoff {
 
   next(): number {
     const { delayMs, delayMaxMs, jitter } = this.options;
-    // 2 ** 30 is past any sensible maximum; without the bound the power would become Infinity.
+    // 2 ** 30 is above any sensible maximum; without this limit the power would become Infinity.
     const full = Math.min(delayMaxMs, delayMs * 2 ** Math.min(this.tries, 30));
     this.tries += 1;
     return Math.round(full * (1 - jitter * this.random()));

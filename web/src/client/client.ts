@@ -8,14 +8,14 @@ import { checkTransports, type Transport } from "./runtime.js";
 import { Subscriptions, type Subscribed } from "./subscriptions.js";
 import type { Chat, DurableEvent, DurableName, Position, PositionPayload, RequestName, Requests } from "./types.js";
 
-/** A connection that has lasted this long was a good one: the next loss starts with a short delay again. */
+/** After a connection that lasted this long, the reconnect delay starts short again. */
 const STABLE_MS = 5_000;
-/** A try that is younger than this is left to finish when the network comes back. */
+/** When the network comes back, an attempt younger than this continues. */
 const FRESH_TRY_MS = 2_000;
-/** A restart that takes longer than this is called a lost connection. */
+/** A restart that takes longer than this is shown as a lost connection. */
 const RESTART_MS = 60_000;
 
-/** Follows sessions over connections that come and go. */
+/** Follows sessions, with automatic reconnects. */
 export class RoomcastClient extends Emitter<ClientEvents> {
   private readonly options: Required<ClientOptions>;
   private readonly backoff: Backoff;
@@ -28,13 +28,13 @@ export class RoomcastClient extends Emitter<ClientEvents> {
   private restartUntil = 0;
   private ended: "unauthorized" | "closed" | null = null;
   private probing = false;
-  /** What the server has said last of its database, or shown. */
+  /** Whether the server's database was last known to be available. */
   private available = true;
   private current: ClientState = { name: "connecting" };
-  /** In the order in which they are tried. Behind proxies that accept a WebSocket and pass nothing on, the next comes first. */
+  /** In the order in which they are tried. If a proxy accepts a WebSocket but forwards nothing, the next one comes first. */
   private transports: readonly Transport[];
 
-  /** Raises RoomcastError `unsupported` where this runtime has nothing to connect with. */
+  /** Throws RoomcastError `unsupported` if no transport works in this runtime. */
   constructor(options: ClientOptions) {
     super();
     this.options = {
@@ -55,7 +55,7 @@ export class RoomcastClient extends Emitter<ClientEvents> {
     this.subscriptions = new Subscriptions(
       {
         reset: (what) => {
-          this.log("reset: what was missed is not to be had, load anew", what);
+          this.log("reset: missed events cannot be replayed, load the lists again", what);
           this.emit("reset", what);
         },
         lost: (what) => {
@@ -83,7 +83,7 @@ export class RoomcastClient extends Emitter<ClientEvents> {
     this.open();
   }
 
-  /** For good. Whoever still waits for an answer is told. */
+  /** Closes for good. Pending requests are rejected. */
   close(): void {
     this.ended = "closed";
     this.stopWatching?.();
@@ -93,14 +93,14 @@ export class RoomcastClient extends Emitter<ClientEvents> {
     this.refresh();
   }
 
-  /** Does not wait for the next try's time. */
+  /** Tries to connect now instead of waiting. */
   retryNow(): void {
     if (this.retryTimer !== null) this.open();
   }
 
   /**
-   * Follows a session, or one chat of it, over all connections to come, from now on or from `position`.
-   * Settles when the server has answered for the first time, however long the connection takes.
+   * Follows a session, or a chat of it, on this and every later connection, from now on or from `position`.
+   * Settles with the server's first answer, however long it takes to connect.
    */
   subscribe(sessionId: string, chatId?: string, position?: Position): Promise<Subscribed> {
     return this.subscriptions.add(sessionId, chatId ?? null, position);
@@ -114,7 +114,7 @@ export class RoomcastClient extends Emitter<ClientEvents> {
     return (await this.request("mark_read", { sessionId, chatId, seq })).chat;
   }
 
-  /** Brings a new token. On a live connection the server decides about it; else the next connection uses it. */
+  /** Replaces the token. It is sent to the server if connected, and otherwise used for the next connection. */
   async authenticate(token: string): Promise<void> {
     if (this.link?.isUp) await this.request("authenticate", { token });
     this.options.token = token;
@@ -124,7 +124,7 @@ export class RoomcastClient extends Emitter<ClientEvents> {
     }
   }
 
-  /** How far this session has been taken in. */
+  /** The position of the last handled event of this session. */
   position(sessionId: string): Position | null {
     return this.subscriptions.stream(sessionId)?.position ?? null;
   }
@@ -175,7 +175,7 @@ export class RoomcastClient extends Emitter<ClientEvents> {
     if (error.code === "restarting") this.restartUntil = Date.now() + RESTART_MS;
     if (error.code === "unauthorized") {
       this.ended = "unauthorized";
-      this.log("refused: the token is not good");
+      this.log("refused: the token is not valid");
     } else {
       if (upAt !== null && Date.now() - upAt >= STABLE_MS) this.backoff.reset();
       if (silentMs >= FRESH_TRY_MS) {
@@ -196,12 +196,12 @@ export class RoomcastClient extends Emitter<ClientEvents> {
   }
 
   private noticed(sign: Sign): void {
-    this.log(`noticed: ${sign}`);
+    this.log(`environment: ${sign}`);
     if (sign === "online") this.backoff.reset();
     if (this.link?.isUp) this.probe(this.link);
     else if (sign === "offline") this.refresh();
     else if (this.retryTimer !== null) this.open();
-    // A try begun before the sleep, or on a network that is gone, would only run into its deadline.
+    // An attempt from before the sleep, or on a lost network, would only run into its deadline.
     else if (this.link && Date.now() - this.link.openedAt > FRESH_TRY_MS) {
       this.link.end(new RoomcastError("timeout", "overtaken"));
       this.open();
@@ -209,8 +209,8 @@ export class RoomcastClient extends Emitter<ClientEvents> {
   }
 
   /**
-   * Asks the connection for a sign of life: after sleep it may look open and lead nowhere, and the
-   * heartbeat would need most of a minute to find out. The present token again changes nothing.
+   * Checks the connection: after sleep it may seem open but be dead, and the heartbeat would need most of a minute to
+   * notice. Sending the present token again changes nothing.
    */
   private probe(link: Link): void {
     if (this.probing) return;
@@ -221,7 +221,7 @@ export class RoomcastClient extends Emitter<ClientEvents> {
       (error) => {
         if (link !== this.link) return;
         this.probing = false;
-        this.log(error ? `no sign of life: ${error.code}` : "the connection lives");
+        this.log(error ? `connection check failed: ${error.code}` : "connection check passed");
         if (error?.code === "timeout") {
           link.end(error);
           this.retryNow();
@@ -234,7 +234,7 @@ export class RoomcastClient extends Emitter<ClientEvents> {
   private durable(event: DurableName, payload: unknown): void {
     const durable = { event, ...(payload as object) } as DurableEvent;
     const taken = this.subscriptions.stream(durable.sessionId)?.take(durable.seq) ?? false;
-    this.log(taken ? event : `${event} known already`, { sessionId: durable.sessionId, seq: durable.seq });
+    this.log(taken ? event : `${event} already handled`, { sessionId: durable.sessionId, seq: durable.seq });
     if (taken) this.emit("event", durable);
     this.setAvailable(true);
   }
@@ -244,10 +244,10 @@ export class RoomcastClient extends Emitter<ClientEvents> {
     if (this.current.name === "catching_up") this.refresh();
   }
 
-  /** The server has said whether it has its database, or shown that it has. */
+  /** The server has reported, or shown, whether its database is available. */
   private setAvailable(available: boolean): void {
     this.available = available;
-    // Once connected, what comes in order changes nothing of the state.
+    // Once connected, ordinary events do not change the state.
     if (!available || this.current.name !== "connected") this.refresh();
   }
 

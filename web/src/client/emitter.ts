@@ -1,4 +1,4 @@
-/** A typed list of listeners. One that throws keeps neither the others nor the caller from going on. */
+/** A typed list of listeners. If one throws, the others and the caller continue. */
 export class Emitter<Events extends object> {
   private readonly listeners = new Map<keyof Events, Set<(value: never) => void>>();
 
@@ -14,7 +14,7 @@ export class Emitter<Events extends object> {
       try {
         (listener as (value: Events[Name]) => void)(value);
       } catch (error) {
-        // Into the console, as an uncaught error, but out of our way.
+        // Reported to the console as an uncaught error, outside of this call.
         setTimeout(() => {
           throw error;
         });

@@ -1,19 +1,19 @@
 /**
- * What the surroundings tell about the network and about sleep. In a browser it is read from `window`
- * and `document`; elsewhere (Node, a worker) only the clock's jumps are left. Tests bring their own.
+ * Reports changes of the network and sleep. In a browser this uses `window` and `document`; elsewhere (Node, a
+ * worker) only jumps of the clock are noticed. Tests pass their own.
  */
 export interface Environment {
-  /** Whether the system says that there is a network. It may be wrong: it is used for words and hurry, never as a reason not to try. */
+  /** Whether the system reports a network. This may be wrong, so it never prevents an attempt to connect. */
   isOnline(): boolean;
-  /** Calls back when something happened after which a connection deserves a look. Returns how to stop. */
+  /** Calls back when a connection should be checked. Returns a function that stops this. */
   watch(callback: (sign: Sign) => void): () => void;
 }
 
-/** `online`, `offline`: the network. `wake`: the page is looked at again, or time has jumped. */
+/** `online`, `offline`: the network. `wake`: the page became visible, or the clock has jumped. */
 export type Sign = "online" | "offline" | "wake";
 
 const TICK_MS = 5_000;
-/** A tick that comes this late was slept through, not merely delayed by a busy moment. */
+/** If a tick is this late, the machine was asleep, and not just busy. */
 const JUMP_MS = 10_000;
 
 export function detectEnvironment(scope: typeof globalThis = globalThis): Environment {
@@ -39,7 +39,7 @@ export function detectEnvironment(scope: typeof globalThis = globalThis): Enviro
       const ticker = setInterval(() => {
         const late = Date.now() - last - TICK_MS;
         last = Date.now();
-        // The timers of a hidden page are slowed down by the browser: that is no sleep.
+        // The browser slows down the timers of a hidden page, which is not sleep.
         if (late > JUMP_MS && !document?.hidden) callback("wake");
       }, TICK_MS);
 

@@ -1,4 +1,4 @@
-/** Everything that can go wrong, told apart by `code`: the server's codes, and those of the way to it. */
+/** All errors, distinguished by `code`: the server's codes, and those of the connection. */
 export type ErrorCode =
   // Socket.IO
   | "invalid"
@@ -15,19 +15,19 @@ export type ErrorCode =
   | "method_not_allowed"
   | "too_large"
   | "unsupported_media_type"
-  // on the way
+  // of the connection
   | "timeout"
   | "disconnected"
-  // the server has said that it stops, and means to be back
+  // the server has announced a restart
   | "restarting"
   | "unreachable"
-  // this runtime has no transport that could connect
+  // no transport works in this runtime
   | "unsupported"
   | "aborted";
 
 export class RoomcastError extends Error {
   override readonly name = "RoomcastError";
-  /** What the server says by `Retry-After`, in milliseconds. */
+  /** The server's `Retry-After`, in milliseconds. */
   readonly retryAfterMs: number | null;
 
   constructor(

@@ -17,7 +17,7 @@ export interface LinkOptions {
 
 export interface LinkListener {
   up(): void;
-  /** Called once, whether the link was ever up or not. */
+  /** Called once, whether or not the link was ever connected. */
   down(error: RoomcastError): void;
   durable(name: DurableName, payload: unknown): void;
   position(payload: PositionPayload): void;
@@ -25,8 +25,8 @@ export interface LinkListener {
 }
 
 /**
- * One connection, from its first packet to its end. It never comes back: the next try is the next Link,
- * so nothing that was waiting on an old connection can leak into a new one.
+ * One connection, from its first packet to its end. The next attempt uses a new Link, so nothing that was waiting
+ * on an old connection can leak into a new one.
  */
 export class Link {
   readonly openedAt = Date.now();
@@ -42,14 +42,14 @@ export class Link {
     const manager = new Manager(options.url, {
       path: options.path,
       transports: [...options.transports],
-      // With both named, the second is tried at once where the first is refused.
+      // If both are given, the second one is tried at once when the first is refused.
       tryAllTransports: true,
       reconnection: false,
       autoConnect: false,
       timeout: options.connectTimeoutMs,
     });
     this.socket = manager.socket("/", { auth: { token: options.token } });
-    // The server may accept the transport and never answer the CONNECT packet: one deadline for all of it.
+    // The server may accept the transport and never answer the CONNECT packet: one deadline covers both.
     this.deadline = setTimeout(
       () => this.end(new RoomcastError("timeout", "no connection in time")),
       options.connectTimeoutMs,
@@ -74,8 +74,8 @@ export class Link {
   }
 
   /**
-   * Sends, and calls back with the answer, in the same turn in which the answer is read. A promise would
-   * be a turn late, and events that follow the answer in the same payload would overtake it.
+   * Sends, and calls back with the answer in the same turn in which it is read. A promise would be a turn late, and
+   * events that follow the answer in the same payload would come first.
    */
   request<Name extends RequestName>(
     name: Name,
@@ -89,7 +89,7 @@ export class Link {
     }
     const answered = (error: Error | null, answer?: Answer<Requests[Name]["data"]>): void => {
       if (error) {
-        // The library's two errors here have no code: an answer that is late, and a connection that ended first.
+        // The library's two errors here have no code: a late answer, and a connection that ended before the answer.
         const code: ErrorCode = error.message === "operation has timed out" ? "timeout" : "disconnected";
         done(new RoomcastError(code, `${name}: no answer`, { cause: error }), null);
       } else if (answer?.ok) {
@@ -112,7 +112,7 @@ export class Link {
   }
 }
 
-/** WebSocket's close code for a server that restarts. */
+/** The WebSocket close code of a restarting server. */
 const SERVICE_RESTART = 1012;
 
 function isRestart(details: unknown): boolean {
@@ -122,7 +122,7 @@ function isRestart(details: unknown): boolean {
 
 function refusal(error: Error): RoomcastError {
   const code = (error as Error & { data?: { code?: unknown } }).data?.code;
-  // A refusal by the server carries `data`; a failure of the transport does not.
+  // A refusal by the server has `data`; a transport error does not.
   return new RoomcastError(typeof code === "string" ? (code as ErrorCode) : "unreachable", error.message, {
     cause: error,
   });

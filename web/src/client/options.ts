@@ -10,27 +10,27 @@ export interface ClientOptions {
   path?: string;
   token: string;
   backoff?: BackoffOptions;
-  /** A connection that is not made by then is given up, and the next one tried. */
+  /** Time limit for connecting, after which the next attempt starts. */
   connectTimeoutMs?: number;
   ackTimeoutMs?: number;
-  /** How long a connection has, after sleep or a change of network, to prove that it still lives. */
+  /** After sleep or a change of network, how long a connection may take to answer a check. */
   probeTimeoutMs?: number;
   transports?: Transport[];
   environment?: Environment;
   random?: () => number;
-  /** Is told each step, for those who look for a fault. Tokens and what people wrote are never in it. */
+  /** Called for each step, for debugging. The details never contain tokens or message texts. */
   log?: (step: string, details?: Readonly<Record<string, unknown>>) => void;
 }
 
-/** `retryAt`, in milliseconds as of `Date.now()`: when the next try begins; `null` while one is under way. */
+/** `retryAt`: when the next attempt starts, in milliseconds like `Date.now()`; `null` while one is running. */
 export type ClientState =
   | { name: "connecting" }
   | { name: "connected" }
   | { name: "catching_up" }
-  /** Connected, but the server cannot reach its database: nothing can come, neither what is new nor what was missed. */
+  /** Connected, but the server cannot reach its database, so neither new nor missed events can come. */
   | { name: "unavailable"; retryAt: number | null }
   | { name: "reconnecting"; retryAt: number | null }
-  /** As `reconnecting`, and the server has said before that it restarts. */
+  /** Like `reconnecting`, after the server has announced a restart. */
   | { name: "restarting"; retryAt: number | null }
   | { name: "offline"; retryAt: number | null }
   | { name: "unauthorized" }
@@ -38,10 +38,10 @@ export type ClientState =
 
 export interface ClientEvents {
   state: ClientState;
-  /** A durable event, once, in ascending `seq` of its session. */
+  /** A durable event. Each comes once, in ascending `seq` of its session. */
   event: DurableEvent;
-  /** What was missed cannot be brought: load the lists of this session anew. Events go on from `position`. */
+  /** Missed events cannot be replayed: load the lists of this session again. Events continue from `position`. */
   reset: { sessionId: string; position: Position };
-  /** A subscription has ended, because it is not, or no longer, allowed. */
+  /** A subscription has ended, because it is not allowed (any more). */
   lost: { sessionId: string; chatId: string | null; error: RoomcastError };
 }

@@ -1,34 +1,34 @@
 import type { Position } from "./types.js";
 
-/** `null`: the whole session. Otherwise one chat of it. */
+/** `null`: the whole session. Otherwise a chat of it. */
 export type Part = string | null;
 
-/** One session as this client follows it: what is wanted of it, and how far it has been taken in. */
+/** A session that this client follows: its subscriptions, and the position of the last handled event. */
 export class SessionStream {
-  /** What the user asked for; survives connections. */
+  /** The requested subscriptions, across connections. */
   readonly wanted = new Set<Part>();
-  /** What the present connection has been told and has confirmed. */
+  /** The subscriptions confirmed on the present connection. */
   readonly held = new Set<Part>();
   position: Position | null = null;
   /**
-   * The present connection has yet to start its stream after our position. What comes before that comes
-   * again after it, so it is left out: taking it in would move the position past what was missed.
+   * The present connection has not started its stream after our position yet. Events that come before that come again
+   * afterwards, so they are ignored: handling them would move the position past missed events.
    */
   restarting = false;
-  /** The server is being told what is wanted. */
+  /** Subscriptions are being sent to the server. */
   syncing = false;
   private target = 0;
 
   constructor(readonly sessionId: string) {}
 
-  /** A new connection knows nothing of us. */
+  /** A new connection starts without subscriptions. */
   connectionLost(): void {
     this.held.clear();
     this.syncing = false;
     this.restarting = this.position !== null;
   }
 
-  /** Follow on from this position, whatever was there before. */
+  /** Continue from this position, replacing any earlier one. */
   startFrom(position: Position): void {
     this.position = position;
     this.held.clear();
@@ -36,7 +36,7 @@ export class SessionStream {
   }
 
   missing(): Part[] {
-    // The whole session holds all its chats.
+    // The whole session includes all its chats.
     const parts = this.wanted.has(null) ? [null] : [...this.wanted];
     return parts.filter((part) => !this.held.has(part));
   }
@@ -46,13 +46,13 @@ export class SessionStream {
     return [...this.held].filter((part) => !this.wanted.has(part) || (whole && part !== null));
   }
 
-  /** The stream goes on where it was, up to `answer` and beyond. */
+  /** The stream continues where it was, up to `answer` and beyond. */
   recovered(answer: Position): void {
     this.restarting = false;
     this.target = answer.seq;
   }
 
-  /** The stream begins at `answer`; what was before has to be loaded. */
+  /** The stream begins at `answer`; earlier data has to be loaded. */
   begin(answer: Position): void {
     this.restarting = false;
     this.position = answer;
@@ -63,14 +63,14 @@ export class SessionStream {
     return !this.restarting && (this.position?.seq ?? 0) >= this.target;
   }
 
-  /** Whether the event with this number is the next to take in; if so it has been. */
+  /** Moves the position to this event. Returns false if it was handled before. */
   take(seq: number): boolean {
     if (this.restarting || !this.position || seq <= this.position.seq) return false;
     this.position = { epoch: this.position.epoch, seq };
     return true;
   }
 
-  /** The server says how far the stream has come. */
+  /** The server reports the position of the stream. */
   advance(position: Position): void {
     if (position.epoch === this.position?.epoch) this.take(position.seq);
   }

@@ -13,23 +13,23 @@ interface Waiter {
   reject: (error: RoomcastError) => void;
 }
 
-/** Not reasons to give a subscription up, but to ask again. */
+/** Errors after which a subscription is requested again. */
 const PASSING = new Set(["timeout", "rate_limited", "unavailable", "internal"]);
 
 export interface SubscriptionsListener {
   reset(what: { sessionId: string; position: Position }): void;
   lost(what: { sessionId: string; chatId: string | null; error: RoomcastError }): void;
   answered(what: { sessionId: string; chatId: string | null; recovered: boolean; seq: number }): void;
-  /** Whether everything is up to date may have changed. */
+  /** Called when it may have changed whether everything is up to date. */
   changed(): void;
 }
 
-/** What is followed, and how each new connection comes to know it. */
+/** The subscriptions, which are made again on each new connection. */
 export class Subscriptions {
   private readonly streams = new Map<string, SessionStream>();
   private waiters: Waiter[] = [];
   private link: Link | null = null;
-  /** The server said last that it has no database to answer from; when it is asked again. */
+  /** If the server last reported that its database is unavailable: when the next request is made. */
   hinderedUntil: number | null = null;
   private readonly backoff: Backoff;
 
@@ -77,12 +77,12 @@ export class Subscriptions {
     this.sync(stream);
   }
 
-  /** Nobody will answer any more. */
+  /** No more answers will come. */
   abandon(error: RoomcastError): void {
     for (const waiter of this.waiters.splice(0)) waiter.reject(error);
   }
 
-  /** Tells the server, one request after the other, what of this session is wanted and it does not know yet. */
+  /** Sends the subscriptions of this session that the server does not know yet, one request after the other. */
   private sync(stream: SessionStream): void {
     const link = this.link;
     if (!link?.isUp || stream.syncing) return;
@@ -90,7 +90,7 @@ export class Subscriptions {
     const missing = stream.missing();
     const [part] = missing;
     if (part !== undefined) {
-      // A position starts the stream anew for all that it holds: so it goes with the last part, once.
+      // A position restarts the whole stream, so it is sent once, with the last subscription.
       const position = stream.restarting && missing.length === 1 ? stream.position : null;
       stream.syncing = true;
       link.request("subscribe", { ...address(sessionId, part), ...(position && { position }) }, (error, data) => {
@@ -149,7 +149,7 @@ export class Subscriptions {
       return;
     }
     stream.wanted.delete(part);
-    // The part that was to carry the position may be the one that is gone: ask for the others again.
+    // The subscription that had the position may be the one that ended: request the others again.
     if (stream.restarting) stream.held.clear();
     this.settle(stream, part, (waiter) => waiter.reject(error));
     this.listener.lost({ sessionId: stream.sessionId, chatId: part, error });

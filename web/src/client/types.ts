@@ -1,4 +1,4 @@
-/** The objects and events of the wire contract, named as they are there. */
+/** The objects and events of the wire contract, with the same names. */
 
 export interface Position {
   epoch: string;
@@ -31,13 +31,13 @@ export interface Media {
   preview?: string | null;
 }
 
-/** Somebody who signed in. */
+/** A signed-in person. */
 export interface Agent {
   id: string;
   name: string | null;
 }
 
-/** At most one of each sender, in the order in which they came. */
+/** At most one per sender, ordered by time. */
 export interface Reaction {
   sender: { id: string; name?: string | null };
   fromMe: boolean;
@@ -60,16 +60,16 @@ export interface Message {
   status: MessageStatus;
   timestamp: string;
   receivedAt: string;
-  /** The agent who sent it from here. */
+  /** The agent who sent it with Roomcast. */
   author: Agent | null;
   clientId: string | null;
   editedAt: string | null;
-  /** Then its text, media, quote and reactions are gone, unless the server keeps them. */
+  /** If deleted, its text, media, quote and reactions are removed, unless the server keeps them. */
   deletedAt: string | null;
   reactions: readonly Reaction[];
-  /** In a group, for our own message: how many people. */
+  /** For our own messages in a group: the number of people. */
   receipts: { delivered: number; read: number; played: number } | null;
-  /** Why it has failed. */
+  /** Why it failed. */
   error: { code: string; title: string } | null;
   /** The event that gave it its content: `seq`, or a later one. */
   contentSeq: number;
@@ -98,7 +98,7 @@ export interface Chat {
   kind: "person" | "group" | "other";
   assignee: Agent | null;
   state: "open" | "closed";
-  /** Whether the last message that is no `system` one is ours. */
+  /** Whether the last message, not counting `system` ones, is ours. */
   answered: boolean;
 }
 
@@ -114,18 +114,18 @@ interface Durable {
   chat: Chat;
 }
 
-/** What travels with each durable event, by the event's name. */
+/** The payload of each durable event, by event name. */
 export interface DurablePayloads {
   new_message: Durable & { message: Message };
   message_updated: Durable & { message: Message };
   chat_updated: Durable;
-  /** The chat `from` has become a part of this one: all its messages are here now. */
+  /** The chat `from` was merged into this one, with all its messages. */
   chat_merged: Durable & { from: string };
 }
 
 export type DurableName = keyof DurablePayloads;
 
-/** A durable event as the client hands it on: the payload, and the event's name in `event`. */
+/** A durable event as emitted by the client: the payload, and the event's name in `event`. */
 export type DurableEvent = { [Name in DurableName]: { event: Name } & DurablePayloads[Name] }[DurableName];
 
 export interface PositionPayload {
@@ -133,12 +133,12 @@ export interface PositionPayload {
   position: Position;
 }
 
-/** Whether the server has its database: while it has not, nothing comes. */
+/** Whether the server's database is available. While it is not, no events come. */
 export interface ServicePayload {
   available: boolean;
 }
 
-/** What the client sends, with the data that the answer to it brings. */
+/** The client's requests, with the data of their answers. */
 export interface Requests {
   subscribe: {
     payload: { sessionId: string; chatId?: string; position?: Position };
@@ -155,10 +155,10 @@ export type Answer<Data> =
   | { ok: true; data: Data }
   | { ok: false; error: { code: string; message: string; details?: unknown } };
 
-/** Lists as REST answers them. */
+/** Lists as returned by the REST API. */
 export interface SessionPage {
   data: Session[];
-  /** Left out where all sessions are in the answer. */
+  /** Missing if all sessions are in the answer. */
   nextCursor?: string | null;
 }
 
