@@ -161,6 +161,16 @@ def test_receipts_of_a_group() -> None:
     ]
 
 
+def test_a_broadcast_list_that_is_read() -> None:
+    """10,000 receipts of a hundred messages in one batch are a hundred events, with every person in the counts."""
+    memory = Memory()
+    memory.apply(store(*(incoming(f"m{n}", GROUP, from_me=True) for n in range(100))))
+    receipts = [IncomingUpdate(f"m{n % 100}", GROUP, receipt=Receipt(f"p{n // 100}", "read")) for n in range(10_000)]
+    outcome = memory.apply(*(UpdateMessages(NOW, receipts[n : n + 500]) for n in range(0, 10_000, 500)))
+    assert len(outcome.events) == 100
+    assert {event.data["message"]["receipts"]["read"] for event in outcome.events} == {100}
+
+
 def test_receipt_of_a_person_is_the_status() -> None:
     """In a chat with one person their receipt speaks for the message."""
     memory = Memory()

@@ -12,6 +12,8 @@ import pytest
 
 from app.domain.commands import MarkRead, StoreMessages
 from app.domain.events import Event
+from app.domain.incoming import IncomingUpdate, Receipt
+from app.domain.intake import commands_of
 from app.domain.known import Command, Outcome
 from app.domain.models import Alias, IncomingMessage, MessageResult, Sender
 from app.errors import Unavailable
@@ -147,6 +149,28 @@ async def test_a_group_is_bounded_and_sessions_take_turns_in_it() -> None:
         assert len(commands) <= GROUP_COMMANDS
         assert len(group) <= GROUP_SESSIONS
         assert sum(one.size for one in commands) <= GROUP_BYTES
+    await ingest.close(10)
+
+
+async def test_a_burst_of_receipts_holds_up_nobody() -> None:
+    """While 10,000 receipts of a session wait, the messages of 200 others are in the very next groups, and all of the
+    receipts are written in the end, in their order."""
+    store = FakeStore()
+    ingest = ingest_over(store)
+    store.answers.clear()
+    receipts = [IncomingUpdate(f"m{n % 100}", "g@g.us", receipt=Receipt(f"{n}", "read")) for n in range(10_000)]
+    bodies = [[*commands_of(NOW, updates=receipts[n : n + 500])] for n in range(0, len(receipts), 500)]
+    burst = [asyncio.create_task(ingest.store("broadcast", body)) for body in bodies]
+    await asyncio.wait(burst, timeout=0.01)
+    others = [asyncio.create_task(ingest.store(f"s{n}", [message("m")])) for n in range(200)]
+    await asyncio.wait(others, timeout=0.01)
+    store.answers.set()
+    await asyncio.gather(*others)
+    assert not all(task.done() for task in burst)
+    assert len(store.groups) <= TOGETHER + 200 // GROUP_SESSIONS + 1
+    await asyncio.gather(*burst)
+    written = [command for group in store.groups for command in group.get("broadcast", [])]
+    assert [one for command in written for one in command.updates] == receipts  # type: ignore[attr-defined]
     await ingest.close(10)
 
 
