@@ -266,7 +266,10 @@ class MarkRead:
         read_seq = chat.last_seq if self.seq is None else min(self.seq, chat.last_seq)
         if read_seq <= chat.read_seq:
             return chat
-        return ledger.change_chat(replace(chat, read_seq=read_seq, unread_count=ledger.unread_above(chat, read_seq)))
+        unread = 0
+        if read_seq < chat.last_seq:
+            unread = max(0, chat.unread_count - ledger.count(chat, chat.read_seq, read_seq))
+        return ledger.change_chat(replace(chat, read_seq=read_seq, unread_count=unread))
 
 
 def _with_mentions(ledger: Ledger, incoming: IncomingMessage) -> IncomingMessage:

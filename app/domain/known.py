@@ -72,8 +72,9 @@ class Command(Protocol):
 class Source(Protocol):
     """Reads within the transaction that only few commands need. They show the session as it was before the batch."""
 
-    def unread(self, chat_ids: Sequence[str], above: int) -> Mapping[str, int]:
-        """messageId -> contentSeq of the messages above a number that count as unread (`Message.counts`)."""
+    def count(self, chat_ids: Sequence[str], above: int, upto: int, *, but: Collection[Key]) -> int:
+        """The number of messages stored under these chatIds that can count as unread (`Message.counts`) and have a
+        contentSeq above the one number, up to the other."""
 
     def messages(self, keys: Iterable[Key]) -> Mapping[Key, Message]: ...
 

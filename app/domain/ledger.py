@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -57,8 +57,6 @@ class Ledger:
         self._parked: defaultdict[str, list[Parked]] = defaultdict(list)
         for parked in known.parked:
             self._parked[parked.update.message_id].append(parked)
-        self._unread: dict[str, Mapping[str, int]] = {}
-        """The source's answers for chats that are partly marked as read."""
 
     # reading
 
@@ -132,18 +130,13 @@ class Ledger:
     def parked(self, message_id: str) -> list[Parked]:
         return self._parked.get(message_id, [])
 
-    def unread_above(self, chat: Chat, mark: int) -> int:
-        """The number of the chat's messages above the mark that count as unread. Marks do not fall within a batch."""
-        if mark >= chat.last_seq:
-            return 0
-        if chat.chat_id not in self._unread:
-            self._unread[chat.chat_id] = self.source.unread([chat.chat_id, *chat.also], mark)
-        stored = dict(self._unread[chat.chat_id])
-        for message in self.written_in(chat.chat_id):
-            stored.pop(message.message_id, None)
-            if message.counts:
-                stored[message.message_id] = message.content_seq
-        return sum(seq > mark for seq in stored.values())
+    def count(self, chat: Chat, above: int, upto: int) -> int:
+        """The number of messages that can count as unread, with a contentSeq above the one number, up to the other. Of
+        a chat that is being merged, a message that is in both chats counts twice until it has moved."""
+        places = [chat.chat_id, *chat.also]
+        touched = {key for key in (*self.out.changed_messages, *self.out.removed_messages) if key[0] in places}
+        written = sum(one.counts and above < one.content_seq <= upto for one in self.written_in(chat.chat_id))
+        return written + self.source.count(places, above, upto, but=touched)
 
     # changing
 
@@ -258,14 +251,11 @@ class Ledger:
         return self.out.seq
 
     def put_chat(self, chat: Chat) -> None:
-        if (before := self._chats.get(chat.chat_id)) is None or before.also != chat.also:
-            self._unread.pop(chat.chat_id, None)
         self._chats[chat.chat_id] = self.out.chats[chat.chat_id] = chat
         self.out.removed_chats.discard(chat.chat_id)
 
     def remove_chat(self, chat_id: str) -> None:
         del self._chats[chat_id]
-        self._unread.pop(chat_id, None)
         self.out.chats.pop(chat_id, None)
         self.out.removed_chats.add(chat_id)
 

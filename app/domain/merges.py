@@ -23,6 +23,8 @@ from app.domain.models import Alias, Chat, Message, UpdateResult
 from app.domain.renames import rename
 
 MOVE_AT_ONCE: Final = 500
+FEW: Final = 100
+"""So many messages move with the merge itself, which may be in one transaction with other sessions."""
 
 
 def learn(ledger: Ledger, alias: Alias) -> None:
@@ -75,7 +77,13 @@ def _fetch(ledger: Ledger, chat: Chat, message_id: str) -> None:
 def _merge(ledger: Ledger, old: Chat, chat_id: str) -> None:
     seq = ledger.next_seq()
     told = ledger.contact_names.get(chat_id)
-    into = ledger.chat(chat_id) or replace(old, chat_id=chat_id, name=told or old.name, also=())
+    there = ledger.chat(chat_id)
+    unread = old.unread_count + (there.unread_count if there else 0)
+    if there is not None and there.read_seq != old.read_seq:
+        # What one of them had read is unread by the other's mark.
+        lower, higher = sorted((there, old), key=lambda chat: chat.read_seq)
+        unread += ledger.count(higher, lower.read_seq, higher.read_seq)
+    into = there or replace(old, chat_id=chat_id, name=told or old.name, also=())
     if told is not None:
         into = replace(into, name_given=True)
     newer = old if old.last_seq > into.last_seq else into
@@ -87,6 +95,7 @@ def _merge(ledger: Ledger, old: Chat, chat_id: str) -> None:
         last_message=newer.last_message,
         last_seq=newer.last_seq,
         answered=newer.answered,
+        unread_count=unread,
         read_seq=min(old.read_seq, into.read_seq),
         assignee=into.assignee or old.assignee,
         state="open" if "open" in (into.state, old.state) else "closed",
@@ -102,11 +111,30 @@ def _merge(ledger: Ledger, old: Chat, chat_id: str) -> None:
     for message in ledger.written_in(old.chat_id):
         _fetch(ledger, into, message.message_id)
         _move(ledger, message, chat_id, ledger.message((chat_id, message.message_id)))
-    chat = replace(chat, unread_count=ledger.unread_above(chat, chat.read_seq))
-    ledger.put_chat(chat)
-    ledger.out.events.append(merged_event(seq, old.chat_id, chat, ledger.now))
-    if ledger.is_stored(old.chat_id):
+    if ledger.is_stored(old.chat_id) and not _move_all(ledger, old.chat_id, chat_id, FEW):
         ledger.out.follow_up.append(MoveMessages(old.chat_id, chat_id))
+    ledger.out.events.append(merged_event(seq, old.chat_id, ledger.chat(chat_id) or chat, ledger.now))
+
+
+def _move_all(ledger: Ledger, old: str, chat_id: str, most: int) -> bool:
+    """Move all messages that are stored under the old name, unless there are more. Whether that was done."""
+    found = ledger.source.oldest(old, most + 1)
+    if len(found) > most:
+        return False
+    _move_these(ledger, found, chat_id)
+    chat = ledger.chat(chat_id)
+    assert chat is not None, "its caller has put it"
+    ledger.put_chat(replace(chat, also=[one for one in chat.also if one != old]))
+    return True
+
+
+def _move_these(ledger: Ledger, found: Sequence[Message], chat_id: str) -> None:
+    twins = ledger.source.messages([(chat_id, message.message_id) for message in found])
+    for message in found:
+        if ledger.is_untouched(message.key):
+            key = chat_id, message.message_id
+            twin = ledger.message(key) or (twins.get(key) if ledger.is_untouched(key) else None)
+            _move(ledger, message, chat_id, twin)
 
 
 def _move(ledger: Ledger, message: Message, chat_id: str, twin: Message | None) -> None:
@@ -114,13 +142,16 @@ def _move(ledger: Ledger, message: Message, chat_id: str, twin: Message | None) 
     here = moved(message, chat_id)
     if twin is None:
         ledger.put_message(message, here)
-    elif message.seq < twin.seq:
-        ledger.remove_message(twin)
+        return
+    kept, gone = (here, twin) if message.seq < twin.seq else (twin, here)
+    chat = ledger.chat(chat_id)
+    assert chat is not None, "a stored message has a chat"
+    if gone.counts and gone.content_seq > chat.read_seq:
+        ledger.put_chat(replace(chat, unread_count=chat.unread_count - 1))
+    ledger.remove_message(twin if gone is twin else message)
+    if kept is here:
         ledger.put_message(message, here)
-        _complete(ledger, here, twin)
-    else:
-        ledger.remove_message(message)
-        _complete(ledger, twin, here)
+    _complete(ledger, kept, gone)
 
 
 def _complete(ledger: Ledger, kept: Message, gone: Message) -> None:
@@ -162,17 +193,9 @@ class MoveMessages:
         chat = ledger.chat(self.chat_id)
         if chat is None or self.old not in chat.also:
             return chat
-        found = ledger.source.oldest(self.old, MOVE_AT_ONCE)
-        twins = ledger.source.messages([(self.chat_id, message.message_id) for message in found])
-        for message in found:
-            if ledger.is_untouched(message.key):
-                key = self.chat_id, message.message_id
-                twin = ledger.message(key) or (twins.get(key) if ledger.is_untouched(key) else None)
-                _move(ledger, message, self.chat_id, twin)
-        if len(found) == MOVE_AT_ONCE:
+        if not _move_all(ledger, self.old, self.chat_id, MOVE_AT_ONCE):
+            _move_these(ledger, ledger.source.oldest(self.old, MOVE_AT_ONCE), self.chat_id)
             ledger.out.follow_up.append(self)
-            return chat
-        chat = ledger.chat(self.chat_id) or chat
-        chat = replace(chat, also=[one for one in chat.also if one != self.old])
-        ledger.put_chat(chat)
-        return chat
+        after = ledger.chat(self.chat_id) or chat
+        # Messages that were in both chats counted twice until now.
+        return ledger.change_chat(after) if after.unread_count != chat.unread_count else after

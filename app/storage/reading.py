@@ -21,6 +21,7 @@ _ALL: Final = 10_000
 
 Index = list[tuple[str, int]]
 _BY_ID: Final[Index] = [("sessionId", ASCENDING), ("messageId", ASCENDING), ("chatId", ASCENDING)]
+_BY_LATE_SEQ: Final = [("sessionId", ASCENDING), ("chatId", ASCENDING), ("lateSeq", ASCENDING)]
 _BY_SEQ: Final[Index] = [("sessionId", ASCENDING), ("chatId", ASCENDING), ("seq", ASCENDING)]
 _BY_CHAT: Final[Index] = [("sessionId", ASCENDING), ("chatId", ASCENDING)]
 _BY_MESSAGE: Final[Index] = [("sessionId", ASCENDING), ("messageId", ASCENDING)]
@@ -146,24 +147,18 @@ class Reader:
     def messages(self, keys: Iterable[Key]) -> Mapping[Key, Message]:
         return self._group.messages({self._session_id: set(keys)})[self._session_id]
 
-    def unread(self, chat_ids: Sequence[str], above: int) -> Mapping[str, int]:
-        query = {"chatId": {"$in": list(chat_ids)}, "fromMe": False}
-        fields = {"messageId": 1, "seq": 1, "lateSeq": 1, "type": 1, "fromMe": 1, "deletedAt": 1}
-        found = list(self._find("messages", {**query, "seq": {"$gt": above}}, fields, hint=_BY_SEQ))
-        hint = [("sessionId", ASCENDING), ("chatId", ASCENDING), ("lateSeq", ASCENDING)]
-        found += self._find("messages", {**query, "seq": {"$lte": above}, "lateSeq": {"$gt": above}}, fields, hint=hint)
-        if len(chat_ids) > 1 and found:
-            # If a message is in both chats, the one with the lower seq will be kept, and may be read.
-            wanted = {"chatId": {"$in": list(chat_ids)}, "messageId": {"$in": [d["messageId"] for d in found]}}
-            kept: dict[str, Document] = {}
-            for document in self._find("messages", wanted, fields, hint=_BY_ID):
-                other = kept.setdefault(document["messageId"], document)
-                if document["seq"] < other["seq"]:
-                    kept[document["messageId"]] = document
-            found = list(kept.values())
-        counted = [d for d in found if not d["fromMe"] and d["type"] != "system" and d.get("deletedAt") is None]
-        numbers = {d["messageId"]: d.get("lateSeq", d["seq"]) for d in counted}
-        return {message_id: number for message_id, number in numbers.items() if number > above}
+    def count(self, chat_ids: Sequence[str], above: int, upto: int, *, but: Collection[Key]) -> int:
+        query: Document = {"sessionId": self._session_id, "chatId": {"$in": list(chat_ids)}}
+        query |= {"fromMe": False, "type": {"$ne": "system"}, "deletedAt": None}
+        if but:
+            query["$nor"] = [{"chatId": chat_id, "messageId": message_id} for chat_id, message_id in but]
+        between = {"$gt": above, "$lte": upto}
+        messages, session = self._database["messages"], self._client_session
+        on_time = {**query, "seq": between, "lateSeq": {"$exists": False}}
+        late = {**query, "lateSeq": between}
+        return messages.count_documents(on_time, session=session, hint=_BY_SEQ) + messages.count_documents(
+            late, session=session, hint=_BY_LATE_SEQ
+        )
 
     def under(self, address: str, limit: int) -> Sequence[Message]:
         hint = [("sessionId", ASCENDING), ("hidden", ASCENDING)]

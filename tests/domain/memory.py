@@ -59,6 +59,9 @@ class Memory:
     names: dict[str, str] = field(default_factory=dict)
     events: list[Any] = field(default_factory=list)
     keep_deleted: bool = False
+    patient: bool = False
+    """Whether the commands that others bring after them wait in `waiting`."""
+    waiting: list[Command] = field(default_factory=list)
 
     def apply(self, *commands: Command) -> Outcome:
         """The commands as one batch, and each that they bring after them."""
@@ -93,8 +96,9 @@ class Memory:
             del self.parked[parked_id]
         self.parked |= outcome.parked
         self.events += outcome.events
-        for command in outcome.follow_up:
-            self.apply(command)
+        self.waiting += outcome.follow_up
+        while self.waiting and not self.patient:
+            self.apply(self.waiting.pop(0))
         self.check()
         return outcome
 
@@ -102,13 +106,8 @@ class Memory:
         """What is always so."""
         assert [event.seq for event in self.events] == list(range(self.seq - len(self.events) + 1, self.seq + 1))
         for chat in self.chats.values():
-            mine: list[Message] = []
-            for message in sorted(self.messages.values(), key=lambda message: message.seq):
-                # Of a message that is in several places for a while, the first one counts.
-                if message.chat_id in (chat.chat_id, *chat.also) and all(
-                    message.message_id != one.message_id for one in mine
-                ):
-                    mine.append(message)
+            # A message that is in several places for a while counts in each.
+            mine = [one for one in self.messages.values() if one.chat_id in (chat.chat_id, *chat.also)]
             assert chat.unread_count == sum(m.counts and m.content_seq > chat.read_seq for m in mine), chat
             assert all(m.content_seq <= chat.last_seq for m in mine), chat
             assert chat.read_seq <= chat.last_seq
@@ -148,11 +147,8 @@ class _Source:
     def _of(self, chat_ids: Sequence[str]) -> list[Message]:
         return sorted((m for m in self._messages.values() if m.chat_id in chat_ids), key=lambda message: message.seq)
 
-    def unread(self, chat_ids: Sequence[str], above: int) -> Mapping[str, int]:
-        kept: dict[str, Message] = {}
-        for message in self._of(chat_ids):
-            kept.setdefault(message.message_id, message)
-        return {m.message_id: m.content_seq for m in kept.values() if m.counts and m.content_seq > above}
+    def count(self, chat_ids: Sequence[str], above: int, upto: int, *, but: Collection[Key]) -> int:
+        return sum(m.counts and above < m.content_seq <= upto for m in self._of(chat_ids) if m.key not in but)
 
     def messages(self, keys: Iterable[Key]) -> Mapping[Key, Message]:
         return {key: self._messages[key] for key in keys if key in self._messages}

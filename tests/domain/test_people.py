@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import pytest
+from datetime import timedelta
+from unittest import mock
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.domain import merges
 from app.domain.aliases import aliases_of
 from app.domain.commands import MarkRead
 from app.domain.incoming import Contact
 from app.domain.merges import MOVE_AT_ONCE
 from app.domain.models import Alias, Sender
 from app.domain.people import SplitChat, TellContacts
-from tests.domain.memory import ANA, ANA_LID, GROUP, Memory, incoming, store, update
+from tests.domain.memory import ANA, ANA_LID, GROUP, NOW, Memory, incoming, store, update
 
 BOB = "85291234567@s.whatsapp.net"
 KNOWN = store(aliases=(Alias(ANA_LID, ANA),))
@@ -129,3 +135,43 @@ def test_split_of_many() -> None:
     memory.apply(store(incoming("k", ANA), *(incoming(f"m{n}", ANA_LID) for n in range(many))), KNOWN)
     memory.apply(SplitChat(ANA, ANA_LID))
     assert [len([1 for chat_id, _ in memory.messages if chat_id == one]) for one in (ANA, ANA_LID)] == [1, many]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_counters_while_messages_move(data: st.DataObject) -> None:
+    """Whatever happens to two chats before, while and after they become one, counters are true at every moment, and in
+    the end each message is there once, with its first number and its content."""
+    ids = [f"m{n}" for n in range(5)]
+    memory = Memory(patient=True)
+    told: dict[str, int] = {}
+    with (
+        mock.patch.object(merges, "FEW", data.draw(st.sampled_from([0, 2]))),
+        mock.patch.object(merges, "MOVE_AT_ONCE", 1),
+    ):
+        for _ in range(data.draw(st.integers(3, 14))):
+            chat_id = data.draw(st.sampled_from([ANA, ANA_LID]))
+            message_id = data.draw(st.sampled_from(ids))
+            ours = message_id == "m4"
+            text = data.draw(st.sampled_from(["one", "two", None]))
+            kind = data.draw(st.sampled_from(["store", "store", "mark", "delete", "merge", "move", "move"]))
+            if kind == "move" and memory.waiting:
+                memory.apply(memory.waiting.pop(data.draw(st.integers(0, len(memory.waiting) - 1))))
+            elif kind == "store":
+                old = incoming(message_id, chat_id, text, from_me=ours, timestamp=NOW - timedelta(hours=1))
+                (results,) = memory.apply(store(old)).results
+                assert isinstance(results, list)
+                told.setdefault(message_id, results[0].seq)
+            elif kind == "mark":
+                memory.apply(MarkRead(chat_id, data.draw(st.integers(1, max(1, memory.seq)))))
+            elif kind == "delete":
+                memory.apply(update(message_id, chat_id, deleted=True))
+            elif kind == "merge":
+                memory.apply(KNOWN)
+        memory.apply(KNOWN)
+        memory.patient = False
+        memory.apply(KNOWN)
+    assert [chat.also for chat in memory.chats.values()] in ([], [[]], [()])
+    found = {message_id: message.seq for (chat_id, message_id), message in memory.messages.items()}
+    assert found == told
+    assert all(chat_id == ANA for chat_id, _ in memory.messages)
