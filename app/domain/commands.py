@@ -19,7 +19,7 @@ from app.domain.copies import take_copy
 from app.domain.incoming import IncomingUpdate, Parked
 from app.domain.known import Touched
 from app.domain.ledger import Ledger
-from app.domain.mentions import known_names, with_names
+from app.domain.mentions import known_names, with_mentions, with_names
 from app.domain.merges import learn, unite
 from app.domain.models import (
     Alias,
@@ -85,10 +85,10 @@ class StoreMessages:
         if stored is None:
             foreign = incoming.from_me and incoming.client_id is None
             copy = take_copy(ledger, incoming, holds=self.holds) if foreign else None
-            return copy or self._add(ledger, _with_mentions(ledger, incoming))
+            return copy or self._add(ledger, with_mentions(ledger, incoming))
         if stored.is_whole or not incoming.has_content:
             return MessageResult(stored.message_id, stored.seq, duplicate=True)
-        return self._complete(ledger, stored, _with_mentions(ledger, incoming))
+        return self._complete(ledger, stored, with_mentions(ledger, incoming))
 
     def _add(self, ledger: Ledger, incoming: IncomingMessage) -> MessageResult:
         seq = ledger.next_seq()
@@ -270,16 +270,6 @@ class MarkRead:
         if read_seq < chat.last_seq:
             unread = max(0, chat.unread_count - ledger.count(chat, chat.read_seq, read_seq))
         return ledger.change_chat(replace(chat, read_seq=read_seq, unread_count=unread))
-
-
-def _with_mentions(ledger: Ledger, incoming: IncomingMessage) -> IncomingMessage:
-    if not incoming.mentions:
-        return incoming
-    names = known_names(ledger, incoming.mentions)
-    quoted = incoming.reply_to
-    if quoted is not None and quoted.text:
-        quoted = replace(quoted, text=with_names(quoted.text, names))
-    return replace(incoming, text=incoming.text and with_names(incoming.text, names), reply_to=quoted)
 
 
 def _sender(ledger: Ledger, incoming: IncomingMessage) -> Sender:

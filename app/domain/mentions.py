@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from app.domain.graphemes import cut
-from app.domain.models import MAX_TEXT
+from app.domain.models import MAX_TEXT, IncomingMessage
 
 if TYPE_CHECKING:
     from app.domain.ledger import Ledger
@@ -31,3 +32,14 @@ def known_names(ledger: Ledger, addresses: Iterable[str]) -> dict[str, str]:
                 names[address] = name
                 break
     return names
+
+
+def with_mentions(ledger: Ledger, incoming: IncomingMessage) -> IncomingMessage:
+    """The message with names in its text and quote."""
+    if not incoming.mentions:
+        return incoming
+    names = known_names(ledger, incoming.mentions)
+    quoted = incoming.reply_to
+    if quoted is not None and quoted.text:
+        quoted = replace(quoted, text=with_names(quoted.text, names))
+    return replace(incoming, text=incoming.text and with_names(incoming.text, names), reply_to=quoted)
