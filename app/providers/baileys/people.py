@@ -12,11 +12,9 @@ from app.providers.words import Node, first
 
 
 def entries_of(data: object, *names: str) -> list[Any]:
-    """The items of a payload: a list, a list under one of these names, or one item."""
+    """The items of a payload: a list or one item, as it is or under one of these names."""
     if isinstance(data, dict):
-        for name in names:
-            if isinstance(data.get(name), list):
-                return as_list(data[name])
+        data = next((data[name] for name in names if isinstance(data.get(name), list | dict)), data)
     return data if isinstance(data, list) else [data]
 
 
