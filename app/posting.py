@@ -7,16 +7,19 @@ import functools
 import os
 import random
 import sys
+from collections.abc import Awaitable
 from typing import BinaryIO
 
 import click
 
 from app.auth import DAY, Tokens
+from app.customers import customers
 from app.domain.events import now
 from app.providers import PROVIDERS
 from app.replay import Figures, ReplayError, explain, replay
 from app.serving import WELCOME_SESSION
 from app.session_settings import Sessions
+from app.simulate import Figures as Posted
 from app.simulate import simulate
 from app.startup import known_secrets, load_settings
 
@@ -25,7 +28,9 @@ from app.startup import known_secrets, load_settings
 @click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="The server's URL.")
 @click.option("--session", "session_id", default=WELCOME_SESSION, show_default=True, help="The session to post to.")
 @click.option(
-    "--token", "given", help="A token with the scope ingest. By default one is created with this server's secret."
+    "--token",
+    "given",
+    help="A token with the scopes ingest and deliver. By default one is created with this server's secret.",
 )
 @click.option(
     "--rate", type=click.FloatRange(0.01, 10_000), default=2.0, show_default=True, help="Messages per second."
@@ -36,9 +41,13 @@ from app.startup import known_secrets, load_settings
 def simulate_command(
     url: str, session_id: str, given: str | None, rate: float, seconds: float, chats: int, seed: int | None
 ) -> None:
-    """Post simulated conversations to a running server, for demos and load tests."""
+    """Post simulated conversations to a running server, for demos and load tests.
+
+    The simulated customers also answer what is written to them: they read, type and reply. Some messages cannot be
+    delivered; those with the word "fail" never can. This needs the scope deliver.
+    """
     bearer = given or Tokens(known_secrets(load_settings())).mint(
-        "simulation", sessions=[session_id], scopes=["ingest"], lifetime=seconds + DAY
+        "simulation", sessions=[session_id], scopes=["ingest", "deliver"], lifetime=seconds + DAY
     )
     seed = random.randrange(2**24) if seed is None else seed  # noqa: S311
     click.echo(f"seed {seed}", err=True)
@@ -46,7 +55,7 @@ def simulate_command(
         work = simulate(
             url.rstrip("/"), bearer, session_id, rate=rate, seconds=seconds, chats=chats, seed=seed, progress=bar.update
         )
-        figures = asyncio.run(work)
+        figures = asyncio.run(_with_customers(work, url.rstrip("/"), bearer, session_id, seed))
     click.echo(figures.line())
     for kind in figures.kinds():
         click.echo(f"  {kind}", err=True)
@@ -54,6 +63,11 @@ def simulate_command(
         click.echo("roomcast: stopped, because every request fails.", err=True)
     if figures.errors:
         sys.exit(1)
+
+
+async def _with_customers(work: Awaitable[Posted], url: str, token: str, session_id: str, seed: int) -> Posted:
+    async with customers(url, token, session_id, seed=seed):
+        return await work
 
 
 @click.command("replay")

@@ -122,8 +122,8 @@ def _reload(sessions: Sessions) -> None:
 def _welcome(effective: Settings, port: int) -> None:
     """Print what a person needs next, on standard output."""
     tokens = Tokens(auth_secrets(effective))
-    agent = tokens.mint("agent", sessions=["*", WELCOME_SESSION], scopes=["read", "write"], lifetime=DAY)
-    bot = tokens.mint("bot", sessions=[WELCOME_SESSION], scopes=["ingest"], lifetime=DAY)
+    agent = tokens.mint("agent", sessions=["*", WELCOME_SESSION], scopes=["read", "write", "send"], lifetime=DAY)
+    bot = tokens.mint("bot", sessions=[WELCOME_SESSION], scopes=["ingest", "deliver"], lifetime=DAY)
     host = "127.0.0.1" if effective.host in ("0.0.0.0", "127.0.0.1") else effective.host  # noqa: S104
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     person = '{"id": "85291234567@s.whatsapp.net", "name": "Alice"}'

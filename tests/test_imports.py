@@ -17,7 +17,7 @@ LAYERS = (
     ("app.posting",),
     ("app.serving",),
     ("app.application", "app.doctor", "app.replay", "app.simulate", "app.split"),
-    ("app.beside",),
+    ("app.beside", "app.customers"),
     ("app.http", "app.sockets"),
     (
         *("app.services", "app.parsing", "app.providers"),

@@ -9,9 +9,12 @@ import sys
 from typing import Any
 
 from app import schemas
+from app.customers import customers
 from app.domain.events import now
+from app.providers.refusals import CODES
 from app.simulate import conversations
-from tests.support import ROOT, SECRET, Client, Site
+from tests.answering import reaches, states, text
+from tests.support import ROOT, SECRET, Client, Site, mint
 
 
 def test_same_seed_says_the_same() -> None:
@@ -39,3 +42,31 @@ async def test_figures_are_what_is_stored(site: Site, connect_client: Any) -> No
     assert stored + duplicates == sent
     assert await site.seq("demo") == stored
     await client.has(*range(1, stored + 1))
+
+
+async def test_customers_answer(site: Site, connect_client: Any) -> None:
+    """Simulated customers get what is written to them, read it, type and reply; some messages fail, with a reason."""
+    ann: Client = await connect_client(mint("demo", scopes=("read", "send"), sub="ann"))
+    await ann.subscribe("demo")
+    token = mint("demo", scopes=("ingest", "deliver"), sub="customers")
+    async with customers(site.url, token, "demo", seed=1, pace=0.01):
+        sent = []
+        for number in range(12):
+            words = text(f"c{number}", "please FAIL" if number == 0 else "Hello")
+            chat_id = f"120255501{number:02}@s.whatsapp.net"
+            answer = await ann.ask("send_message", **(words | {"sessionId": "demo", "chatId": chat_id}))
+            sent.append(answer["message"]["messageId"])
+        failed = await reaches(ann, sent[0], "failed")
+        assert failed["error"]["code"] in CODES
+
+        def ended(me: Client) -> bool:
+            last = [states(me, one)[-1:] for one in sent]
+            replies = [e for e in me.durable() if e["event"] == "new_message" and not e["message"]["fromMe"]]
+            return all(one in (["read"], ["failed"]) for one in last) and len(replies) >= 3
+
+        await ann.wait_for(ended)
+        told = (await site.request("GET", "/metrics")).body.decode()
+        assert re.search(r'roomcast_signals_total{type="typing"} [1-9]', told)
+    for one in sent[1:]:
+        told_states = states(ann, one)
+        assert told_states[:2] == ["pending", "sent"] or told_states[-1] == "failed"
