@@ -10,10 +10,10 @@ import { signedIn } from "./signedin";
 import { Replace, SignIn, type Why } from "./view/SignIn";
 import "./styles/page.css";
 
-/** A hidden tab draws no frames; what is in it should not be too old when it is looked at. */
+/** A hidden tab draws no frames, but its content should not be too old when it becomes visible. */
 const HIDDEN_MS = 250;
 
-// However many events a frame brings, the page is drawn once for them.
+// All events within a frame are drawn together.
 options.debounceRendering = (draw) => {
   if (document.hidden) setTimeout(draw, HIDDEN_MS);
   else requestAnimationFrame(draw);
@@ -44,7 +44,7 @@ function start(token: string): void {
   stop = signedIn(root, token, { settings, t, formats, onSignedOut, onOther: start });
 }
 
-/** `before`: what stood in the address before a link put a token there. */
+/** `before`: the fragment before a link put a token there. */
 function enter(before = ""): void {
   const [brought, present] = [takeToken(before), keptToken()];
   if (brought && brought !== "broken") {
@@ -54,7 +54,7 @@ function enter(before = ""): void {
   else signIn(brought);
 }
 
-/** Whoever opens a link may not know whose it is: what somebody writes or reads next should not be in another's name. */
+/** The person who opens a link may not know whose it is, and should not read or write in another's name. */
 function ask(brought: string, present: string): void {
   stop();
   stop = () => undefined;
@@ -62,7 +62,7 @@ function ask(brought: string, present: string): void {
   render(<Replace {...names} t={t} onStay={() => start(present)} onReplace={() => start(brought)} />, root);
 }
 
-// The same tab is given another sign-in link.
+// Another sign-in link was opened in the same tab.
 addEventListener("hashchange", (event) => {
   if (location.hash.startsWith("#token=")) enter(new URL(event.oldURL).hash);
 });

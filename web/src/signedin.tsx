@@ -29,13 +29,13 @@ interface Options {
   settings: Settings;
   t: Translate;
   formats: Formats;
-  /** `ended`: not because somebody wanted it. */
+  /** `ended`: the sign-in ended by itself. */
   onSignedOut: (ended: boolean) => void;
-  /** A token of somebody else was brought. */
+  /** A token of another person was given. */
   onOther: (token: string) => void;
 }
 
-/** The page for somebody with a token. Returns how to stop. */
+/** The page for a signed-in person. Returns a function that stops it. */
 export function signedIn(root: Element, token: string, { settings, t, formats, ...options }: Options): () => void {
   const claims = readClaims(token);
   const url = location.origin;
@@ -46,7 +46,7 @@ export function signedIn(root: Element, token: string, { settings, t, formats, .
   const cache = new Cache(claims.sub, expiresAt);
   const any = claims.sessions.includes("*");
   const allowed = ({ sessionId }: SavedSession): boolean => any || claims.sessions.includes(sessionId);
-  // What a token that has run out allowed is not shown before the server has been asked.
+  // If the token has expired, stored data is not shown before the server has been asked.
   const saved = claims.expiresAt > Date.now() ? cache.read().then((all) => all.filter(allowed)) : Promise.resolve([]);
   const inbox = new Inbox(client, api, { mayGrow: any, named: claims.sessions, saved: saved.catch(() => []) });
   const search = new Search(inbox, inbox.opened, t);
@@ -127,7 +127,7 @@ export function signedIn(root: Element, token: string, { settings, t, formats, .
       const { name } = inbox.connection.value;
       if (name === "connected") wasConnected = true;
       if (name !== "unauthorized") return;
-      // What is being read stays where it is, and the line says how to go on; what was kept is forgotten at once.
+      // The content stays visible, and the status line says what to do; stored data is deleted at once.
       forgetToken();
       void cache.forget();
       if (!wasConnected) queueMicrotask(() => options.onSignedOut(true));
@@ -135,7 +135,7 @@ export function signedIn(root: Element, token: string, { settings, t, formats, .
     endWithToken(cache, expiresAt),
     measure(inbox),
     effect(() => {
-      // A chat that has become part of another one has another address.
+      // A merged chat has another address.
       const address = inbox.opened.value;
       if (address && parseRoute(location.hash)) history.replaceState(history.state, "", routeOf(address));
     }),
@@ -154,7 +154,7 @@ export function signedIn(root: Element, token: string, { settings, t, formats, .
   return () => stops.splice(0).forEach((end) => end());
 }
 
-/** What is kept ends with the token, whether the server can say so or not. */
+/** Stored data is deleted when the token expires, even if the server cannot be reached. */
 function endWithToken(cache: Cache, expiresAt: () => number): () => void {
   const expired = computed(() => now.value >= expiresAt());
   return effect(() => {
@@ -167,7 +167,7 @@ function listen(name: "popstate" | "pointerdown" | "keydown", listener: () => vo
   return () => removeEventListener(name, listener);
 }
 
-/** Marks for the browser's own stopwatch: when the list and when a chat was there to be seen first. */
+/** Performance marks: when the list and when a chat were first visible. */
 function measure(inbox: Inbox): () => void {
   const mark = (name: string): void => {
     if (performance.getEntriesByName(name).length === 0) requestAnimationFrame(() => performance.mark(name));
@@ -178,7 +178,7 @@ function measure(inbox: Inbox): () => void {
   });
 }
 
-/** `localStorage.debug = "roomcast"` and a reload: the console tells each step. */
+/** With `localStorage.debug = "roomcast"` and a reload, the console shows each step. */
 function debugLog(): ((step: string, details?: Readonly<Record<string, unknown>>) => void) | null {
   try {
     if (!localStorage.getItem("debug")) return null;

@@ -1,6 +1,6 @@
 import { effect, type ReadonlySignal } from "@preact/signals";
 
-/** The number of unread messages in the title and on the icon of the tab. Returns how to stop. */
+/** Shows the number of unread messages in the title and on the icon of the tab. Returns a function that stops it. */
 export function showUnread(unread: ReadonlySignal<number>, appName: string): () => void {
   const icon = document.querySelector<HTMLLinkElement>('link[rel="icon"]');
   const plain = icon?.href ?? "";

@@ -1,31 +1,31 @@
 import type { SavedSession } from "./sessionstore";
 
 const NAME = "roomcast";
-/** Rows of another version are thrown away: the server has it all. */
+/** Rows of another version are discarded: the server has everything. */
 const VERSION = 3;
 const SESSIONS = "sessions";
 const ENDINGS = "endings";
 
 interface Row {
-  /** Of the server and the agent: what one may see is nothing to another. */
+  /** Identifies the server and the agent, so that agents do not share rows. */
   owner: string;
   sessionId: string;
   session: SavedSession;
-  /** When the token ends that allowed to see it, in milliseconds as of `Date.now()`. */
+  /** When the token expires that allowed access to it, in milliseconds like `Date.now()`. */
   expiresAt: number;
 }
 
 /**
- * What the page knew when it was last open, in IndexedDB. It only ever saves time: where the browser refuses (a
- * private window, a full disk) everything works without.
+ * The state of the page when it was last open, in IndexedDB. It only saves time: if the browser refuses it (a private
+ * window, a full disk), everything works without.
  *
- * Policy: a row lasts no longer than the token that allowed to see it. After `forget` nothing is written by any tab
- * that began before it, however late that tab hears of it: the number of endings, read at the beginning, is compared
- * in the transaction that writes.
+ * Policy: a row is kept no longer than the token that allowed access to it. After `forget`, no tab that began before can
+ * write, even if it learns of it late: a count of these calls, read at the beginning, is compared in the writing
+ * transaction.
  */
 export class Cache {
   private database: Promise<IDBDatabase | null> | null = null;
-  /** How often everything had been forgotten when this tab began; `null`: it has not begun and may not write. */
+  /** The number of `forget` calls when this tab began; `null`: it has not begun and may not write. */
   private begun: number | null = null;
 
   constructor(
@@ -33,7 +33,7 @@ export class Cache {
     private readonly expiresAt: () => number,
   ) {}
 
-  /** Begins: from now on this tab may write. Removes what has expired, of everybody. */
+  /** Allows this tab to write from now on. Removes expired rows of all agents. */
   async read(): Promise<SavedSession[]> {
     const stores = await this.stores();
     if (!stores) return [];
@@ -61,7 +61,7 @@ export class Cache {
     for (const key of keys ?? []) if (Array.isArray(key) && !kept.has(String(key[1]))) table.delete(key);
   }
 
-  /** Forgets everything, of everybody. Who had begun before, in any tab, writes nothing any more. */
+  /** Deletes all rows of all agents. Tabs that began before write nothing any more. */
   async forget(): Promise<void> {
     const stores = await this.stores();
     if (!stores) return;
@@ -90,7 +90,7 @@ export class Cache {
           request.result.createObjectStore(ENDINGS);
         };
         request.onsuccess = () => {
-          // A newer version of the page, in another tab, must not have to wait for us.
+          // A newer version of the page in another tab must not wait for us.
           request.result.onversionchange = () => request.result.close();
           resolve(request.result);
         };

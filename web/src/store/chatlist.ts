@@ -2,25 +2,25 @@ import { computed, signal } from "@preact/signals";
 
 import type { Chat } from "../client";
 
-/** The chats of one session, the one with the newest message first. */
+/** The chats of one session, newest message first. */
 export class ChatList {
   readonly ordered = signal<readonly Chat[]>([]);
   readonly unread = computed(() => this.ordered.value.reduce((sum, chat) => sum + chat.unreadCount, 0));
   private readonly byId = new Map<string, Chat>();
-  /** Chats that have become part of others, and by which event: a list that was read before must not bring them back. */
+  /** Merged chats and the event of each merge, so that a list read before the merge does not add them again. */
   private readonly merged = new Map<string, number>();
 
   get(chatId: string): Chat | undefined {
     return this.byId.get(chatId);
   }
 
-  /** This chat is part of another one since event `seq`. */
+  /** This chat was merged into another one by event `seq`. */
   remove(chatId: string, seq: number): void {
     this.merged.set(chatId, seq);
     if (this.byId.delete(chatId)) this.ordered.value = this.ordered.value.filter((chat) => chat.chatId !== chatId);
   }
 
-  /** Takes in states of chats, from a list or an event alike: of two, the one that was changed last counts. */
+  /** Applies chats from a list or an event: the version that was changed last counts. */
   put(...chats: Chat[]): void {
     const newer: Chat[] = [];
     for (const chat of chats) {
@@ -42,7 +42,7 @@ function byLastSeq(a: Chat, b: Chat): number {
   return b.lastSeq - a.lastSeq || (a.chatId < b.chatId ? -1 : 1);
 }
 
-/** A list of thousands is not sorted anew because one of them has moved. */
+/** Moves one chat without sorting the whole list again. */
 function replaced(ordered: readonly Chat[], chat: Chat): Chat[] {
   const rest = ordered.filter((other) => other.chatId !== chat.chatId);
   let low = 0;
@@ -58,8 +58,8 @@ function replaced(ordered: readonly Chat[], chat: Chat): Chat[] {
 }
 
 /**
- * The chats of several sessions as one list. Within a session the order is by `seq` and stays; between
- * sessions, whose numbers have nothing to do with each other, the time of the last message decides.
+ * The chats of several sessions as one list. Within a session they are ordered by `seq`; between sessions, whose
+ * numbers are unrelated, by the time of the last message.
  */
 export function merged(lists: readonly (readonly Chat[])[]): readonly Chat[] {
   const [only, ...others] = lists;
@@ -80,7 +80,7 @@ export function merged(lists: readonly (readonly Chat[])[]): readonly Chat[] {
   }
 }
 
-/** All times of the contract are in UTC and of one form, so that they can be compared as they are. */
+/** All times of the contract are in UTC and in one format, so they can be compared as strings. */
 function timeOf(chat: Chat): string {
   return chat.lastMessage?.timestamp ?? chat.updatedAt;
 }

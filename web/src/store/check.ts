@@ -2,37 +2,37 @@ import type { TextKey } from "../text/en";
 
 export type Verdict = "ok" | "warning" | "failure";
 
-/** One thing that was looked at. */
+/** The result of one check. */
 export interface Finding {
   name: TextKey;
   verdict: Verdict;
-  /** What was measured. */
+  /** The measured value. */
   value?: string;
-  /** What it means and what to do, with what stands in its places. */
+  /** What it means and what to do, with the values for its placeholders. */
   advice?: TextKey;
   places?: Record<string, string | number>;
 }
 
 export interface CheckOptions {
-  /** Where the server is: an origin. */
+  /** The server's origin. */
   url: string;
   socketPath: string;
   token: string;
-  /** When the token ends, in milliseconds as of `Date.now()`. */
+  /** When the token expires, in milliseconds like `Date.now()`. */
   expiresAt: number;
-  /** Of the page as it was loaded. */
+  /** The version of the loaded page. */
   version: string;
-  /** A moment in words. */
+  /** Formats a time. */
   moment: (time: number) => string;
 }
 
 const TIMEOUT_MS = 5_000;
 const SLOW_MS = 1_000;
-/** `Date` in an answer has whole seconds, and the way takes time. */
+/** `Date` in an answer has whole seconds, and the answer takes time to arrive. */
 const CLOCK_OFF_MS = 30_000;
 const SOON_MS = 600_000;
 
-/** Looks at what a browser can see of the way to the server, and tells of each part as soon as it is known. */
+/** Checks the connection to the server from the browser, and reports each result as soon as it is known. */
 export async function checkConnection(options: CheckOptions, tell: (finding: Finding) => void): Promise<void> {
   const reached = await reachable(options, tell);
   if (!reached) return;
@@ -65,7 +65,7 @@ async function reachable(options: CheckOptions, tell: (finding: Finding) => void
   return false;
 }
 
-/** A proxy, or the sign-in page of a hotel, may answer in the server's place. */
+/** A proxy, or the sign-in page of a hotel, may answer instead of the server. */
 async function isOurs(answer: Response): Promise<boolean> {
   const body: unknown = await answer.json().catch(() => null);
   return answer.ok && (Object(body) as { status?: unknown }).status === "ok";
@@ -88,7 +88,7 @@ async function signIn(options: CheckOptions, tell: (finding: Finding) => void): 
   else tell({ name, verdict: "ok", ...until });
 }
 
-/** As the Socket.IO client does it (Engine.IO 4, Socket.IO 5): open, CONNECT, and one event there and back. */
+/** Like the Socket.IO client (Engine.IO 4, Socket.IO 5): open, CONNECT, and one event with its answer. */
 function websocket(options: CheckOptions, tell: (finding: Finding) => void): Promise<void> {
   const name = "checkWebsocket";
   return new Promise((resolve) => {
@@ -116,13 +116,13 @@ function websocket(options: CheckOptions, tell: (finding: Finding) => void): Pro
         const trip = { name: "checkRoundTrip", value: `${ms} ms` } as const;
         const slow = ms > SLOW_MS ? ({ verdict: "warning", advice: "adviceSlow" } as const) : ({ verdict: "ok" } as const);
         done({ name, verdict: "ok" }, { ...trip, ...slow });
-      } else if (packet.startsWith("44")) done({ name, verdict: "ok" }); // the way is good; the token is another line's
+      } else if (packet.startsWith("44")) done({ name, verdict: "ok" }); // the connection works; the token has its own check
       else if (packet === "2") socket.send("3");
     };
   });
 }
 
-/** A handshake, and a second and third request that must come to the same server. */
+/** A handshake, and two more requests that must reach the same server. */
 async function polling(options: CheckOptions, tell: (finding: Finding) => void): Promise<void> {
   const path = `${options.socketPath}?EIO=4&transport=polling`;
   const failed = (status: number | undefined, advice: TextKey): void =>

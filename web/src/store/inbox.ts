@@ -16,27 +16,27 @@ import { OpenChat } from "./openchat";
 import { Pages } from "./pages";
 import { SessionStore, type SavedSession } from "./sessionstore";
 
-/** How often to look for sessions that did not exist before: often while there is nothing else to look at. */
+/** How often to look for new sessions: more often while there are none. */
 const LOOK_FOR_FIRST_MS = 1_000;
 const LOOK_FOR_MORE_MS = 20_000;
 
 export interface InboxOptions {
   /** The token allows sessions that do not exist yet. */
   mayGrow: boolean;
-  /** Those that the token names, so that nobody has to be asked for them. */
+  /** The sessions named in the token, which need not be requested. */
   named?: readonly string[];
-  /** What was kept from an earlier time. */
+  /** The stored state. */
   saved?: Promise<readonly SavedSession[]>;
 }
 
-/** Everything that the page shows, kept true by lists and events. */
+/** Everything that the page shows, kept up to date by lists and events. */
 export class Inbox {
   readonly connection: ReadonlySignal<ClientState>;
-  /** False until it is known what there is to show. */
+  /** False until the first lists are loaded. */
   readonly ready = signal(false);
   readonly opened: ReadonlySignal<Address | null>;
   readonly visit: ReadonlySignal<number>;
-  /** The last event that came in, for those who tell of it. */
+  /** The last event, for notifications. */
   readonly latest = signal<DurableEvent | null>(null);
   readonly chats: ReadonlySignal<readonly Chat[]>;
   /** The server has chats that are not loaded. */
@@ -48,10 +48,10 @@ export class Inbox {
   readonly log: ReadonlySignal<MessageLog | null>;
 
   private readonly shown = signal<readonly SessionStore[]>([]);
-  /** Where the events go: the store that is shown, or the one that is to replace it. */
+  /** The store that receives events: the shown one, or its replacement. */
   private readonly stores = new Map<string, SessionStore>();
   private readonly clientState = signal<ClientState>({ name: "connecting" });
-  /** A list was refused: the token is not good any more, whatever the connection says. */
+  /** A list was refused: the token is no longer valid, whatever the state of the connection. */
   private readonly refused = signal(false);
   private readonly ended = new AbortController();
   private readonly lists: Lists;
@@ -119,14 +119,14 @@ export class Inbox {
     this.client.close();
   }
 
-  /** Goes on with a new token of the same agent, from where it stood. */
+  /** Continues with a new token of the same agent. */
   async resume(token: string): Promise<void> {
     await this.client.authenticate(token);
     this.refused.value = false;
     this.look();
   }
 
-  /** Somebody does not want to wait for the next try. */
+  /** Tries again now instead of waiting. */
   retryNow(): void {
     this.client.retryNow();
     this.lists.now();
@@ -140,7 +140,7 @@ export class Inbox {
     this.openChat.loadOlder();
   }
 
-  /** Loads older messages of the open chat until this one is there. Tells whether it is; `null`: another chat is open. */
+  /** Loads older messages of the open chat until this one is there. Resolves to whether it is; `null`: another was opened. */
   seek(messageId: string): Promise<boolean | null> {
     return this.openChat.seek(messageId);
   }
@@ -155,7 +155,7 @@ export class Inbox {
     this.stores.get(sessionId)?.chats.put(chat);
   }
 
-  /** All that is known, at this moment, for another time. What is being replaced is left out. */
+  /** The present state, to be stored. Sessions that are being replaced are omitted. */
   saved(): SavedSession[] {
     return this.shown.peek().flatMap((store) => {
       const position = this.client.position(store.sessionId);
@@ -178,7 +178,7 @@ export class Inbox {
     this.look();
   }
 
-  /** Looks for sessions: at the start, after a reconnect, and from time to time where new ones may come to be. */
+  /** Looks for sessions: at the start, after a reconnect, and periodically if the token allows new ones. */
   private look(): void {
     clearTimeout(this.lookTimer);
     this.looking ??= this.lookOnce()
@@ -203,7 +203,7 @@ export class Inbox {
     this.stores.set(sessionId, store);
     try {
       const { position } = await this.pages.chats(store);
-      // The list was read no earlier than its position: the events after it, applied to the list, give the present.
+      // The position was read before the list: the events after it, applied to the list, give the present state.
       this.attempt(this.client.subscribe(sessionId, undefined, position));
       this.show(store);
       this.attempt(this.pages.fillUp(store));
@@ -213,7 +213,7 @@ export class Inbox {
     }
   }
 
-  /** The client could not bring what was missed. What is shown stays until its replacement is whole. */
+  /** Missed events could not be replayed. The old state is shown until its replacement is complete. */
   private async reload(sessionId: string): Promise<void> {
     const old = this.shown.peek().find((store) => store.sessionId === sessionId);
     const store = new SessionStore(sessionId);
@@ -244,7 +244,7 @@ export class Inbox {
     work.catch((error: unknown) => this.failed(error));
   }
 
-  /** What is left when nothing is tried again. */
+  /** Handles errors that are not retried. */
   private failed(error: unknown): void {
     if (this.ended.signal.aborted) return;
     if (hasCode(error, "unauthorized")) this.refused.value = true;

@@ -3,9 +3,9 @@ import { signal } from "@preact/signals";
 import { hasCode, type ChatPage, type MessagePage, type RoomcastApi, type RoomcastClient } from "../client";
 import { persist } from "./persist";
 
-/** The server's lists, asked for until they come. */
+/** Loads the server's lists, with retries. */
 export class Lists {
-  /** When they are asked for again, while the server says that it has no database; else `null`. */
+  /** While the server's database is unavailable: when the next attempt is made; otherwise `null`. */
   readonly hinderedUntil = signal<number | null>(null);
   private readonly waits = new Set<() => void>();
 
@@ -35,7 +35,7 @@ export class Lists {
     return this.insist(() => this.api.messages(sessionId, chatId, { limit, before, signal: this.ended }));
   }
 
-  /** Somebody does not want to wait. */
+  /** Tries again now instead of waiting. */
   now(): void {
     for (const wake of [...this.waits]) wake();
   }

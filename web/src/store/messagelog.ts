@@ -3,40 +3,40 @@ import { computed, signal } from "@preact/signals";
 import type { Message } from "../client";
 import { isNothing } from "./news";
 
-/** A chat that is read at its end holds this many messages at most; then the oldest are let go of. */
+/** While a chat is viewed at its end, it keeps at most this many messages; older ones are dropped. */
 const MOST = 1_000;
 const KEPT = 400;
 
-/** A message, and how much of it lies above the upper edge, in pixels. */
+/** A message, and how much of it is above the upper edge, in pixels. */
 export interface ReadingPlace {
   key: string;
   delta: number;
 }
 
-/** What is loaded of one chat: its newest messages, ascending by `seq`, without a hole from the first to the last. */
+/** The loaded part of a chat: its newest messages, ascending by `seq`, without gaps. */
 export class MessageLog {
   readonly messages = signal<readonly Message[]>([]);
-  /** The same as a person looks at it. */
+  /** The same, as shown to a person. */
   readonly shown = computed(() => {
     const messages = this.messages.value;
     return messages.some(isNothing) ? messages.filter((message) => !isNothing(message)) : messages;
   });
-  /** Whether the server has older ones. */
+  /** Whether the server has older messages. */
   readonly hasMore = signal(true);
   readonly loaded = signal(false);
   readonly loading = signal(false);
-  /** Loaded as far back as somebody who opens it wants to begin. */
+  /** Whether it is loaded back to where the person wants to begin. */
   readonly ready = signal(false);
-  /** The last message that is in view now, and whether it is the last of all; `null` while nobody looks. */
+  /** The last visible message, and whether it is the last of all; `null` while the chat is not visible. */
   readonly inView = signal<{ seq: number; end: boolean } | null>(null);
-  /** Where somebody was reading who was not at the end. */
+  /** The reading position, if it was not at the end. */
   place: ReadingPlace | null = null;
-  /** The end of the chat is what is looked at (or nothing of it): messages from above may be let go of. */
+  /** The end of the chat is visible (or none of it), so older messages may be dropped. */
   following = true;
-  /** While a page is on its way: news of messages that are not loaded. The page may have been read before them. */
+  /** While a page is loading: updates of messages that are not loaded, because the page may be older than the updates. */
   private early: Message[] = [];
 
-  /** As it was kept from an earlier time. */
+  /** Restores a stored log. */
   static restored(messages: readonly Message[], hasMore: boolean, place: ReadingPlace | null): MessageLog {
     const log = new MessageLog();
     log.place = place;
@@ -50,7 +50,7 @@ export class MessageLog {
     return this.messages.peek().some((message) => message.messageId === messageId);
   }
 
-  /** Takes in the message of an event. */
+  /** Applies the message of an event. */
   apply(message: Message): void {
     const messages = this.messages.value;
     const [first] = messages;
@@ -63,7 +63,7 @@ export class MessageLog {
     }
   }
 
-  /** Takes in the newest page, or the one before the first message. */
+  /** Applies the newest page, or the one before the first message. */
   addPage(page: readonly Message[], hasMore: boolean): void {
     const [first] = page;
     const early = this.early.filter((message) => !hasMore || !first || message.seq >= first.seq);
@@ -74,14 +74,14 @@ export class MessageLog {
   }
 
   private trim(): void {
-    // A page that is on its way has to join on to the first message.
+    // A page that is loading must connect to the first message.
     if (!this.following || this.loading.value || this.messages.value.length <= MOST) return;
     this.messages.value = this.messages.value.slice(-KEPT);
     this.hasMore.value = true;
   }
 }
 
-/** A page that ends before the first message needs no comparing: long chats are made of many. */
+/** A page that ends before the first message needs no comparisons, which matters for long chats. */
 function joined(page: readonly Message[], messages: readonly Message[]): readonly Message[] {
   const [last, first] = [page.at(-1), messages[0]];
   return !last || !first || last.seq < first.seq ? [...page, ...messages] : united(page, messages);
@@ -96,7 +96,7 @@ function united(...lists: readonly (readonly Message[])[]): readonly Message[] {
   return [...known.values()].sort((a, b) => a.seq - b.seq);
 }
 
-/** With this message at its place, in place of an older state of it. */
+/** Returns the list with this message in its place, replacing an older version. */
 function withMessage(messages: readonly Message[], message: Message): readonly Message[] {
   let low = 0;
   let high = messages.length;

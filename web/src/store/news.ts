@@ -1,19 +1,19 @@
 import type { DurableEvent, Message } from "../client";
 
-/** The message that an event brings to be read: a new one, or one whose content has come after it; else `null`. */
+/** The event's message if there is something new to read (a new message, or late content), otherwise `null`. */
 export function newsOf(event: DurableEvent | null): Message | null {
   if (event?.event === "new_message") return event.message;
   const late = event?.event === "message_updated" && event.message.contentSeq === event.seq;
   return late ? event.message : null;
 }
 
-/** Whether it counts as unread, as the server counts. */
+/** Whether it counts as unread, like on the server. */
 export function isUnread({ fromMe, type, deletedAt, seq, contentSeq }: Message, readSeq: number): boolean {
-  // A server of before knows no `contentSeq`.
+  // An older server has no `contentSeq`.
   return !fromMe && type !== "system" && !deletedAt && (contentSeq ?? seq) > readSeq;
 }
 
-/** A place that was kept for what turned out to be nothing to read. */
+/** Whether this is a message that turned out to have no content. */
 export function isNothing({ type, deletedAt, text, media }: Message): boolean {
   return type === "unknown" && Boolean(deletedAt) && !text && !media;
 }

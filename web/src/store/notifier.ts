@@ -7,7 +7,7 @@ import { newsOf } from "./news";
 import { routeOf } from "./route";
 import type { Tabs } from "./tabs";
 
-/** What is older was missed, and is on the page: nobody is called for it. */
+/** Older messages were missed and are shown on the page, without a notification. */
 const RECENT_MS = 120_000;
 
 export interface NotifierOptions {
@@ -19,17 +19,17 @@ export interface NotifierOptions {
   open: (address: Address) => void;
 }
 
-/** A message, and the chat that it came into. */
+/** A message and its chat. */
 export interface News extends Address {
   message: Message;
   chat: Chat;
 }
 
-/** Calls somebody when a message comes into a chat that nobody reads. Returns how to stop. */
+/** Notifies about messages in chats that nobody is reading. Returns a function that stops it. */
 export function tellOfNews(options: NotifierOptions): () => void {
   const { inbox, tabs } = options;
   const shown = new Map<string, Notification>();
-  /** The last message of each chat that is about to be told of. */
+  /** The last message of each chat with a pending notification. */
   const waiting = new Map<string, News>();
 
   const tell = async (key: string): Promise<void> => {
@@ -63,7 +63,7 @@ export function tellOfNews(options: NotifierOptions): () => void {
       waiting.set(key, { sessionId, chatId, chat, message });
       if (first) void tell(key);
     }),
-    // What has been read, here or elsewhere, needs no notice any more.
+    // Messages that were read, here or elsewhere, need no notification any more.
     effect(() => {
       const event = inbox.latest.value;
       if (event && isRead(event.chat)) {
@@ -79,7 +79,7 @@ export function tellOfNews(options: NotifierOptions): () => void {
 }
 
 function deserves(message: Message, { chat }: DurableEvent): boolean {
-  // What has come late was received before; the chat was changed now.
+  // Late content: the message was received earlier, but the chat changed now.
   return !message.fromMe && message.type !== "system" && Date.now() - Date.parse(chat.updatedAt) < RECENT_MS;
 }
 
@@ -87,13 +87,13 @@ function isRead({ unreadCount }: Chat): boolean {
   return unreadCount === 0;
 }
 
-/** With one tag for each chat: a newer notice takes the place of an older one. */
+/** One tag per chat, so that a newer notification replaces an older one. */
 function notify(title: string, body: string, tag: string): Notification | null {
   if (typeof Notification !== "function" || Notification.permission !== "granted") return null;
   try {
     return new Notification(title, { body, tag });
   } catch {
-    // Phones have them only through the service worker, which opens the chat by the tag.
+    // Phones only show them through the service worker, which opens the chat by the tag.
     void navigator.serviceWorker?.ready.then((worker) => worker.showNotification(title, { body, tag }));
     return null;
   }

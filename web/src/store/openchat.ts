@@ -6,7 +6,7 @@ import type { MessageLog } from "./messagelog";
 import { LARGE_PAGE_OF_MESSAGES, PAGE_OF_MESSAGES, type Pages } from "./pages";
 import type { SessionStore } from "./sessionstore";
 
-/** A chat with more unread messages opens at its end: nobody reads them all. */
+/** A chat with more unread messages opens at its end, because nobody reads that many. */
 const MOST_TO_BEGIN = 1_000;
 
 export interface OpenChatOptions {
@@ -17,10 +17,10 @@ export interface OpenChatOptions {
   ended: AbortSignal;
 }
 
-/** The chat that somebody looks at, and its messages. */
+/** The open chat and its messages. */
 export class OpenChat {
   readonly address = signal<Address | null>(null);
-  /** Another number for each chat that somebody turns to; the same while the open one only gets another address. */
+  /** Changes with each opened chat, but not when the open chat's address changes by a merge. */
   readonly visit = signal(0);
   readonly log = signal<MessageLog | null>(null);
 
@@ -29,7 +29,7 @@ export class OpenChat {
   open(address: Address | null): void {
     const [left, from] = [this.log.peek(), this.address.peek()];
     const log = (address && this.options.storeOf(address.sessionId)?.log(address.chatId)) ?? null;
-    // The same chat read anew is looked at where it was.
+    // After reloading the same chat, keep the position.
     const same = from?.sessionId === address?.sessionId && from?.chatId === address?.chatId;
     if (left && log && same) log.following = left.following;
     else if (left) left.following = true;
@@ -41,13 +41,13 @@ export class OpenChat {
     if (log && address && !log.ready.peek()) this.options.attempt(this.prepare(log, address));
   }
 
-  /** The store of its session has been replaced by another one. */
+  /** The store of its session was replaced. */
   reopen(sessionId: string): void {
     const address = this.address.peek();
     if (address?.sessionId === sessionId) this.open(address);
   }
 
-  /** Loads it into a store that is to replace the present one, as far back as it is loaded now. */
+  /** Loads it into a replacement store, as far back as it is loaded now. */
   async prepareIn(store: SessionStore): Promise<void> {
     const address = this.address.peek();
     if (address?.sessionId !== store.sessionId) return;
@@ -62,12 +62,12 @@ export class OpenChat {
     if (log?.loaded.peek() && log.hasMore.peek() && address) this.options.attempt(this.options.pages.messages(log, address));
   }
 
-  /** Loads older messages until this one is there. Tells whether it is; `null`: another chat is open. */
+  /** Loads older messages until this one is there. Resolves to whether it is; `null`: another chat was opened. */
   async seek(messageId: string): Promise<boolean | null> {
     const [log, address] = [this.log.peek(), this.address.peek()];
     if (!log || !address) return null;
     const { following } = log;
-    // What has been looked through is not let go of meanwhile.
+    // Drop no messages meanwhile.
     log.following = false;
     while (!log.has(messageId)) {
       if (!log.hasMore.peek()) {
@@ -80,7 +80,7 @@ export class OpenChat {
     return true;
   }
 
-  /** Whoever looks at one of two chats that became one stays at the same message. */
+  /** After a merge, the view of either chat stays at the same message. */
   merged({ sessionId, chatId, from }: DurableEvent & { event: "chat_merged" }): void {
     const opened = this.address.peek();
     const store = this.options.storeOf(sessionId);
@@ -90,14 +90,14 @@ export class OpenChat {
     this.options.attempt(this.reread(store.log(chatId), address));
   }
 
-  /** The address of a chat that has become part of another leads to that one. */
+  /** The address of a merged chat leads to the other chat. */
   follow(address: Address, chatId = address.chatId): void {
     const opened = this.address.peek();
     if (chatId === address.chatId || opened?.chatId !== address.chatId || opened.sessionId !== address.sessionId) return;
     this.open({ sessionId: address.sessionId, chatId });
   }
 
-  /** Loads what somebody wants to begin with: from the first unread message on, or from where they were reading. */
+  /** Loads the messages to begin with: from the first unread message, or from the reading position. */
   private async prepare(log: MessageLog, address: Address): Promise<void> {
     const { pages, storeOf } = this.options;
     const known = storeOf(address.sessionId)?.chats.get(address.chatId);
@@ -112,14 +112,14 @@ export class OpenChat {
     log.ready.value = true;
   }
 
-  /** Reads it anew, as far back as it was loaded; until that is done it is shown as it was. */
+  /** Reloads it, as far back as it was loaded; the old state is shown until then. */
   private async reread(log: MessageLog, address: Address): Promise<void> {
     const { pages } = this.options;
     const shown = this.log.peek();
     if (!shown) return;
     const firstSeen = (): number => (shown.following ? Infinity : (shown.messages.peek()[0]?.seq ?? Infinity));
     const first = (): number => log.messages.peek()[0]?.seq ?? 0;
-    log.following = false; // nothing of it is let go of meanwhile
+    log.following = false; // drop no messages meanwhile
     do await pages.messages(log, address, shown.following ? PAGE_OF_MESSAGES : LARGE_PAGE_OF_MESSAGES);
     while (log.hasMore.peek() && first() > firstSeen());
     if (this.address.peek() !== address || this.log.peek() !== shown) return;

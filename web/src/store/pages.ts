@@ -6,31 +6,31 @@ import type { Lists } from "./lists";
 import type { MessageLog } from "./messagelog";
 import type { SessionStore } from "./sessionstore";
 
-/** What fits on a screen comes first: a short list is read, sent and shown sooner. */
+/** The first page fits a screen: a short list is shown sooner. */
 const FIRST_CHATS = 50;
 const PAGE_OF_CHATS = 200;
 export const PAGE_OF_MESSAGES = 60;
-/** When it is not to be read but to be looked through. */
+/** Page size when searching instead of reading. */
 export const LARGE_PAGE_OF_MESSAGES = 200;
-/** So many chats of a session are loaded without being asked for; the rest when the list is scrolled to them. */
+/** Number of chats of a session that are loaded at once; the rest is loaded when the list is scrolled. */
 const CHATS_AT_ONCE = 5_000;
 
-/** Reads the lists page by page into the stores: of each store and log one page at a time, for all who ask meanwhile. */
+/** Loads lists page by page into the stores: one page at a time for each store and log, shared by concurrent callers. */
 export class Pages {
   private readonly running = new WeakMap<SessionStore | MessageLog, Promise<unknown>>();
 
-  /** `read` is called with each page of messages that has come. */
+  /** `read` is called with each loaded page of messages. */
   constructor(
     private readonly lists: Lists,
     private readonly read: (address: Address, page: readonly Message[]) => void,
   ) {}
 
-  /** Loads the chats that are shown without anybody having asked for them. */
+  /** Loads the first chats. */
   async fillUp(store: SessionStore): Promise<void> {
     while (store.chats.ordered.peek().length < CHATS_AT_ONCE && (await this.nextChats(store)));
   }
 
-  /** Loads the next page of chats. Tells whether there is yet another. */
+  /** Loads the next page of chats. Resolves to whether there are more. */
   async nextChats(store: SessionStore): Promise<boolean> {
     const cursor = store.cursor.peek();
     if (cursor === null) return false;
@@ -47,7 +47,7 @@ export class Pages {
     return page;
   }
 
-  /** Loads the newest messages of a chat, or those before the first one that is there. */
+  /** Loads the newest messages of a chat, or those before the first loaded one. */
   messages(log: MessageLog, address: Address, limit = PAGE_OF_MESSAGES): Promise<void> {
     return this.once(log, async () => {
       log.loading.value = true;

@@ -1,19 +1,19 @@
 import { Backoff, hasCode, RoomcastError } from "../client";
 
-/** Trying again would bring the same. */
+/** Errors for which a retry is pointless. */
 const FINAL = ["unauthorized", "not_found", "invalid", "malformed", "aborted"] as const;
 
 export interface PersistOptions {
   signal: AbortSignal;
-  /** Takes a callback for when things look better, so that the wait can end early. Returns how to stop. */
+  /** Registers a callback for when a retry is likely to succeed, to end the wait early. Returns a function that removes it. */
   hurry: (wake: () => void) => () => void;
-  /** The same for somebody who says "now", whatever the server asked for. */
+  /** The same for an explicit request to try now, whatever delay the server asked for. */
   urge?: (wake: () => void) => () => void;
-  /** It has failed and is done again at this time. */
+  /** Called after a failure with the time of the next attempt. */
   waiting?: (error: unknown, until: number) => void;
 }
 
-/** Does it again until it succeeds, at growing intervals. */
+/** Repeats an action at growing intervals until it succeeds. */
 export async function persist<Result>(task: () => Promise<Result>, options: PersistOptions): Promise<Result> {
   const backoff = new Backoff({ delayMs: 500, delayMaxMs: 10_000, jitter: 0.5 });
   for (;;) {

@@ -5,7 +5,7 @@ export interface Preference {
   set(on: boolean): void;
 }
 
-/** What somebody has switched on, in this browser; the same in all its tabs. Everything is off until then. */
+/** The preferences of this browser, shared by all its tabs. Everything is off by default. */
 export function preference(name: string): Preference {
   const key = `roomcast.${name}`;
   const on = signal(read(key));
@@ -20,7 +20,7 @@ export function preference(name: string): Preference {
         if (value) localStorage.setItem(key, "on");
         else localStorage.removeItem(key);
       } catch {
-        // Not kept, then: it holds for this tab.
+        // Not stored, so it only applies to this tab.
       }
     },
   };

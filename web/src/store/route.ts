@@ -1,6 +1,6 @@
 import type { Address } from "./address";
 
-/** Which chat is open stands in the fragment, `#/session/chat`: it survives a reload and reaches no log. */
+/** The open chat is in the fragment, `#/session/chat`, which survives a reload and is not logged by servers. */
 export function parseRoute(hash: string): Address | null {
   const match = /^#\/([^/]+)\/([^/]+)$/.exec(hash);
   try {
@@ -9,7 +9,7 @@ export function parseRoute(hash: string): Address | null {
       ? { sessionId: decodeURIComponent(sessionId), chatId: decodeURIComponent(chatId) }
       : null;
   } catch {
-    return null; // not what we write
+    return null; // not written by the page
   }
 }
 
@@ -21,7 +21,7 @@ interface RouteState {
   overList?: true;
 }
 
-/** The list is one step, an open chat the next one; from chat to chat is no step. So "back" always leads to the list. */
+/** The history has two steps: the list and an open chat. Changing chats adds no step, so "back" always leads to the list. */
 export function goTo(address: Address | null): void {
   const overList = (history.state as RouteState | null)?.overList === true;
   if (address && parseRoute(location.hash)) history.replaceState(history.state, "", routeOf(address));

@@ -8,23 +8,23 @@ import { lastLine } from "../text/summary";
 import type { Address } from "./address";
 import type { Inbox } from "./inbox";
 
-/** So many are enough to choose from; for fewer, the server's older chats are looked through, too. */
+/** If there are fewer results, the server's older chats are searched, too. */
 const ENOUGH = 50;
 
-/** What of the list is looked at: all of it, what is unread, what has these words in name or last message. */
+/** The filter of the list: all, unread, or with these words in name or last message. */
 export class Search {
   readonly words = signal("");
   readonly onlyUnread = signal(false);
   readonly found: ReadonlySignal<readonly Chat[]>;
-  /** Older chats are being looked through for more. */
+  /** Older chats are being searched. */
   readonly looking: ReadonlySignal<boolean>;
-  /** A chat's words, folded once for each of its states. */
+  /** A chat's normalized text, made once per version of the chat. */
   private readonly folded = new WeakMap<Chat, string>();
   private readonly stopPaging: () => void;
 
   constructor(
     inbox: Pick<Inbox, "chats" | "moreChats" | "loadMoreChats">,
-    /** That of the open chat stays in the list of the unread ones: it would vanish under the hand. */
+    /** The open chat stays in the list of unread ones, because it would disappear while it is being used. */
     private readonly opened: ReadonlySignal<Address | null>,
     private readonly t: Translate,
   ) {
@@ -40,7 +40,7 @@ export class Search {
     );
     this.looking = computed(() => wantsMore.value && inbox.moreChats.value);
     this.stopPaging = effect(() => {
-      // Each page that came asks for the next one.
+      // Each loaded page requests the next one.
       if (this.looking.value && inbox.chats.value) inbox.loadMoreChats();
     });
   }
@@ -63,7 +63,7 @@ export class Search {
     if (wanted.length === 0) return true;
     let words = this.folded.get(chat);
     if (words === undefined) {
-      // An address is found by its digits, however they are set apart.
+      // An address is found by its digits, however they are separated.
       words = fold(`${chatName(chat, this.t)}\n${chat.chatId}\n${lastLine(chat, this.t)}`);
       this.folded.set(chat, words);
     }

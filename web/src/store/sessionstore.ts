@@ -4,30 +4,30 @@ import type { Chat, DurableEvent, Message, Position } from "../client";
 import { ChatList } from "./chatlist";
 import { MessageLog, type ReadingPlace } from "./messagelog";
 
-/** As many chats keep their messages when others are opened. */
+/** Number of chats that keep their messages when others are opened. */
 const LOGS_KEPT = 20;
-/** What is kept for the next time the page is opened: enough to begin with, not a second database. */
+/** How much is stored for the next start: enough to begin with, not a second database. */
 const CHATS_SAVED = 200;
 const LOGS_SAVED = 10;
 const MESSAGES_SAVED = 50;
 
-/** What is kept of a session: its state as it was at `position`. */
+/** The stored state of a session, as it was at `position`. */
 export interface SavedSession {
   sessionId: string;
   position: Position;
   chats: readonly Chat[];
   /** Whether these are all chats. */
   whole: boolean;
-  /** The chat opened last comes last. */
+  /** In the order in which the chats were last opened. */
   logs: readonly { chatId: string; messages: readonly Message[]; hasMore: boolean; place: ReadingPlace | null }[];
 }
 
-/** What this page knows of one session. After a reset it is thrown away as a whole: its numbers may mean nothing any more. */
+/** The loaded state of a session. After a reset it is discarded as a whole, because its numbers may be invalid. */
 export class SessionStore {
   readonly chats = new ChatList();
-  /** Where the next page of chats begins; empty: with the first one. `null`: there is none. */
+  /** The cursor of the next page of chats; empty: the first page; `null`: there are no more. */
   readonly cursor = signal<string | null>(null);
-  /** The messages of chats that have been opened, the one opened last at the end. */
+  /** The messages of opened chats, in the order in which they were last opened. */
   private readonly logs = new Map<string, MessageLog>();
 
   constructor(readonly sessionId: string) {}
@@ -42,7 +42,7 @@ export class SessionStore {
     return store;
   }
 
-  /** All of it as it is at this moment, which is what `position` must tell of. */
+  /** A copy of the present state, which `position` must describe. */
   saved(position: Position): SavedSession {
     const chats = this.chats.ordered.peek();
     const whole = this.cursor.peek() === null;
@@ -66,7 +66,7 @@ export class SessionStore {
     if ("message" in event) this.logs.get(event.chatId)?.apply(event.message);
   }
 
-  /** What is loaded of either has holes where messages of the other belong: it is read anew by who looks at it. */
+  /** The loaded messages of both chats lack those of the other, so they are loaded again when the chat is opened. */
   private merge({ from, chatId, seq }: DurableEvent & { event: "chat_merged" }): void {
     this.chats.remove(from, seq);
     this.logs.delete(from);

@@ -5,17 +5,17 @@ export interface Settings {
   backoff: BackoffOptions;
   socketPath: string;
   version: string;
-  /** From these origins media loads by itself. */
+  /** Origins from which media loads by itself. */
   mediaOrigins: ReadonlySet<string>;
 }
 
-/** What the server has to say to the page, out of the page's `meta` tag; sane where it says nothing. */
+/** The server's settings for the page, from the page's `meta` tag, with defaults. */
 export function readSettings(json: string | null | undefined): Settings {
   let given: Record<string, unknown> = {};
   try {
     given = Object(JSON.parse(json || "{}")) as Record<string, unknown>;
   } catch {
-    // Served by something that did not fill it in.
+    // Served without settings.
   }
   const amount = (name: string, otherwise: number, most = Infinity): number => {
     const value = given[name];

@@ -1,12 +1,12 @@
-/** Not each of many messages is heard. */
+/** Minimum time between two sounds. */
 const APART_MS = 2_000;
 
-/** A short tone of two soft notes, made here: there is no file to load. */
+/** A short tone of two soft notes, synthesized, so that no file has to be loaded. */
 export class Sound {
   private context: AudioContext | null = null;
   private lastAt = -APART_MS;
 
-  /** Browsers let a page be heard only after somebody has touched it: to be called when that happens. */
+  /** Browsers allow sound only after an interaction with the page: call this when one happens. */
   touched(): void {
     this.context ??= typeof AudioContext === "function" ? new AudioContext() : null;
     if (this.context?.state === "suspended") void this.context.resume();

@@ -1,19 +1,19 @@
-/** How long the other tabs have to say what is read in them. */
+/** How long other tabs have to report which chat is being read in them. */
 const ANSWER_MS = 80;
 
 type Word = { kind: "asked" } | { kind: "reading"; chat: string } | { kind: "ring" } | { kind: "signedOut" };
 
 export interface TabsListener {
-  /** The chat that somebody reads in this tab, if any. */
+  /** The chat that is being read in this tab, if any. */
   reading(): string | null;
-  /** Whether this tab could be heard. */
+  /** Whether this tab can play sound. */
   audible(): boolean;
   ring(): void;
-  /** Somebody has signed out in another tab. */
+  /** The person has signed out in another tab. */
   signedOut(): void;
 }
 
-/** The tabs of one agent in one browser. One of them leads: it tells of news, for all. */
+/** The tabs of one agent in one browser. One of them leads and notifies for all. */
 export class Tabs {
   private readonly name: string;
   private readonly channel: BroadcastChannel | null;
@@ -29,7 +29,7 @@ export class Tabs {
     this.channel = typeof BroadcastChannel === "function" ? new BroadcastChannel(this.name) : null;
     this.channel?.addEventListener("message", (event: MessageEvent<Word>) => this.heard(event.data));
     if (navigator.locks) this.hold();
-    // A browser without locks, or a page without TLS: each tab speaks for itself.
+    // Without locks (an old browser, or no TLS) each tab notifies for itself.
     else this.leads = true;
   }
 
@@ -43,7 +43,7 @@ export class Tabs {
     this.leads = false;
   }
 
-  /** Whether somebody reads this chat in any tab. */
+  /** Whether this chat is being read in any tab. */
   async isRead(chat: string): Promise<boolean> {
     if (this.listener.reading() === chat) return true;
     if (!this.channel) return false;
@@ -53,20 +53,20 @@ export class Tabs {
     return this.elsewhere.has(chat);
   }
 
-  /** Lets one tab be heard: browsers keep those silent that nobody has touched. */
+  /** Lets one tab play the sound: browsers mute tabs without an interaction. */
   ring(): void {
     if (this.listener.audible()) this.listener.ring();
     else this.channel?.postMessage({ kind: "ring" } satisfies Word);
   }
 
-  /** Signing out is for all tabs. */
+  /** Signing out applies to all tabs. */
   signOut(): void {
     this.channel?.postMessage({ kind: "signedOut" } satisfies Word);
   }
 
   private hold(): void {
     const { signal } = this.ended;
-    // The lock is let go of when this tab stops or is closed; then the next one has it.
+    // The lock is released when this tab stops or is closed; then the next tab gets it.
     const held = (): Promise<void> => {
       this.leads = true;
       return new Promise((resolve) => signal.addEventListener("abort", () => resolve()));
@@ -84,7 +84,7 @@ export class Tabs {
       const ring = (lock: Lock | null): Promise<void> => {
         if (!lock) return Promise.resolve();
         this.listener.ring();
-        // Held for as long as the others need to hear of it.
+        // Held until the others have been told.
         return new Promise((resolve) => setTimeout(resolve, 500));
       };
       navigator.locks?.request(`${this.name} ring`, { ifAvailable: true }, ring).catch(() => undefined);

@@ -4,14 +4,14 @@ const KEY = "roomcast.token";
 
 export interface Claims {
   name: string | null;
-  /** Whose it is; empty where it does not say. */
+  /** Its owner; empty if unknown. */
   sub: string;
-  /** In milliseconds as of `Date.now()`. */
+  /** In milliseconds like `Date.now()`. */
   expiresAt: number;
   sessions: readonly string[];
 }
 
-/** A token out of a fragment `#token=…`, a whole link with such a fragment, or as it is. */
+/** A token from a fragment `#token=…`, from a link with such a fragment, or as it is. */
 export function findToken(text: string): string | null {
   const candidate = decoded(/[#&]token=([^&\s]+)/.exec(text)?.[1] ?? text).trim();
   return /^[\w-]+\.[\w-]+\.[\w-]+$/.test(candidate) ? candidate : null;
@@ -26,8 +26,7 @@ function decoded(text: string): string {
 }
 
 /**
- * What a token says of itself, for words on the page. It is not verified here, and need not be:
- * the server decides about everything.
+ * The contents of a token, for display. It is not verified here: the server decides about everything.
  */
 export function readClaims(token: string): Claims {
   let claims: Record<string, unknown> = {};
@@ -36,7 +35,7 @@ export function readClaims(token: string): Claims {
     const bytes = Uint8Array.from(atob(payload), (character) => character.charCodeAt(0));
     claims = Object(JSON.parse(new TextDecoder().decode(bytes))) as Record<string, unknown>;
   } catch {
-    // The server will say what it thinks of it.
+    // The server decides whether it is valid.
   }
   const { name, sub, exp, sessions } = claims;
   const words = [name, sub].filter((word): word is string => typeof word === "string" && word !== "");
@@ -49,8 +48,8 @@ export function readClaims(token: string): Claims {
 }
 
 /**
- * What the address bar brings, taken out of it at once: a token, or `broken` where there should have been one; `null`
- * where it brings none. `before`: the fragment to put in its place.
+ * Takes a token out of the address bar: the token, `broken` if it is damaged, or `null` if there is none. `before`: the
+ * fragment to restore.
  */
 export function takeToken(before = ""): { token: string } | "broken" | null {
   if (!location.hash.startsWith("#token=")) return null;
@@ -59,7 +58,7 @@ export function takeToken(before = ""): { token: string } | "broken" | null {
   return token ? { token } : "broken";
 }
 
-/** The token of this tab; it lives as long as the tab does. Where the browser keeps nothing, as long as the page. */
+/** The token of this tab, kept as long as the tab, or, without browser storage, as long as the page. */
 export function keptToken(): string | null {
   try {
     return sessionStorage.getItem(KEY);
@@ -72,7 +71,7 @@ export function keepToken(token: string): void {
   try {
     sessionStorage.setItem(KEY, token);
   } catch {
-    // Not kept, then.
+    // Not stored.
   }
 }
 
@@ -80,11 +79,11 @@ export function forgetToken(): void {
   try {
     sessionStorage.removeItem(KEY);
   } catch {
-    // Nothing was kept.
+    // Nothing was stored.
   }
 }
 
-/** Whether a link would put another person in the place of who is signed in. */
+/** Whether a link would replace the signed-in person by another one. */
 export function isAnother(brought: string, present: string | null): boolean {
   if (present === null) return false;
   const { sub, expiresAt } = readClaims(present);

@@ -7,7 +7,7 @@ export function startOfDay(time: number): number {
   return new Date(time).setHours(0, 0, 0, 0);
 }
 
-/** Dates, times and sizes in words. The formatters are made once: making one costs more than using it a thousand times. */
+/** Formats dates, times and sizes. The formatters are made once, because making one costs more than using it a thousand times. */
 export class Formats {
   private readonly clock: Intl.DateTimeFormat;
   private readonly weekday: Intl.DateTimeFormat;
@@ -37,16 +37,16 @@ export class Formats {
     return this.clock.format(Date.parse(timestamp));
   }
 
-  /** Everything about a moment, for those who ask. */
+  /** The full date and time, for tooltips. */
   moment(timestamp: string): string {
     return this.full.format(Date.parse(timestamp));
   }
 
-  /** As short as a list needs it: how long ago within the hour, a time today, then a day, then a date. */
+  /** Short form for lists: minutes within the hour, a time today, then a day, then a date. */
   brief(timestamp: string, now: number): string {
     const time = Date.parse(timestamp);
     const minutes = Math.floor((now - time) / MINUTE_MS);
-    // Clocks differ: what seems to be a little in the future has just come.
+    // Clocks differ: a time slightly in the future means now.
     if (minutes >= -2 && minutes < 1) return this.language.t("justNow");
     if (minutes >= 1 && minutes < 60) return this.ago.format(-minutes, "minute");
     const days = daysBefore(time, startOfDay(now));
@@ -86,7 +86,7 @@ export class Formats {
   }
 }
 
-/** Whole days by the calendar, also across a change of the clocks. */
+/** Whole calendar days, also across a daylight saving change. */
 function daysBefore(time: number, today: number): number {
   return Math.round((today - startOfDay(time)) / DAY_MS);
 }

@@ -23,14 +23,14 @@ function grouped(digits: string): string {
 const BIDI_CONTROLS = /[\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]/g;
 
 /**
- * A name without the signs that turn the direction of what stands around them (UAX #9): with them "photo_gpj.exe" is
- * read as "photo_exe.jpg", and a name can look like another.
+ * A name without characters that change the direction of text (UAX #9), with which "photo_gpj.exe" looks like
+ * "photo_exe.jpg", or one name like another.
  */
 export function withoutBidiControls(name: string): string {
   return name.replace(BIDI_CONTROLS, "");
 }
 
-/** An address in a form that a person can read. */
+/** An address in readable form. */
 export function readableId(id: string, t: Translate): string {
   const [, user = "", domain = ""] = /^([^@]+)@(.+)$/.exec(id) ?? [];
   if (domain === "s.whatsapp.net" && /^\d{7,15}$/.test(user)) return readablePhone(user);
@@ -56,21 +56,21 @@ export function isGroup(chatId: string): boolean {
   return chatId.endsWith("@g.us");
 }
 
-/** The letters of an avatar: of the first and last word; digits and signs say nothing. */
+/** The letters of an avatar, from the first and last word, ignoring digits and symbols. */
 export function initials(name: string): string {
   const words = name.match(/\p{L}[\p{L}\p{M}]*/gu) ?? [];
   const [first] = words[0] ?? "";
   if (!first) return "#";
-  // One character of these scripts is a word of its own.
+  // In these scripts a character is a word.
   if (/\p{Script=Han}|\p{Script=Hangul}|\p{Script=Hiragana}|\p{Script=Katakana}/u.test(first)) return first;
   const [last = ""] = words.length > 1 ? (words.at(-1) ?? "") : "";
   return (first + last).toLocaleUpperCase();
 }
 
-/** A hue that belongs to an address, the same on every screen. */
+/** The hue of an address, the same on every screen. */
 export function hueOf(id: string): number {
   let hash = 0;
   for (let index = 0; index < id.length; index += 1) hash = (hash * 31 + id.charCodeAt(index)) | 0;
-  // Numbers that differ in a digit should not differ by a shade.
+  // Numbers that differ in one digit should get clearly different hues.
   return (Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d) >>> 8) % 360;
 }

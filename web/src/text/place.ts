@@ -1,14 +1,14 @@
 export interface Place {
-  /** What is said of it, without the numbers; the numbers where nothing is said. */
+  /** Its description without the coordinates, or the coordinates if there is none. */
   title: string | null;
   detail: string;
-  /** A map there, made of two numbers and nothing else that came with the message. */
+  /** A map link, made only of the two numbers of the message. */
   map: string | null;
 }
 
 const COORDINATES = /^\s*(-?\d{1,2}(?:\.\d{1,12})?)\s*,\s*(-?\d{1,3}(?:\.\d{1,12})?)\s*$/;
 
-/** A location as its message tells it: lines of words, one of which may be latitude and longitude. */
+/** A location from its message: lines of text, one of which may be latitude and longitude. */
 export function placeOf(text: string | null): Place {
   const lines = (text ?? "").split("\n").filter((line) => line.trim() !== "");
   const index = lines.findIndex((line) => COORDINATES.test(line));

@@ -16,12 +16,12 @@ const TYPE_TEXT: Record<MessageType, TextKey> = {
   unknown: "typeUnknown",
 };
 
-/** The kind of a message in words. A newer server may have kinds that this page has not heard of. */
+/** The kind of a message in words. A newer server may have kinds unknown to this page. */
 export function kindOf(type: MessageType, t: Translate): string {
   return t(TYPE_TEXT[type] ?? "typeUnknown");
 }
 
-/** Whether nothing of the text can be seen: spaces, line breaks, and characters without a width. */
+/** Whether the text has nothing visible: only spaces, line breaks and zero-width characters. */
 export function isBlank(text: string | null): boolean {
   return text !== null && /^[\s\p{Cf}\u115f\u1160\u2800\u3164\uffa0]*$/u.test(text);
 }
@@ -35,7 +35,7 @@ export function summary(message: Pick<Message | LastMessage, "type" | "text"> & 
   return text ? `${kindOf(type, t)} · ${text}` : kindOf(type, t);
 }
 
-/** The last message of a chat in one line; in a group with who said it. */
+/** The last message of a chat in one line, in groups with the sender. */
 export function lastLine({ chatId, lastMessage }: Pick<Chat, "chatId" | "lastMessage">, t: Translate): string {
   if (!lastMessage) return "";
   const text = summary(lastMessage, t);

@@ -6,12 +6,12 @@ import { chatName, senderName } from "../text/names";
 import { summary } from "../text/summary";
 import { usePage } from "./context";
 
-/** Tells a screen reader of messages that come in, when it has nothing else to say. */
+/** Announces incoming messages to screen readers, politely. */
 export function Announcer(): JSX.Element {
   const { inbox, t } = usePage();
   const words = useComputed(() => {
     const event = inbox.latest.value;
-    // What was missed is on the page; to read it all out would take until the next day.
+    // Missed messages are on the page; reading them all out would take too long.
     const message = newsOf(event);
     if (!event || !message || message.fromMe || inbox.connection.peek().name !== "connected") return "";
     const here = inbox.opened.peek();

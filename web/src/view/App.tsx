@@ -17,7 +17,7 @@ export function App(): JSX.Element {
   const opened = inbox.opened.value;
   useKeys(page);
 
-  // The focus that was in a chat is not lost with it.
+  // Keep the focus when the chat that had it is closed.
   useLayoutEffect(() => {
     if (!opened && document.activeElement === document.body) {
       document.getElementById("chats")?.focus({ preventScroll: true });
@@ -68,12 +68,12 @@ function BarButton({ icon, name, onClick }: { icon: "bell" | "help" | "exit"; na
   );
 }
 
-/** The list is drawn by then. */
+/** After the list has been drawn. */
 const HIDDEN_MS = 100;
 
-/** The keys that hold everywhere. */
+/** The global keys. */
 function useKeys({ inbox, overlay, search }: Page): void {
-  /** The next unread chat of the list in this direction; at the list's end it begins anew. `from` the end: the oldest. */
+  /** The next unread chat of the list in this direction, wrapping around at the end. `from` the end: the oldest. */
   const toUnread = (step: 1 | -1, fromEnd: boolean): void => {
     const chats = search.found.peek();
     const opened = inbox.opened.peek();
@@ -87,7 +87,7 @@ function useKeys({ inbox, overlay, search }: Page): void {
 
   useEffect(() => {
     const pressed = (event: KeyboardEvent): void => {
-      // What lies over the page has the keys, and so has who writes, and a method of writing other scripts.
+      // Not while an overlay is open, in text fields, and during input method composition.
       if (event.defaultPrevented || overlay.peek() || event.isComposing) return;
       if (event.ctrlKey || event.metaKey) return;
       if (event.altKey) {
@@ -99,11 +99,11 @@ function useKeys({ inbox, overlay, search }: Page): void {
       const writing = event.target instanceof HTMLInputElement;
       if (event.key === "Escape" && inbox.opened.peek()) goTo(null);
       else if (event.key === "/" && !writing) {
-        // On a phone's width the list is hidden behind the chat.
+        // On a narrow screen the list is hidden behind the chat.
         const search = document.getElementById("search");
         const hidden = search && getComputedStyle(search).visibility === "hidden";
         if (hidden) goTo(null);
-        // At once where it can be: who is quick types on.
+        // At once if possible, so that fast typing is not lost.
         if (hidden) setTimeout(() => search.focus(), HIDDEN_MS);
         else search?.focus();
       } else if (event.key === "?" && !writing) overlay.value = { name: "help" };

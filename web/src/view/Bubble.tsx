@@ -25,12 +25,12 @@ const STATUS: Partial<Record<MessageStatus, [IconName, TextKey]>> = {
 
 interface Props {
   message: Message;
-  /** Above the first of several by the same person, in a group. */
+  /** The sender's name, above the first of several messages by the same person in a group. */
   named: boolean;
-  /** Whether the one before is by somebody else, or from another day. */
+  /** Whether the message before is by somebody else, or from another day. */
   leads: boolean;
   quoted: Quoted | null;
-  /** Somebody has come here by a quote. */
+  /** Whether a quote led here. */
   found: boolean;
   onQuote: (messageId: string) => void;
 }
@@ -49,7 +49,7 @@ export function Bubble({ message, named, leads, quoted, found, onQuote }: Props)
     reacted && "has-reactions",
   ];
   const self = useRef<HTMLElement>(null);
-  // Who came by the keyboard goes on from here.
+  // Keyboard users continue from here.
   useLayoutEffect(() => {
     if (found) self.current?.focus({ preventScroll: true });
   }, [found]);
@@ -104,7 +104,7 @@ function Body({ message }: { message: Message }): JSX.Element | null {
   if (deletedAt && !text) return null;
   if (type === "location" && text) return <Location text={text} />;
   if (type === "contact" && text) return <Contact text={text} />;
-  // Media says by itself what it is; a text too. Of the rest, the kind has to be said.
+  // Media and text describe themselves. For other messages, the kind has to be shown.
   const says = media || type === "text" || type === "system";
   return (
     <>
@@ -131,7 +131,7 @@ function Status({ message: { receipts, status } }: { message: Message }): JSX.El
   );
 }
 
-/** In a group: how many people have it, have read it, have played it. */
+/** In a group: how many people have received, read and played it. */
 function receiptsOf({ delivered, read, played }: NonNullable<Message["receipts"]>, t: Translate): string[] {
   const counts: [number, TextKey][] = [
     [delivered, "receiptsDelivered"],

@@ -9,15 +9,15 @@ interface Props {
   icon: IconName;
   name: string;
   facts: string;
-  /** Where it leads, if anywhere: safe already. */
+  /** A safe link, if there is one. */
   url?: string | null;
-  /** Whether it is media that would be shown here if it came from elsewhere. */
+  /** Whether it is media that would be shown here if its origin were allowed. */
   held?: boolean;
-  /** A small picture of it, safe already. */
+  /** A safe preview. */
   preview?: string | null;
 }
 
-/** A thing that is named rather than shown. */
+/** Media or a file that is described instead of shown. */
 export function Card({ icon, name, facts, url = null, held = false, preview = null }: Props): JSX.Element {
   const { t } = usePage();
   const content = (

@@ -22,15 +22,15 @@ export function ChatList(): JSX.Element {
   const chats = search.found.value;
   const opened = inbox.opened.value;
   const openKey = opened && keyOf(opened);
-  // What the arrow keys have come to; Enter opens it. Keys may come faster than the page is drawn.
+  // The row selected with the arrow keys; Enter opens it. Keys may come faster than the page is drawn.
   const active = useSignal<string | null>(null);
-  // Where the arrow keys begin: at the chat that is, or was last, open.
+  // The arrow keys start at the chat that is, or was last, open.
   const begin = useRef(openKey);
   begin.current = openKey ?? begin.current;
   const filtered = search.words.value.trim() !== "" || search.onlyUnread.value;
   const activeId = active.value && chats.some((chat) => keyOf(chat) === active.value) ? rowId(active.value) : null;
 
-  /** `first`: where no row has been chosen, Enter means the first one, as after a search. */
+  /** `first`: without a selected row, Enter opens the first one, as after a search. */
   const move = (event: KeyboardEvent, first = false): boolean => {
     const from = active.peek() ?? (first ? null : begin.current);
     const at = chats.findIndex((chat) => keyOf(chat) === from);
@@ -101,7 +101,7 @@ export function ChatList(): JSX.Element {
   );
 }
 
-/** In place of an empty list: why it is. */
+/** Shown instead of an empty list, with the reason. */
 function Nothing(): JSX.Element {
   const { inbox, search, t } = usePage();
   const words = search.words.value.trim();

@@ -8,7 +8,7 @@ import { Icon, type IconName } from "./icons";
 
 const ICONS: Record<Verdict, IconName> = { ok: "check", warning: "warning", failure: "close" };
 
-/** What a browser can see of the way to the server, and what to do about it. */
+/** Shows the checks of the connection, and what to do. */
 export function Check(): JSX.Element {
   const { t, checkOptions } = usePage();
   const [findings, setFindings] = useState<readonly Finding[]>([]);
@@ -75,7 +75,7 @@ export function Check(): JSX.Element {
 
 const VERDICTS = { ok: "checkOk", warning: "checkWarning", failure: "checkFailure" } as const;
 
-/** A page without TLS has no clipboard of its own: there the list is selected and copied as it stands. */
+/** A page without TLS has no clipboard API: select the list and copy it instead. */
 async function copyText(text: string, shown: Element | null): Promise<boolean> {
   try {
     await navigator.clipboard.writeText(text);

@@ -6,7 +6,7 @@ import type { TextKey } from "../text/en";
 import type { Translate } from "../text/language";
 import { usePage } from "./context";
 
-/** What is said of a state, and what while a wait of it has seconds to go. */
+/** The text of each state, and the one with a countdown. */
 const WORDS: Record<ClientState["name"], [plain: TextKey, waiting?: TextKey]> = {
   connecting: ["stateConnecting"],
   connected: ["stateConnected"],
@@ -19,7 +19,7 @@ const WORDS: Record<ClientState["name"], [plain: TextKey, waiting?: TextKey]> = 
   closed: ["stateClosed"],
 };
 
-/** The one line that says how the connection is. */
+/** The status line of the connection. */
 export function Connection(): JSX.Element {
   const { inbox, t, overlay } = usePage();
   const state = inbox.connection.value;
@@ -54,7 +54,7 @@ export function Connection(): JSX.Element {
 
 function words(state: ClientState, seconds: number, t: Translate): string {
   const [plain, waiting] = WORDS[state.name];
-  // A wait that is over before it has been read is not worth a number.
+  // A wait that is too short to read needs no countdown.
   return waiting && seconds >= 2 ? t(waiting, { seconds }) : t(plain);
 }
 

@@ -16,7 +16,7 @@ export function Conversation({ address }: { address: Address }): JSX.Element {
   const name = chatName({ chatId: address.chatId, name: chat?.name ?? null }, t);
   const id = readableId(address.chatId, t);
   const main = useRef<HTMLElement>(null);
-  // A chat that is opened has the keys from that moment on; what is typed elsewhere afterwards is meant for there.
+  // An opened chat gets the focus at once, and not later, when the person may be typing elsewhere.
   useLayoutEffect(() => (document.getElementById("messages") ?? main.current)?.focus({ preventScroll: true }), []);
   const facts = [name !== id && id, inbox.severalSessions.value && t("session", { name: address.sessionId })];
   return (

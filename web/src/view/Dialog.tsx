@@ -7,12 +7,12 @@ import { Icon } from "./icons";
 interface Props {
   title: string;
   class?: string;
-  /** Beside the button that closes it. */
+  /** Content beside the close button. */
   actions?: ComponentChildren;
   children: ComponentChildren;
 }
 
-/** Lies over the page until it is closed: by its button, by Esc, by a click beside it, by the back gesture of a phone. */
+/** A modal dialog, closed with its button, Esc, a click outside, or the back gesture of a phone. */
 export function Dialog({ title, class: className = "", actions, children }: Props): JSX.Element {
   const { overlay, t } = usePage();
   const dialog = useRef<HTMLDialogElement>(null);
@@ -20,11 +20,11 @@ export function Dialog({ title, class: className = "", actions, children }: Prop
   useLayoutEffect(() => {
     const element = dialog.current;
     element?.showModal();
-    // Closing gives the focus back to where it was.
+    // Closing restores the focus.
     return () => element?.close();
   }, []);
   const close = (): void => void (overlay.value = null);
-  // Esc is told at once, and only later that it has closed: who is quick has pressed the next key by then.
+  // `cancel` comes before `close`: the next key may be pressed in between.
   const closed = (): void => void (dialog.current && close());
   return (
     <dialog

@@ -17,7 +17,7 @@ const KEYS: readonly [keys: readonly string[], text: TextKey][] = [
   [["?"], "helpHelp"],
 ];
 
-/** What the keys do. */
+/** The list of keys. */
 export function Help(): JSX.Element {
   const { t } = usePage();
   return (

@@ -18,12 +18,12 @@ const ICONS: Partial<Record<MessageType, IconName>> = {
   contact: "person",
 };
 
-/** The largest box that a picture gets, in CSS pixels; the narrow screen makes it smaller by itself. */
+/** Maximum size of a picture, in CSS pixels. It shrinks on narrow screens. */
 const MOST = { image: 320, video: 320, sticker: 140 };
 
 /**
- * Media from elsewhere than the operator's own places is named, and opens in a new tab when somebody follows it: its
- * address was chosen by whoever wrote the message, who would otherwise learn when it was read, and from where.
+ * Media from other origins than MEDIA_ORIGINS is shown as a card, and opens in a new tab after a click: its address was
+ * chosen by the message's sender, who would otherwise learn when it was read, and from where.
  */
 interface Props {
   message: Message;
@@ -48,14 +48,14 @@ interface ShownProps extends Props {
   onMissing: () => void;
 }
 
-/** The box has its size before what is in it is there, so that nothing moves when it comes. */
+/** The box has its final size before the media is loaded, so that nothing moves. */
 function boxOf({ width, height }: MediaObject, most: number): { width: string; aspectRatio: string } {
   const [wide, high] = width && height ? [width, height] : [4, 3];
   const scale = Math.min(most / wide, most / high);
   return { width: `${Math.max(96, Math.round(wide * scale))}px`, aspectRatio: `${wide} / ${high}` };
 }
 
-/** What is seen until the picture itself is there. */
+/** Shown until the picture is loaded. */
 function behind({ preview }: MediaObject): { backgroundImage?: string } {
   const url = safePreview(preview);
   return url ? { backgroundImage: `url(${url})` } : {};
@@ -73,7 +73,7 @@ function Picture({ message, media, url, onMissing }: ShownProps): JSX.Element {
       aria-label={t("openMedia", { name: alt })}
       style={{ ...boxOf(media, message.type === "sticker" ? MOST.sticker : MOST.image), ...behind(media) }}
       onClick={(event) => {
-        // With a key held down it is a link like others.
+        // With a modifier key it behaves like a normal link.
         if (event.ctrlKey || event.metaKey || event.shiftKey) return;
         event.preventDefault();
         overlay.value = { name: "picture", picture: { url, alt } };

@@ -18,7 +18,7 @@ import { useSeek } from "./seek";
 import { Still } from "./Still";
 import { VirtualList, type View } from "./VirtualList";
 
-/** Above the first unread message there is room for the line that says so, and for the end of what was read. */
+/** Space above the first unread message, for the separator and the end of the read messages. */
 const MARKER_FROM_TOP = 40;
 
 interface Props {
@@ -34,7 +34,7 @@ export function Messages({ log, chat, group, name }: Props): JSX.Element {
   const { inbox, t, formats } = usePage();
   const list = useRef<VirtualList<Message>>(null);
   const messages = log.shown.value;
-  // The line above what was unread when the chat was opened. It stays while the chat is open.
+  // The separator above the messages that were unread when the chat was opened. It stays while the chat is open.
   const [marker] = useState(() => {
     const first = chat && chat.unreadCount > 0 && messages.find((message) => isUnread(message, chat.readSeq));
     return first && (first !== messages[0] || !log.hasMore.peek()) ? { ...first, count: chat.unreadCount } : null;
@@ -46,7 +46,7 @@ export function Messages({ log, chat, group, name }: Props): JSX.Element {
     return begin;
   });
   const [atEnd, setAtEnd] = useState(!start);
-  // The last message that has been in view since the chat was opened.
+  // The last message that was visible since the chat was opened.
   const seenUpTo = useSignal(0);
   const newBelow = useComputed(() => {
     const from = Math.max(seenUpTo.value, inbox.openedChat.value?.readSeq ?? 0);
@@ -86,7 +86,7 @@ export function Messages({ log, chat, group, name }: Props): JSX.Element {
     return () => document.removeEventListener("keydown", pressed);
   }, [marker]);
 
-  // They are read by the keyboard, unless the focus has left the chat while they were loading.
+  // Focus the messages, unless the focus has left the chat while they were loading.
   useLayoutEffect(() => {
     const scroller = document.getElementById("messages");
     if (document.activeElement?.contains(scroller)) scroller?.focus({ preventScroll: true });
@@ -169,7 +169,7 @@ export function Messages({ log, chat, group, name }: Props): JSX.Element {
   );
 }
 
-/** Messages by their ids and names by their addresses, made only where something is quoted. */
+/** Messages by id and names by address, made only if there is a quote. */
 class Known {
   private readonly byId: () => ReadonlyMap<string, Message>;
   private readonly bySender: () => ReadonlyMap<string, Message>;
@@ -186,7 +186,7 @@ class Known {
     return this.byId().get(id);
   }
 
-  /** One of somebody's messages, for the name in it. */
+  /** A message of each sender, for the name. */
   someOf(senderId: string): Message | undefined {
     return this.bySender().get(senderId);
   }
@@ -197,7 +197,7 @@ function lazy<Value>(make: () => Value): () => Value {
   return () => (made ??= { value: make() }).value;
 }
 
-/** What is quoted, by whom and in which words: the original knows best, where it is here. */
+/** The quoted text and its author, from the original message if it is loaded. */
 function quotedOf({ replyTo }: Message, known: Known, t: Translate): Quoted | null {
   if (!replyTo) return null;
   const { messageId, senderId, text } = replyTo;

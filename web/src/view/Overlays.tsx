@@ -8,7 +8,7 @@ import { Icon } from "./icons";
 import { Preferences } from "./Preferences";
 import { SignInForm } from "./SignIn";
 
-/** Whatever lies over the page. */
+/** The overlays of the page. */
 export function Overlays(): JSX.Element | null {
   const { overlay, t, signInAgain } = usePage();
   const shown = overlay.value;

@@ -4,7 +4,7 @@ import { useId, useState } from "preact/hooks";
 import { usePage } from "./context";
 import { Dialog } from "./Dialog";
 
-/** What this browser may do to call somebody. */
+/** The settings for notifications and sound in this browser. */
 export function Preferences(): JSX.Element {
   const { t, notify, sound, hearable, overlay } = usePage();
   const [blocked, setBlocked] = useState(typeof Notification !== "function" || Notification.permission === "denied");
@@ -67,7 +67,7 @@ function Switch({ name, hint, on, disabled = false, onChange }: SwitchProps): JS
         aria-describedby={id}
         onChange={(event) => {
           onChange(event.currentTarget.checked);
-          // What is shown is what holds, not what was wished for.
+          // Show the actual state, not the requested one.
           event.currentTarget.checked = on;
         }}
       />

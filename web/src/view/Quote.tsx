@@ -3,10 +3,10 @@ import type { JSX } from "preact";
 import { hueOf } from "../text/names";
 import { usePage } from "./context";
 
-/** What is answered to. */
+/** A quoted message. */
 export interface Quoted {
   messageId: string;
-  /** Whose colour it has. */
+  /** The address that determines its colour. */
   hue: string;
   name: string | null;
   text: string;
@@ -17,7 +17,7 @@ interface Props {
   onQuote: (messageId: string) => void;
 }
 
-/** It leads to the original. */
+/** A quote, which leads to the original. */
 export function Quote({ quoted: { messageId, hue, name, text }, onQuote }: Props): JSX.Element {
   const { t } = usePage();
   return (

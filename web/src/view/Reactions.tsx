@@ -4,7 +4,7 @@ import type { Reaction } from "../client";
 import { personName } from "../text/names";
 import { usePage } from "./context";
 
-/** What people think of a message, at its lower edge; what most of them think comes first. */
+/** The reactions to a message, most frequent first. */
 export function Reactions({ reactions }: { reactions: readonly Reaction[] }): JSX.Element {
   const { t } = usePage();
   const byEmoji = new Map<string, string[]>();

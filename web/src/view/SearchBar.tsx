@@ -4,13 +4,13 @@ import { usePage } from "./context";
 import { Icon } from "./icons";
 
 interface Props {
-  /** The row that the keys have come to. */
+  /** The row selected with the keys. */
   activeId: string | null;
-  /** Keys that move through the list; true where it was one. */
+  /** Handles keys that move through the list. Returns whether it was one. */
   onMove: (event: KeyboardEvent) => boolean;
 }
 
-/** What of the list is to be seen. */
+/** Search and filter of the list. */
 export function SearchBar({ activeId, onMove }: Props): JSX.Element {
   const { search, t } = usePage();
   const { words, onlyUnread } = search;

@@ -6,11 +6,11 @@ import type { Translate } from "../text/language";
 
 interface FormProps {
   t: Translate;
-  /** Tells whether it was a good one, where that is known. */
+  /** Returns false if the token is known to be invalid. */
   onToken: (token: string) => void | Promise<boolean>;
 }
 
-/** How to come by a token, and where to put it. */
+/** Explains how to get a token, and takes one. */
 export function SignInForm({ t, onToken }: FormProps): JSX.Element {
   const [bad, setBad] = useState(false);
   const submit = async (event: SubmitEvent): Promise<void> => {
@@ -42,7 +42,7 @@ export function SignInForm({ t, onToken }: FormProps): JSX.Element {
   );
 }
 
-/** Why there is nobody: a token was there and is not good any more, or was damaged on its way; else nobody has come yet. */
+/** Why nobody is signed in: the token is no longer valid, the link was damaged, or there was no token yet. */
 export type Why = "ended" | "broken" | null;
 
 interface Props extends FormProps {
@@ -63,7 +63,7 @@ export function SignIn({ why, t, onToken }: Props): JSX.Element {
 }
 
 interface ReplaceProps {
-  /** The names of who is signed in and of whose link it is, where the tokens tell. */
+  /** The names of the signed-in person and of the link's owner, if the tokens have them. */
   present: string | null;
   brought: string | null;
   t: Translate;
@@ -71,7 +71,7 @@ interface ReplaceProps {
   onReplace: () => void;
 }
 
-/** A link would sign in somebody else. */
+/** Asks before a link signs in another person. */
 export function Replace({ present, brought, t, onStay, onReplace }: ReplaceProps): JSX.Element {
   const [here, other] = [present ?? t("replaceUnnamed"), brought ?? t("replaceUnnamed")];
   const stay = useRef<HTMLButtonElement>(null);

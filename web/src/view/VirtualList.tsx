@@ -5,57 +5,57 @@ import { Heights } from "./heights";
 interface Props<Item> {
   items: readonly Item[];
   keyOf: (item: Item) => string;
-  /** A row's height, as long as it has not been seen. */
+  /** The estimated height of a row that was not measured yet. */
   estimate: number;
   /**
-   * What stays in place when rows come, go or grow. `start`: the scroll position, as in a list that is
-   * read from its top. `end`: the end where the end was seen, else the row at the upper edge, as in a chat.
+   * What keeps its place when rows are added, removed or resized. `start`: the scroll position, as in a list read from
+   * the top. `end`: the end if it was visible, otherwise the row at the upper edge, as in a chat.
    */
   anchor: "start" | "end";
   row: (item: Item, index: number) => ComponentChild;
-  /** Brings this row into view whenever it changes. */
+  /** Scrolls this row into view whenever it changes. */
   revealed?: string | null;
-  /** Close to where more would have to be: the end of a list, the beginning of a chat. */
+  /** Called near the edge where more rows are needed: the end of a list, the beginning of a chat. */
   onNearMore?: () => void;
   onFollow?: (following: boolean) => void;
-  /** The row that a chat begins at, instead of at its end, and how much of it lies above the upper edge. */
+  /** The row that a chat opens at, instead of its end, and how much of it is above the upper edge. */
   start?: Place | null;
-  /** Told of what is in view, whenever that may be something else. */
+  /** Called with the visible rows whenever they may have changed. */
   onView?: (view: View) => void;
-  /** What scrolls along above the rows. */
+  /** Content above the rows that scrolls with them. */
   before?: ComponentChildren;
   scroller?: HTMLAttributes<HTMLDivElement>;
-  /** Is given the list itself. (`ref` of a component is a property like others in this version of Preact.) */
+  /** Called with the list itself. (`ref` of a component is a normal property in this version of Preact.) */
   self?: RefObject<VirtualList<Item> | null>;
 }
 
-/** A row, and how much of it lies above the upper edge. */
+/** A row, and how much of it is above the upper edge. */
 export interface Place {
   key: string;
   delta: number;
 }
 
 export interface View {
-  /** The last row that is in view as a whole, or fills it. */
+  /** The last row that is completely visible, or fills the view. */
   last: string;
   atEnd: boolean;
   /** The row at the upper edge. */
   place: Place;
 }
 
-/** So much above and below what is seen is drawn, in pixels. */
+/** How much is drawn above and below the visible part, in pixels. */
 const OVERSCAN = 500;
-/** So close to where more would have to be is the time to ask for it. */
+/** Distance from the edge at which more rows are requested. */
 const NEAR = 1_200;
-/** As many rows from the upper edge are kept hold of, should the first ones go. */
+/** Number of rows from the upper edge that are remembered, in case the first ones are removed. */
 const HELD = 4;
-/** So close to the end counts as the end: nobody aims at pixels. */
+/** Distance that still counts as the end. */
 const AT_END = 32;
 
-/** A row of which no more than this is hidden counts as in view. */
+/** A row of which no more than this is hidden counts as visible. */
 const NEARLY = 4;
 
-/** A long list of which only the rows in view are in the document. */
+/** A long list of which only the visible rows are in the document. */
 export class VirtualList<Item> extends Component<Props<Item>> {
   private readonly scroller = createRef<HTMLDivElement>();
   private readonly spacer = createRef<HTMLDivElement>();
@@ -70,16 +70,16 @@ export class VirtualList<Item> extends Component<Props<Item>> {
   private top = 0;
   private width = 0;
   private following = this.props.anchor === "end" && !this.props.start;
-  /** The row at the upper edge and how much of it lies above; then those below it, for when it goes. */
+  /** The row at the upper edge and how much of it is above, followed by the rows below, in case it is removed. */
   private held: readonly Place[] = this.props.start ? [this.props.start] : [];
   private observer: ResizeObserver | null = null;
 
   override componentDidMount(): void {
-    // Before it paints, the browser tells of rows that have grown (a picture that came) and of the window.
+    // Before painting, the browser reports resized rows (a loaded picture) and a resized window.
     this.observer = new ResizeObserver(() => this.place());
     if (this.props.self) this.props.self.current = this;
     this.componentDidUpdate({});
-    // What was to be at the upper edge may be so close to the end that all of it is in view.
+    // The row for the upper edge may be so close to the end that everything below is visible.
     const scroller = this.scroller.current;
     if (this.props.start && scroller) this.follow(this.atEnd(scroller));
     this.tell();
@@ -104,7 +104,7 @@ export class VirtualList<Item> extends Component<Props<Item>> {
     this.place();
   }
 
-  /** Brings this row to the upper third, wherever it is. It must have been drawn, or could have been. */
+  /** Scrolls this row to the upper third. It must be one of the list's rows. */
   showRow(key: string): void {
     const scroller = this.scroller.current;
     if (!scroller || this.heights.indexOf(key) < 0) return;
@@ -140,7 +140,7 @@ export class VirtualList<Item> extends Component<Props<Item>> {
     );
   }
 
-  /** Which rows to have in the document, with the place kept that is to be kept. */
+  /** Determines the rows in the document, keeping the place that must be kept. */
   private range(overscan: number): [first: number, last: number] {
     const height = this.scroller.current?.clientHeight ?? 800;
     const offset = this.wantedTop() - this.headHeight();
@@ -148,7 +148,7 @@ export class VirtualList<Item> extends Component<Props<Item>> {
     return [this.heights.indexAt(offset - overscan), Math.min(this.props.items.length, last)];
   }
 
-  /** Not for each row that comes near: only when half of what was drawn ahead is used up. */
+  /** Not for every row, but only when half of the rows drawn ahead are used up. */
   private renderOthers(): void {
     const [first, last] = this.range(OVERSCAN / 2);
     if (first < this.first || last > this.last) this.forceUpdate();
@@ -177,10 +177,10 @@ export class VirtualList<Item> extends Component<Props<Item>> {
     return [...(this.slice.current?.children ?? [])] as HTMLElement[];
   }
 
-  /** Measures what is there and puts everything where it belongs, in one go and before it is painted. */
+  /** Measures the rows and positions everything, at once and before painting. */
   private place = (): void => {
     const [scroller, spacer, slice] = [this.scroller.current, this.spacer.current, this.slice.current];
-    // A list that is hidden has no sizes to learn from.
+    // A hidden list has no sizes to measure.
     if (!scroller || !spacer || !slice || scroller.clientHeight === 0) return;
     if (scroller.clientWidth !== this.width) {
       if (this.width > 0) this.heights.forget();
@@ -203,7 +203,7 @@ export class VirtualList<Item> extends Component<Props<Item>> {
 
   private scrolled = (): void => {
     const scroller = this.scroller.current;
-    // Our own scrolling comes back as an event, too.
+    // Our own scrolling also causes an event.
     if (!scroller || Math.abs(scroller.scrollTop - this.top) < 1) return;
     this.top = scroller.scrollTop;
     this.held = [];
@@ -225,7 +225,7 @@ export class VirtualList<Item> extends Component<Props<Item>> {
     if (last !== undefined) this.props.onView({ last, atEnd: this.atEnd(scroller), place });
   }
 
-  /** Keeps hold of the row at the upper edge. As long as it is there, it stays the one. */
+  /** Remembers the row at the upper edge, as long as that row exists. */
   private hold(): void {
     const [first] = this.held;
     if (first && this.heights.indexOf(first.key) >= 0) return;
@@ -267,7 +267,7 @@ export class VirtualList<Item> extends Component<Props<Item>> {
   }
 }
 
-/** Layout counts in 64ths of a pixel; what is finer comes from where on the screen it was measured. */
+/** Layout works in 64ths of a pixel; finer differences depend on the screen position of the measurement. */
 function exactHeight(element: HTMLElement): number {
   return Math.round(element.getBoundingClientRect().height * 64) / 64;
 }

@@ -2,7 +2,7 @@ import type { JSX } from "preact";
 
 import { linked } from "../text/links";
 
-/** What somebody wrote, as text; what leads to the web, or to a mail, can be followed. */
+/** A message's text, with links to web and mail addresses. */
 export function Words({ text }: { text: string }): JSX.Element {
   return (
     <span class="text" dir="auto">

@@ -9,34 +9,34 @@ import type { Search } from "../store/search";
 import type { Formats } from "../text/formats";
 import type { Translate } from "../text/language";
 
-/** A picture that is looked at in full. */
+/** A picture in full size. */
 export interface FullPicture {
   url: string;
   alt: string;
 }
 
-/** What lies over the page; one at a time. */
+/** The open overlay; one at a time. */
 export type Overlay = { name: "help" } | { name: "preferences" } | { name: "check" } | { name: "signIn" } | { name: "picture"; picture: FullPicture };
 
-/** What every part of the page may need. */
+/** What any part of the page may need. */
 export interface Page {
   inbox: Inbox;
   search: Search;
   t: Translate;
   formats: Formats;
-  /** Whether media at this address loads without being asked for. */
+  /** Whether media at this address loads by itself. */
   loadsByItself: (url: string) => boolean;
-  /** Whom the token names. */
+  /** The token's owner. */
   agent: string | null;
   overlay: Signal<Overlay | null>;
   notify: Preference;
   sound: Preference;
-  /** For a look at the connection, as things are now. */
+  /** The present values for the connection check. */
   checkOptions: () => CheckOptions;
-  /** The page may be heard from now on: somebody has touched it. */
+  /** Called after an interaction, from which on the page may play sound. */
   hearable: () => void;
   signOut: () => void;
-  /** A new token; false where it is none that helps. */
+  /** Signs in with a new token. Returns false if it is not usable. */
   signInAgain: (token: string) => Promise<boolean>;
 }
 

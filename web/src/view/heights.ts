@@ -1,15 +1,15 @@
-/** The heights of a list's rows: measured where a row has been seen, estimated where not. No DOM in here. */
+/** The heights of a list's rows, measured or estimated. Does not use the DOM. */
 export class Heights {
   private readonly measured = new Map<string, number>();
   private keys: readonly string[] = [];
   private indexes = new Map<string, number>();
-  /** `offsets[i]` is where row i begins; the last one is the height of all. */
+  /** `offsets[i]` is the start of row i; the last one is the total height. */
   private offsets = new Float64Array(1);
   private stale = true;
 
   constructor(private readonly estimate: number) {}
 
-  /** The rows that there are now. Measurements of rows that stay are kept. */
+  /** Sets the rows. Measurements of rows that stay are kept. */
   setKeys(keys: readonly string[]): void {
     this.keys = keys;
     this.indexes = new Map(keys.map((key, index) => [key, index]));
@@ -22,7 +22,7 @@ export class Heights {
     this.stale = true;
   }
 
-  /** Rows that are not seen now may have another height by another width. */
+  /** After a change of the width, invisible rows may have another height. */
   forget(): void {
     this.measured.clear();
     this.stale = true;
@@ -45,7 +45,7 @@ export class Heights {
     return this.keys[index];
   }
 
-  /** The row that this distance from the top lies in; the last one for what lies below. */
+  /** The row at this distance from the top, or the last one. */
   indexAt(distance: number): number {
     let low = 0;
     let high = this.keys.length - 1;

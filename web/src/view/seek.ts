@@ -6,24 +6,24 @@ import type { TextKey } from "../text/en";
 import { usePage } from "./context";
 import type { VirtualList } from "./VirtualList";
 
-/** How long a message that was looked for, or the news that there is none, can be seen. */
+/** How long a found message is highlighted, or the failure is shown. */
 const SHOWN_MS = 2_500;
 
 interface Seek {
-  /** The message that was looked for and is there. */
+  /** The found message. */
   found: string | null;
   note: TextKey | null;
   to: (messageId: string) => void;
 }
 
-/** The way from a quote to its original, however far back it lies. */
+/** Goes from a quote to its original, however far back it is. */
 export function useSeek(list: RefObject<VirtualList<Message> | null>): Seek {
   const { inbox } = usePage();
   const [found, setFound] = useState<{ messageId: string } | null>(null);
   const [note, setNote] = useState<TextKey | null>(null);
   const latest = useRef("");
 
-  // The page that brought it has been drawn by now.
+  // The page with it has been drawn by now.
   useLayoutEffect(() => {
     if (found) list.current?.showRow(found.messageId);
   }, [found, list]);
@@ -41,7 +41,7 @@ export function useSeek(list: RefObject<VirtualList<Message> | null>): Seek {
     latest.current = messageId;
     setNote(inbox.log.peek()?.has(messageId) ? null : "seeking");
     const there = await inbox.seek(messageId).catch(() => false);
-    // Another one has been asked for meanwhile, or another chat.
+    // Another message was requested meanwhile, or another chat was opened.
     if (latest.current !== messageId || there === null) return;
     setNote(there ? null : "seekMissing");
     setFound(there ? { messageId } : null);
