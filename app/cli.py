@@ -32,7 +32,7 @@ from app.session_settings import SessionsFileError
 from app.settings import Settings, SettingsError
 from app.split import split
 from app.startup import known_secrets, load_settings
-from app.storage import schema
+from app.storage import inspection, schema
 from app.storage.causes import SetupError
 from app.storage.deliveries import of_session
 from app.storage.mongo import connect
@@ -155,16 +155,21 @@ async def _doctor(effective: Settings, url: str, given: str | None, as_json: boo
 def new_epoch() -> None:
     """Make clients load their lists again after the database was restored.
 
-    Run this while no server is running. Clients then do not use positions from before the restore.
+    Run this while no server is running. Clients then do not use positions from before the restore. Servers that are
+    running do not notice: restart them.
     """
     effective = load_settings()
-    asyncio.run(_new_epoch(effective))
-    click.echo(f"{database_name(effective)} has a new epoch. You can start the servers now.")
+    running = asyncio.run(_new_epoch(effective))
+    click.echo(f"{database_name(effective)} has a new epoch.")
+    if running:
+        click.echo(f"roomcast: restart the servers that use it ({running} found): they have the old epoch.", err=True)
 
 
-async def _new_epoch(effective: Settings) -> None:
+async def _new_epoch(effective: Settings) -> int:
+    """How many servers are running."""
     async with connected(effective) as store:
         await store.administer(schema.new_epoch)
+        return await store.administer(inspection.running_servers)
 
 
 @main.command("revoke")

@@ -9,6 +9,7 @@ from typing import Final
 
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
+from pymongo.read_concern import ReadConcern
 
 from app.storage.documents import Document
 
@@ -43,6 +44,25 @@ def change_stream_opens(database: Database[Document]) -> bool:
     except OperationFailure:
         return False
     return True
+
+
+def running_servers(database: Database[Document]) -> int:
+    """How many servers follow the database's change stream. One that was killed may still be counted for some minutes.
+
+    Only those with our own database user are seen, which needs no privileges.
+    """
+    pipeline: list[Document] = [
+        {"$currentOp": {"allUsers": False, "idleCursors": True}},
+        {
+            "$match": {
+                "ns": f"{database.name}.sessions",
+                "cursor.originatingCommand.pipeline.0.$changeStream": {"$exists": True},
+            }
+        },
+        {"$group": {"_id": "$cursor.cursorId"}},
+    ]
+    admin = database.client.get_database("admin", read_concern=ReadConcern("local"))
+    return len(list(admin.aggregate(pipeline)))
 
 
 def events_of_the_past_hour(database: Database[Document]) -> int:

@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,7 +21,7 @@ from pymongo import MongoClient
 
 from app.storage import schema
 from app.storage.mongo import Store
-from tests.support import ROOT, SECRET
+from tests.support import ROOT, SECRET, Client, Process, message
 
 SERVE_OR_CHECK = pytest.mark.parametrize("command", [("serve",), ("config", "--check")], ids=" ".join)
 
@@ -376,6 +376,31 @@ async def test_new_epoch(mongodb_uri: str, database: str, store: Store) -> None:
     after = await store.administer(schema.epoch)
     assert after != before
     assert await store.administer(lambda db: sorted(db.list_collection_names())) == names
+
+
+async def test_new_epoch_beside_running_servers(
+    processes: Callable[..., Awaitable[Process]], mongodb_uri: str, database: str
+) -> None:
+    """`new-epoch` says how many servers have to be restarted; after that a position from before is of no use."""
+    servers = [await processes(), await processes()]
+    client = await Client(servers[0].site).connect()
+    await servers[0].site.post("shop", message())
+    before = (await client.subscribe("shop"))["position"]
+    given = {"MONGODB_URI": mongodb_uri, "MONGODB_DATABASE": database, "AUTH_SECRET": SECRET}
+    code, err = await run("new-epoch", **given)
+    assert (code, err.count("\n")) == (0, 1)
+    assert "restart" in err
+    assert "2 found" in err
+    await client.close()
+    for server in servers:
+        await server.stop()
+    client = await Client((await processes()).site).connect()
+    assert (await client.subscribe("shop", position=before))["recovered"] is False
+    await client.fence()
+    assert client.seqs() == []
+    await client.close()
+    code, err = await run("new-epoch", **given)
+    assert "1 found" in err
 
 
 def test_wheel_without_the_page(tmp_path: Path) -> None:
