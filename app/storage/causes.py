@@ -87,6 +87,7 @@ def _advice(error: BaseException, words: str) -> str:
         ("No address associated", "Check the name of the host."),
         ("DNS query name does not exist", "mongodb+srv:// needs a name with SRV records. Otherwise use mongodb://."),
         ("connection closed", "The database closed the connection. It may require TLS (tls=true)."),
+        ("Connection reset", "The database closed the connection. It may require TLS (tls=true)."),
         ("timed out", "Check the host, the port and the firewall."),
     ):
         if part in words:

@@ -192,6 +192,15 @@ async def test_certificate_that_nobody_knows(tls_port: int, tmp_path: Path) -> N
     await refused(("serve",), "MONGODB_URI", "certificate verify failed", "tlsCAFile", MONGODB_URI=uri, **given)
 
 
+async def test_tls_on_one_side_alone(tls_port: int, mongodb_uri: str, tmp_path: Path) -> None:
+    """TLS to a database without it, and none to a database that needs it, are told apart."""
+    given = {"AUTH_SECRET": SECRET, "MONGODB_TIMEOUT": "2", "DATA_DIR": str(tmp_path)}
+    words = ("SSL handshake failed", "uses TLS on this port")
+    await refused(("serve",), "MONGODB_URI", *words, MONGODB_URI=mongodb_uri + "&tls=true", **given)
+    plain = f"mongodb://127.0.0.1:{tls_port}/"
+    await refused(("config", "--check"), "MONGODB_URI", "tls=true", MONGODB_URI=plain, **given)
+
+
 async def test_check_of_what_can_be_used(mongodb_uri: str, tmp_path: Path) -> None:
     """`config --check` ends with status 0, tells the database without its password, and writes nothing."""
     given = {"AUTH_SECRET": SECRET, "DATA_DIR": str(tmp_path / "data"), "MONGODB_DATABASE": "check_only"}
