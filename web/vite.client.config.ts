@@ -4,7 +4,7 @@ import { defineConfig, type Plugin } from "vite";
 
 const { version, license, engines, dependencies } = JSON.parse(readFileSync("package.json", "utf8"));
 
-/** What `npm pack` needs beside the code. */
+/** The files that `npm pack` needs in addition to the code. */
 const manifest = {
   name: "roomcast-client",
   version,
@@ -29,15 +29,15 @@ const pack: Plugin = {
     file("package.json", `${JSON.stringify(manifest, null, 2)}\n`);
     file("LICENSE", readFileSync("../LICENSE", "utf8"));
     file("README.md", readFileSync("src/client/README.md", "utf8"));
-    // For who has but the one file, and the types beside it.
+    // For users of the single file with its types.
     file("roomcast.d.ts", 'export * from "./index.js";\n');
   },
 };
 
 /**
- * The client module by itself, as the package `roomcast-client`: `npm run build:client`. `index.js` leaves the
- * Socket.IO client to whoever installs it, since there is one for Node and one for browsers; with `--mode standalone`
- * comes `roomcast.js`, for pages without a bundler, with all that a browser or a worker needs.
+ * The client module as the package `roomcast-client`: `npm run build:client`. `index.js` imports the Socket.IO client
+ * as a dependency, because Node and browsers have different builds of it. `--mode standalone` builds `roomcast.js`, for
+ * pages without a bundler, with all dependencies for browsers and workers.
  */
 export default defineConfig(({ mode }) => {
   const standalone = mode === "standalone";

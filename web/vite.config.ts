@@ -3,7 +3,7 @@ import { gzipSync } from "node:zlib";
 import type { Plugin } from "vite";
 import { defineConfig } from "vitest/config";
 
-/** All scripts and styles of the page, as they travel. */
+/** Maximum size of all scripts and styles of the page, compressed. */
 const MOST_BYTES = 66_000;
 
 function weigh(): Plugin {
@@ -29,7 +29,7 @@ export default defineConfig({
     outDir: "../app/static",
     emptyOutDir: true,
     target: "es2022",
-    // The page's policy allows no data: scripts or styles, and hashed files are cached for good.
+    // The page's policy allows no data: scripts or styles, and hashed files are cached forever.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
   },

@@ -1,7 +1,7 @@
-// Keeps the page itself, so that it opens without a network; what was in it lies in IndexedDB. Nothing of the API and
-// nothing that anybody wrote passes through here.
+// Caches the page's own files, so that it opens offline; its data is in IndexedDB. API answers and message texts are
+// never cached here.
 const SHELL = "roomcast-shell";
-/** A network that has not answered the page by then is taken for none. */
+/** If the network does not answer the request for the page by then, the cache is used. */
 const PATIENCE_MS = 3000;
 
 self.addEventListener("install", (event) => {
@@ -21,7 +21,7 @@ self.addEventListener("fetch", (event) => {
   else if (url.pathname.startsWith("/assets/")) event.respondWith(asset(request));
 });
 
-// Where a page may not notify by itself (phones): the tag is the chat's place in the page.
+// For phones, where a page may not notify by itself: the tag is the chat's address in the page.
 self.addEventListener("notificationclick", (event) => {
   event.notification.close();
   event.waitUntil(
@@ -33,7 +33,7 @@ self.addEventListener("notificationclick", (event) => {
   );
 });
 
-/** The newest page where there is a network, else the last one. */
+/** The newest page from the network, or else the last one. */
 async function page(event) {
   const fresh = refresh();
   event.waitUntil(fresh.catch(() => undefined));
@@ -44,7 +44,7 @@ async function page(event) {
 
 async function refresh() {
   const answer = await fetch("/", { cache: "no-cache" });
-  // A proxy's excuse is not the page.
+  // A proxy's error page is not the page.
   if (answer.status >= 500) throw new Error(`${answer.status}`);
   if (!answer.ok) return answer;
   const shell = await caches.open(SHELL);
@@ -64,7 +64,7 @@ async function refresh() {
 }
 
 async function asset(request) {
-  // What it was once asked for with is another matter than what it is: the name says it all.
+  // The request's headers do not matter: the file is identified by its name.
   const kept = await caches.match(request, { cacheName: SHELL, ignoreVary: true });
   return kept ?? fetch(request);
 }
