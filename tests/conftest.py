@@ -86,9 +86,14 @@ def database() -> str:
 
 
 @pytest.fixture
-async def store(mongodb_uri: str, database: str) -> AsyncIterator[Store]:
+def database_timeout() -> float:
+    return 5
+
+
+@pytest.fixture
+async def store(mongodb_uri: str, database: str, database_timeout: float) -> AsyncIterator[Store]:
     """A prepared store on a database of the test's own."""
-    store = connect(mongodb_uri, database, 5)
+    store = connect(mongodb_uri, database, database_timeout)
     await store.prepare(30)
     yield store
     store.close()

@@ -150,6 +150,10 @@ class Client:
         data = args[0] if len(args) == 1 else tuple(args) if args else None
         return await self._sio.call(event, data, timeout=PATIENCE)
 
+    async def emit(self, event: str, payload: Any, callback: Callable[[Any], None]) -> None:
+        """Ask, and have the answer given to a function, in order with the events."""
+        await self._sio.emit(event, payload, callback=callback)
+
     async def ask(self, event: str, **payload: Any) -> dict[str, Any]:
         """Ask, and give the data of a good answer."""
         answer = await self.call(event, payload)

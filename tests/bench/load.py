@@ -486,11 +486,11 @@ class Posts:
     def fill(self) -> Iterator[bytes]:
         """A request for each session, with a message of each of its chats."""
         for head in self._heads:
-            yield self._request({"messages": [self.message(chat) for chat in range(self._chats)]}, head)
+            yield self.pack({"messages": [self.message(chat) for chat in range(self._chats)]}, head)
 
     def first(self) -> bytes:
         """The messages that are edited."""
-        return self._request({"messages": self._edited})
+        return self.pack({"messages": self._edited})
 
     def update(self) -> dict[str, Any]:
         number = next(self._numbers)
@@ -511,18 +511,18 @@ class Posts:
 
     def request(self, messages: int = 1) -> bytes:
         if self._updates:
-            return self._request({"updates": [self.update() for _ in range(messages)]})
+            return self.pack({"updates": [self.update() for _ in range(messages)]})
         if self._repeats and len(self._sent) == REPEATABLE and self._chance.random() < self._repeats:
             return self._chance.choice(self._sent)
         head = self._heads[0] if len(self._heads) == 1 else self._chance.choice(self._heads)
-        request = self._request(
+        request = self.pack(
             self.message() if messages == 1 else {"messages": [self.message() for _ in range(messages)]}, head
         )
         if self._repeats:
             self._sent.append(request)
         return request
 
-    def _request(self, body: dict[str, Any], head: str | None = None) -> bytes:
+    def pack(self, body: dict[str, Any], head: str | None = None) -> bytes:
         raw = json.dumps(body, separators=(",", ":"))
         return f"{head or self._heads[0]}{len(raw)}\r\n\r\n{raw}".encode()
 
@@ -831,9 +831,8 @@ class Load:
         def post() -> None:
             message = posts.message()
             message["chatId"] = message["sender"]["id"] = chat
-            raw = json.dumps(message)
             sent[message["messageId"]] = time.perf_counter()
-            sender.send(f"{posts._head}{len(raw)}\r\n\r\n{raw}".encode(), lambda _body: None)
+            sender.send(posts.pack(message), lambda _body: None)
 
         def poll(line: Sender, after: int) -> None:
             nonlocal requests

@@ -1,5 +1,7 @@
 """RFC 6455 and 7692, as Autobahn's cases 1-7, 9, 10, 12 and 13 ask of a server: the parser, fed by hand."""
 
+import codecs
+import gc
 import json
 import os
 import zlib
@@ -316,4 +318,5 @@ def test_a_parser_between_frames_holds_nothing() -> None:
     parser.feed(frame(b"a", fin=False) + frame(b"b", 0) + frame(b"c")[:3])
     parser.feed(frame(b"c")[3:])
     assert parser.got == ["ab", "c"]
-    assert (parser._buffer, parser._message, parser._decoder) == (None, None, None)
+    held = [one for one in gc.get_referents(parser) if isinstance(one, bytearray | codecs.IncrementalDecoder)]
+    assert held == []

@@ -216,7 +216,7 @@ async def duplicates(r: Round) -> None:
     await r.add_clients()
     bodies = []
     for session, chat in r.chats:
-        messages = [r._message(chat, n, r.random) for n in range(r.scale.messages)]
+        messages = [r.message(chat, n, r.random) for n in range(r.scale.messages)]
         while messages:
             size = r.random.choice((1, 2, 5, 10, 20))
             bodies.append((session, messages[:size]))
@@ -748,7 +748,7 @@ async def herd(r: Round) -> None:
         for proxy in r.world.proxies.values():
             proxy.drop(reset=True)
         dropped = time.monotonic()
-    await r._queues_empty()
+    await r.queues_empty()
     async with r.world.driver() as driver:
         r.truth = await r.ledger.truth(driver, r.world.name)
         r.fleet.expect(r.truth.digests)
@@ -801,7 +801,7 @@ async def _pushed(r: Round, fault: Callable[[], Awaitable[None]]) -> None:
     await fault()
     r.healed()
     await posting
-    await r._queues_empty()
+    await r.queues_empty()
     async with r.world.driver() as driver:
         r.fleet.expect((await r.ledger.truth(driver, r.world.name)).digests)
     await r.fleet.equal(10)

@@ -293,7 +293,7 @@ class Round:
         numbers = iter(range(self.scale.messages))
         late = int(self.scale.messages * 0.85)
         sizes = (1, 1, 2, 3) if self.scale.short else (1, 1, 2, 5, 10, 20)
-        while body := [self._message(chat, n, chance) for n in itertools.islice(numbers, chance.choice(sizes))]:
+        while body := [self.message(chat, n, chance) for n in itertools.islice(numbers, chance.choice(sizes))]:
             if int(body[-1]["messageId"].split("-")[-1]) >= late:
                 await self.open.wait()
             # One in fifty is not repeated: nobody will ever know of it by an answer.
@@ -313,7 +313,7 @@ class Round:
                 return
             await asyncio.sleep(pause)
 
-    def _message(self, chat: str, n: int, chance: random.Random) -> dict[str, Any]:
+    def message(self, chat: str, n: int, chance: random.Random) -> dict[str, Any]:
         text = f"{n} " + "".join(chance.choices("abcdefgh äß試", k=chance.choice((5, 40, 200))))
         return {"chatId": chat, "messageId": f"{chat}-{n}", "text": text.strip(), "fromMe": chance.random() < 0.2}
 
@@ -365,7 +365,7 @@ class Round:
         """I1–I6, and what the row itself wants of what became of its clients. Raises AssertionError with all that does
         not hold."""
         base = time.monotonic()
-        await self._queues_empty()
+        await self.queues_empty()
         async with self.world.driver() as driver:
             self.truth = await self.ledger.truth(driver, self.world.name)
         self.violations += self.truth.violations
@@ -428,7 +428,7 @@ class Round:
                 self.counts["streams recovered by position"] += report.recoveries
             self.counts["lists loaded"] += report.resets
 
-    async def _queues_empty(self) -> None:
+    async def queues_empty(self) -> None:
         """Wait until no server still has something to write: what is unknown would not be decided yet."""
 
         async def empty() -> bool:

@@ -57,7 +57,7 @@ class Agent:
         self._pid: str | None = None
         self._offset: str | None = None
         self._ws: aiohttp.ClientWebSocketResponse | None = None
-        self._reader: asyncio.Task[None] | None = None
+        self.reader: asyncio.Task[None] | None = None
         self._left: list[aiohttp.ClientWebSocketResponse] = []
         self._numbers = itertools.count()
         self._waiting: dict[int, Callable[[dict[str, Any]], None]] = {}
@@ -70,7 +70,7 @@ class Agent:
 
     @property
     def connected(self) -> bool:
-        return self._reader is not None and not self._reader.done()
+        return self.reader is not None and not self.reader.done()
 
     async def open(self) -> None:
         auth: dict[str, Any] = {"token": mint()}
@@ -85,7 +85,7 @@ class Agent:
         self._restarting = set() if self.recovery else set(self.parts)
         await self._ws.receive_str()
         await self._ws.send_str("40" + json.dumps(auth))
-        self._reader = asyncio.create_task(self._read(self._ws))
+        self.reader = asyncio.create_task(self._read(self._ws))
         greeting = await self._greeted
         if self.recovery and self._pid is not None and greeting["pid"] == self._pid:
             self.recovered += 1
@@ -119,18 +119,18 @@ class Agent:
     async def cut(self, *, noticed: bool) -> None:
         """The connection is lost; if not noticed, the server goes on to believe in it."""
         assert self._ws is not None
-        assert self._reader is not None
-        self._reader.cancel()
-        await asyncio.wait([self._reader])
+        assert self.reader is not None
+        self.reader.cancel()
+        await asyncio.wait([self.reader])
         if noticed:
             transport = self._ws.get_extra_info("transport") or self._ws._response.connection.transport
             transport.abort()
         self._left.append(self._ws)
 
     async def close(self) -> None:
-        if self._reader:
-            self._reader.cancel()
-            await asyncio.wait([self._reader])
+        if self.reader:
+            self.reader.cancel()
+            await asyncio.wait([self.reader])
         for ws in [*self._left, *([self._ws] if self._ws else [])]:
             await ws.close()
 
@@ -485,7 +485,7 @@ class Inbox(RuleBasedStateMachine):
         self.run(self._all_noticed())
 
     async def _all_noticed(self) -> None:
-        readers = [agent._reader for agent in self.agents if agent.connected and agent._reader]
+        readers = [agent.reader for agent in self.agents if agent.connected and agent.reader]
         if readers:
             await asyncio.wait(readers, timeout=SECONDS)
 

@@ -47,7 +47,7 @@ async def subscribe_exactly(client: Client, more: dict[str, Any]) -> int:
         assert answer["ok"], answer
         answered.set_result(len(client.durable()))
 
-    await client._sio.emit("subscribe", {"sessionId": "shop"} | more, callback=take)
+    await client.emit("subscribe", {"sessionId": "shop"} | more, take)
     async with asyncio.timeout(15):
         return await answered
 

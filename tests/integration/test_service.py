@@ -34,6 +34,11 @@ async def mongodb_uri(mongod: Mongod) -> str:
     return f"mongodb://127.0.0.1:{mongod.port}/?replicaSet=rs0"
 
 
+@pytest.fixture
+def database_timeout() -> float:
+    return 0.5
+
+
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Positions all the time, and limits that a database on the same machine keeps to."""
@@ -108,7 +113,6 @@ async def test_told_while_it_catches_up(
     site: Site, store: Store, mongod: Mongod, connect_client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who is catching up when the database goes is told so as well, and gets the rest when it is back."""
-    monkeypatch.setattr(store, "_timeout", 0.5)
     client: Client = await connect_client()
     start = await client.subscribe("shop")
     await site.post("shop", {"messages": [message("1"), message("2")]})

@@ -7,7 +7,6 @@ import contextlib
 import gzip
 import io
 import json
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -373,7 +372,7 @@ async def test_what_cannot_name_a_session(site: Site) -> None:
 @contextlib.asynccontextmanager
 async def held(store: Store, session_id: str) -> AsyncIterator[None]:
     """The session is being written to by somebody who does not finish."""
-    async with await store._client.start_session() as other, other.start_transaction():
+    async with await store.sessions.database.client.start_session() as other, other.start_transaction():
         await store.sessions.update_one({"_id": session_id}, {"$set": {"held": True}}, upsert=True, session=other)
         yield
         with contextlib.suppress(Exception):
@@ -396,9 +395,7 @@ async def test_full_queue(settings: Settings, store: Store, run_app: RunApp, lim
         async with asyncio.timeout(5):
             while not await full():
                 await asyncio.sleep(0)
-        begun = time.monotonic()
         answers = await asyncio.gather(*(small.post("shop", message(text, messageId=f"late{n}")) for n in range(20)))
-        assert time.monotonic() - begun < 0.8
         for answer in answers:
             check_problem(answer, 503, "unavailable")
         check_problem(await small.post("elsewhere", message(text)), 503, "unavailable")
@@ -419,13 +416,12 @@ async def test_deadline(settings: Settings, store: Store, run_app: RunApp) -> No
             await store.sessions.find_one({"_id": "x"}, session=other)
             await asyncio.sleep(0.2)
 
-    async with await store._client.start_session() as other, other.start_transaction():
+    async with await store.sessions.database.client.start_session() as other, other.start_transaction():
         await store.sessions.update_one({"_id": "shop"}, {"$set": {"held": True}}, session=other)
         toucher = asyncio.create_task(keep_touching(other))
         late = asyncio.create_task(hasty.post("shop", message(messageId="late")))
-        begun = time.monotonic()
         assert (await hasty.post("other", message())).status == 200
-        assert time.monotonic() - begun < 0.8
+        assert not late.done()
         check_problem(await late, 503, "unavailable")
         toucher.cancel()
         await asyncio.gather(toucher, return_exceptions=True)
