@@ -1,4 +1,4 @@
-"""What is known on the operator's machine: the database, the limits of the process, and a message's whole way."""
+"""Checks on the operator's machine: the database, the limits of the process, and a message from webhook to socket."""
 
 from __future__ import annotations
 

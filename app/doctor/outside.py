@@ -167,7 +167,7 @@ async def token(it: Context) -> Finding:
 
 
 def _claims(token: str) -> dict[str, Any] | None:
-    """What the token says, without proof; None for what is no token."""
+    """The token's claims, not verified. None if it is not a token."""
     try:
         claims: dict[str, Any] = jwt.decode(
             token, options={"verify_signature": False, "verify_aud": False, "verify_exp": False, "verify_nbf": False}
@@ -178,7 +178,7 @@ def _claims(token: str) -> dict[str, Any] | None:
 
 
 def _why(token: str) -> str:
-    """As far as the token itself tells."""
+    """Why the token is refused, as far as its claims show."""
     claims = _claims(token)
     if claims is None:
         return "it is not a JSON Web Token, or is damaged."
@@ -200,7 +200,7 @@ def _why(token: str) -> str:
 
 
 async def body(it: Context) -> Finding:
-    """A provider's body that tells nothing, so nothing is stored; it is as large as one may be."""
+    """Post a provider's body of the maximum size without any content, so that nothing is stored."""
     if it.token is None:
         return Finding("body", WARNING, "Not checked: there is no token.", "Give --token.")
     named = (_claims(it.token) or {}).get("sessions") or ["*"]

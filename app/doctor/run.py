@@ -27,7 +27,7 @@ async def examine(url: str, token: str | None, tokens: Tokens | None, store: Sto
     if token is None and tokens is not None:
         token = tokens.mint("doctor", sessions=["*"], scopes=["read", "ingest"], lifetime=300)
     timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
-    # An invalid certificate is a finding of one check; the others are run all the same, but no token is sent.
+    # An invalid certificate is the finding of one check. The others still run, but no token is sent.
     async with aiohttp.ClientSession(timeout=timeout) as http:
         trusted = (await _one("tls", outside.tls, Context(address, http, None, None, None))).status != FAILURE
     connector = aiohttp.TCPConnector(ssl=ssl.create_default_context() if trusted else False)

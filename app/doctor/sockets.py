@@ -100,7 +100,7 @@ async def buffering(it: Context) -> Finding:
 
 
 async def _poll(it: Context) -> float:
-    """0 where it is prompt, or where polling fails, which is another check's finding."""
+    """Seconds of delay. 0 if it is prompt, or if polling fails, which is another check's finding."""
     async with it.http.get(it.engine("polling")) as answer:
         text = await answer.text()
     if answer.status != 200 or not text.startswith("0{"):

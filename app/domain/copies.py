@@ -28,7 +28,7 @@ def take_copy(ledger: Ledger, incoming: IncomingMessage, *, holds: bool) -> Mess
     """
     names = ledger.names_of(incoming.chat_id)
     for delivery in ledger.deliveries.of(names, "sending", "waiting") if holds else ():
-        # What this batch has begun has sent nothing yet, so there is no copy of it.
+        # Deliveries started by this batch have sent nothing yet, so there are no copies of them.
         if delivery.attempt and ledger.deliveries.was_open(delivery.id) and len(delivery.held) < MAX_HELD:
             held = {copy.message_id for copy in delivery.held}
             if incoming.message_id not in held:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a command has changed nothing: a code of `app.errors.KINDS`, and what the client is told."""
+    """Why a command has changed nothing: a code of `app.errors.KINDS`, and the message for the client."""
 
     code: str
     detail: str

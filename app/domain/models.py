@@ -43,7 +43,7 @@ MAX_URL: Final = 8_192
 _USER_ID: Final = re.compile(r"[A-Z]{2}\.[A-Za-z0-9.]{5,128}")
 """A Cloud API user who hides their number, such as `BR.1502334565`."""
 CANCELLED: Final = "cancelled"
-"""The code of the error of a message that was given up before it was sent."""
+"""The error code of a message that was cancelled before it was sent."""
 PREVIEW_LENGTH: Final = 120
 """Maximum number of characters of a chat's lastMessage.text."""
 MAX_PREVIEW_BYTES: Final = 16 * 1024
@@ -176,7 +176,7 @@ class Message:
     nothing_to_read: bool = False
     """Deleted because it has no content to show. If content comes later, the message is restored."""
     provider_ids: Sequence[str] = ()
-    """What the provider calls it, where that is not `message_id`: several if it was sent more than once."""
+    """The provider's ids if they differ from `message_id`; several if it was sent more than once."""
     came_as: str | None = None
     """The hidden address it came under, if the chat has another name. Used by `split`."""
 
@@ -201,7 +201,7 @@ class Message:
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether it was given up before it was sent."""
+        """Whether it was cancelled before it was sent."""
         return self.deleted_at is not None and self.error is not None and self.error.code == CANCELLED
 
     @property

@@ -29,7 +29,7 @@ PING_TIMEOUT = Reason("ping timeout")
 CONNECT_TIMEOUT = Reason("connect timeout", frames.POLICY)
 """No connect handler accepted the client within `Limits.connect_timeout`."""
 SLOW_READER = Reason("slow reader")
-"""The client does not read what is sent to it."""
+"""The client does not read its data."""
 RATE_LIMITED = Reason("rate limited", frames.POLICY)
 SHUTDOWN = Reason("server shutdown", frames.RESTART)
 

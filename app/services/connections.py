@@ -178,7 +178,7 @@ class Connections:
         self._recovery.keep(connection, joined)
 
     def _lost(self, session_id: str) -> None:
-        """The session's edge was given up."""
+        """The session's edge was closed."""
         self._subscriptions.close_all(session_id)
         self._recovery.lost(session_id)
 

@@ -50,7 +50,8 @@ class Follower:
         """The availability that clients were last told."""
         self._away_since = 0.0
         self.on_due: Callable[[str, datetime], None] = lambda session_id, due: None
-        """Called with a session that has a delivery which nobody has begun, and when that is due. It must not raise."""
+        """Called with a session that has a delivery to be started, and the time at which it is due. It must not
+        raise."""
         self.on_told: Callable[[Told], None] = lambda told: None
         """Called with each ephemeral value of another server. It must not raise."""
         self.watching = asyncio.Event()

@@ -83,7 +83,7 @@ class Knowledge:
             self.people[name] |= learned
 
     def _touch_copies(self) -> None:
-        """Copies may join what was attempted, and those that wait may be stored."""
+        """Copies may join attempted deliveries, and waiting copies may be stored."""
         for name, deliveries in self._deliveries.items():
             touched, aliases = self._touched[name], self.aliases[name]
             touched.messages |= {(one.chat_id, one.message_id) for one in deliveries if one.attempt}
