@@ -22,6 +22,7 @@ from tests.bench.engine_lines import many_rooms, one_room
 from tests.bench.ingest_lines import large_bodies, latency, requests, updates
 from tests.bench.lines import Bench, Measurement
 from tests.bench.polling_lines import polling
+from tests.bench.session_lines import sessions
 
 MEASUREMENTS: dict[str, Measurement] = {
     "one_room": one_room,
@@ -30,6 +31,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "latency": latency,
     "ingest": requests,
     "updates": updates,
+    "sessions": sessions,
     "memory": memory,
     "connections": arrivals,
     "heartbeats": heartbeats,

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from tests.bench.lines import REFERENCE, Bench, Line, Target
 
 MESSAGES: Final = "its messages"
+ONE_SESSION: Final = "itself with one session"
 
 
 class Kind(NamedTuple):
@@ -83,6 +84,12 @@ KINDS: Final = {
         "webhook requests/s to committed and pushed, {senders} senders",
         *("requests/s", Target("3.5 × the Node reference", at_least=3.5, peer=REFERENCE)),
         "One message per request, one session, {clients} subscribers; both wait for majority and journal.",
+    ),
+    "sessions": Kind(
+        "webhook requests/s to {count:,} sessions, {senders} senders",
+        *("requests/s", None),
+        "One message per request, to a random session; 2 % of the requests repeat an earlier one. "
+        "All sessions have messages before. Both wait for majority and journal.",
     ),
     "updates": Kind(
         "webhook updates/s to committed and pushed, {senders} senders",
