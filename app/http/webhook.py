@@ -55,8 +55,12 @@ class Webhook:
         for slash in ("", "/"):
             router.add_post("/webhook/{session_id}" + slash, self.own, expect_handler=expect_later)
             router.add_post("/webhook/{session_id}/{source}" + slash, self.provider, expect_handler=expect_later)
-            for name in (name for name, provider in PROVIDERS.items() if provider.challenge):
-                router.add_get(f"/webhook/{{session_id}}/{{source:{name}}}" + slash, self.challenge, allow_head=False)
+            for name, provider in PROVIDERS.items():
+                path = f"/webhook/{{session_id}}/{{source:{name}}}"
+                if provider.challenge:
+                    router.add_get(path + slash, self.challenge, allow_head=False)
+                if provider.event_in_path:
+                    router.add_post(path + "/{event}" + slash, self.provider, expect_handler=expect_later)
 
     async def own(self, request: web.Request) -> web.Response:
         session_id = self._access.session_of(request, "ingest")

@@ -18,7 +18,7 @@ __all__ = ["PROVIDERS", "Numbers", "Parsed", "Provider", "SourceSettings"]
 PROVIDERS: Final[Mapping[str, Provider]] = MappingProxyType(
     {
         "baileys": Provider(baileys.parse),
-        "evolution": Provider(evolution.parse),
+        "evolution": Provider(evolution.parse, event_in_path=True),
         "waha": Provider(waha.parse, waha.SIGNATURE, waha.verify, waha.sign),
         "cloud-api": Provider(
             cloud_api.parse,

@@ -53,6 +53,9 @@ class Provider:
     several_accounts: bool = False
     """Whether a body may be about several accounts."""
 
+    event_in_path: bool = False
+    """Whether the provider may append the event's name to the webhook address. It is in the body, too."""
+
     def signs(self, settings: SourceSettings) -> bool:
         """Whether bodies must be signed. If not, they need a token."""
         return self.signature is not None and bool(settings.webhook_secrets)

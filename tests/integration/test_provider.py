@@ -310,3 +310,12 @@ async def test_unknown_source(site: Site) -> None:
         assert (answer.status, answer.body["code"]) == (404, "not_found")
     answer = await site.request("GET", "/webhook/shop/baileys", token=mint())
     assert (answer.status, answer.headers["Allow"]) == (405, "POST")
+
+
+async def test_an_address_for_each_event(site: Site) -> None:
+    """Evolution can append the event's name to the address; other providers' addresses have nothing behind them."""
+    key = {"remoteJid": ANA, "fromMe": False, "id": "E1"}
+    body = {"event": "messages.upsert", "instance": "shop", "data": {"key": key, "message": {"conversation": "hi"}}}
+    for path in ("evolution/messages-upsert", "evolution/messages-upsert/", "evolution"):
+        assert (await site.post("shop", body, source=path)).results[0]["seq"] == 1
+    assert (await site.post("shop", body, source="baileys/messages-upsert")).status == 404
