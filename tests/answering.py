@@ -1,4 +1,4 @@
-"""Agents, bots and providers' stand-ins for the tests of answering."""
+"""Agents, bots and stand-ins for providers, for the tests of answering."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def text(client_id: str, words: str = "yes", **more: Any) -> dict[str, Any]:
 
 
 def states(client: Client, message_id: str) -> list[str]:
-    """The statuses of a message, as the client was told them."""
+    """The statuses of a message that the client received."""
     events = [event["message"] for event in client.durable() if "message" in event]
     return [one["status"] for one in events if one["messageId"] == message_id]
 
 
 async def reaches(client: Client, message_id: str, status: str) -> dict[str, Any]:
-    """Wait until the message has had the status; the message as it was told last."""
+    """Wait until the message has had this status. Returns the last received message."""
     await client.wait_for(lambda me: status in states(me, message_id))
     return next(
         event["message"]
@@ -37,7 +37,7 @@ async def reaches(client: Client, message_id: str, status: str) -> dict[str, Any
 
 
 class Bot(Client):
-    """A bot that acknowledges as it is told to: `answer` by the order, and not before `hold` is set."""
+    """A bot that acknowledges with `answer(order)`, after `hold` is set."""
 
     def __init__(self, site: Site) -> None:
         super().__init__(site)
@@ -64,7 +64,7 @@ class Bot(Client):
 
 @dataclass(frozen=True)
 class Request:
-    """What a provider was sent."""
+    """A request received by a provider."""
 
     path: str
     headers: dict[str, str]
@@ -80,7 +80,7 @@ HANG_UP = "hang up"
 
 @dataclass
 class Provider:
-    """A stand-in for a provider: `answer` says what to answer to each request, as (status, JSON) or HANG_UP."""
+    """A stand-in for a provider. `answer` returns the answer to each request: (status, JSON) or HANG_UP."""
 
     url: str = ""
     requests: list[Request] = field(default_factory=list)

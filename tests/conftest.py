@@ -29,7 +29,7 @@ _numbers = itertools.count(1)
 
 
 class _Listener(logging.Handler):
-    """Notes what asyncio complains of."""
+    """Collects asyncio's warnings."""
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
@@ -38,7 +38,8 @@ class _Listener(logging.Handler):
 
 @pytest.fixture(autouse=True)
 def no_warnings_of_asyncio() -> Iterator[None]:
-    """Every test fails in which, here or in a server's process, a task's exception or a coroutine was forgotten."""
+    """A test fails if an exception of a task was never retrieved, or a coroutine never awaited, here or in a server
+    process."""
     logger, listener = logging.getLogger("asyncio"), _Listener()
     logger.addHandler(listener)
     yield
@@ -51,7 +52,7 @@ def no_warnings_of_asyncio() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def mongodb_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A mongod that is primary. It ends with the thread that started it, which is here as long as the run."""
+    """A mongod that is primary. It ends with the thread that started it, which lives as long as the run."""
     started: list[str] = []
     ready, stop = threading.Event(), threading.Event()
     failure: list[BaseException] = []

@@ -67,7 +67,7 @@ async def measure(chosen: argparse.Namespace) -> dict[str, Any]:
         for name in chosen.lines:
             try:
                 await MEASUREMENTS[name](bench)
-            except servers.Broken as error:  # the others can be had all the same
+            except servers.Broken as error:  # the other lines can still be measured
                 bench.problem(f"{name}: {error}")
     return {
         "facts": facts(),
@@ -79,7 +79,7 @@ async def measure(chosen: argparse.Namespace) -> dict[str, Any]:
 
 
 def facts() -> dict[str, Any]:
-    """What it ran on, without names or places."""
+    """The machine and versions, without names or paths."""
     cpu = next(
         (
             line.split(":", 1)[1].strip()
@@ -110,7 +110,7 @@ def _says(*command: str) -> str:
 
 
 async def interruptible(chosen: argparse.Namespace) -> dict[str, Any]:
-    """Ctrl-C and SIGTERM end what was started before they end us."""
+    """On Ctrl-C and SIGTERM, stop everything that was started."""
     task = asyncio.create_task(measure(chosen))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

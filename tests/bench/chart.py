@@ -72,7 +72,7 @@ def draw(result: dict[str, Any]) -> str:
 
 
 def _bar(line: dict[str, Any]) -> tuple[str, float, float | None, str] | None:
-    """Label, how many times better, the target likewise, the peer."""
+    """Label, factor by which Roomcast is better, the target's factor, the peer."""
     if line["name"] not in LABELS:
         return None
     peer = line["against"] or next(iter(line["ratios"]), None)

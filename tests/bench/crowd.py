@@ -1,9 +1,9 @@
-"""A crowd that comes back, as a process of its own: websocket clients that subscribe after a position.
+"""Many clients that reconnect, in a separate process: WebSocket clients that subscribe with a position.
 
-Prints one line of JSON: how long it took until all were live, and what was wrong. Arguments: one JSON object with
-`port`, `secret`, `clients`, `sessions` (their names), `back` (the least and the most that a client has missed),
-`fill` (events of each session, which are posted first; 0: they are there), `head` (how many are there then), `rate`
-(messages a second meanwhile) and `more_seconds` (for how long posting goes on when all are live).
+Prints one line of JSON: how long it took until all were live, and any errors. Arguments: one JSON object with `port`,
+`secret`, `clients`, `sessions` (their names), `back` (minimum and maximum number of missed events), `fill` (events of
+each session to post first; 0: they exist already), `head` (the number of existing events), `rate` (messages per second
+meanwhile) and `more_seconds` (how long posting continues after all are live).
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ UPGRADE = (
     "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 BEHIND_SECONDS = 0.25
-"""Who has all that was stored so long ago is live."""
+"""A client is live if it has everything that was stored this long ago."""
 PATIENCE = 120.0
 UNDER_WAY = 200
 RATE_SESSIONS = 100
-"""Sessions to which messages may have been posted before; beyond these none was."""
+"""Only these sessions may have messages from before."""
 
 
 class Client(asyncio.Protocol):
-    """One client: its next number, and whether any came twice, late or never."""
+    """A client: its next number, and whether any event came twice, late or never."""
 
     def __init__(self, token: str, session: str, position: dict[str, Any]) -> None:
         self.session = session
@@ -156,7 +156,7 @@ class Crowd:
         return all(client.recovered and client.next > wanted[client.session] for client in clients)
 
     def _whole(self, clients: list[Client]) -> bool:
-        """Whether each has every event of its session, and no more."""
+        """Whether each client has every event of its session exactly once."""
         return all(client.next == self._heads[client.session] + 1 for client in clients)
 
     async def _post_on(self) -> None:

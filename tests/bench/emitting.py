@@ -1,4 +1,4 @@
-"""How the bench's own servers are told to send: as `peers/control.mjs`, which see."""
+"""Control of the bench's own servers, like `peers/control.mjs`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def orders() -> asyncio.StreamReader:
 
 
 class Emitter:
-    """Sends so many events a turn of the loop until it is stopped."""
+    """Sends a number of events per turn of the loop until it is stopped."""
 
     def __init__(
         self, emit: Callable[[int, Event], Awaitable[None] | None], ready: Callable[[], bool] = lambda: True
@@ -78,7 +78,7 @@ async def obey(
     ready: Callable[[], bool] = lambda: True,
     **others: Callable[..., object],
 ) -> None:
-    """Obey until the input ends. `others` are orders of the server's own; each answers what is said."""
+    """Execute commands until the input ends. `others` are the server's own commands, which return the answer."""
     emitter = Emitter(emit, ready)
     reader = await orders()
     while line := await reader.readline():

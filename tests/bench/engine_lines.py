@@ -18,7 +18,7 @@ TARGETS = {1: 1.8, 10: 9.0, 50: 40.0}
 async def emitted(
     bench: Bench, load: Process, server: Process, group: str, burst: int, rooms: int, clients: int, seconds: float = 1.5
 ) -> dict[str, float]:
-    """One window of a server that sends without a pause; and whether all that it sent has arrived."""
+    """Measure a server that sends without a pause, and check that everything has arrived."""
     server.tell(emit={"burst": burst, "rooms": rooms, "bytes": EVENT_BYTES})
     await load.ask(do="window", group=group, seconds=bench.seconds(0.4, 0.2))
     cpu = server.cpu()
@@ -112,7 +112,7 @@ async def many_rooms(bench: Bench) -> None:
         for number in range(bench.rounds):
             bench.say(f"{line.title}: round {number + 1} of {bench.rounds}")
             for turn in turns:
-                if turn != burst and number > 1:  # they are told beside, twice is enough
+                if turn != burst and number > 1:  # additional figures, for which two rounds are enough
                     continue
                 found = {
                     name: await emitted(bench, loads[name], peers[name], name, turn, rooms, clients, 3.0)

@@ -1,4 +1,4 @@
-"""The lines of the table: what is measured, what was found, and whether it is enough."""
+"""The lines of the table: the measurement, the result, and whether it meets the target."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ US: Final = "Roomcast"
 NODE: Final = "Node socket.io"
 REFERENCE: Final = "Node with Express"
 TOO_BUSY: Final = 0.9
-"""A load generator that is busy for more of the time may be what is measured."""
+"""If the load generator is busier than this, it may limit the result."""
 
 Round = dict[str, Any]
 
 
 @dataclass
 class Target:
-    """`ratio`: to the peer's figure; else the figure itself."""
+    """With a peer: the ratio to the peer's figure; otherwise the figure itself."""
 
     words: str
     at_least: float | None = None
@@ -95,7 +95,7 @@ class Line:
 
 
 class Bench:
-    """What a measurement is given: the load generator, how often and how large, and where the lines go."""
+    """The context of a measurement: the load generator, rounds and sizes, and the list of lines."""
 
     def __init__(self, load: Process, uri: str, *, rounds: int, quick: bool) -> None:
         self.load, self.uri, self.rounds, self.quick = load, uri, rounds, quick
@@ -128,7 +128,7 @@ class Bench:
 
 
 def alternating(round_number: int, things: list[Any]) -> list[Any]:
-    """In turns, and every other round backwards, so that nobody is always the first."""
+    """In turns, in reverse order every other round, so that none is always first."""
     return things if round_number % 2 == 0 else things[::-1]
 
 

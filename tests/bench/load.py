@@ -1,15 +1,14 @@
-"""The load generator: a process of its own, told what to do by lines of JSON on its standard input.
+"""The load generator: a separate process, controlled with lines of JSON on its standard input.
 
-One thread, epoll and plain sockets. Where deliveries are only counted, the kernel is asked to throw the bytes away
-instead of copying them (MSG_TRUNC), so that one core can take what several servers can send. Nobody answers for its
-own speed: every answer says what share of the time this process was busy.
+It has one thread, epoll and plain sockets. If deliveries are only counted, the kernel discards the bytes instead of
+copying them (MSG_TRUNC), so that one core can receive what several servers send. Every answer says how busy this
+process was.
 
-When something has arrived is told by the kernel, which notes it for each packet (SO_TIMESTAMPNS): a thousand clients
-in one process would otherwise be seen one after the other, and the last of them waits for this process, not for the
-server.
+Arrival times come from the kernel's packet timestamps (SO_TIMESTAMPNS). Otherwise a thousand clients in one process
+would be read one after the other, and the last one would wait for this process instead of the server.
 
-Clients do what the stock JavaScript client does, in the same order and waiting for the same answers: websocket
-upgrade, Engine.IO's open packet, CONNECT with the token, then what they subscribe to.
+Clients do what the stock JavaScript client does, in the same order and waiting for the same answers: WebSocket
+upgrade, the Engine.IO open packet, CONNECT with the token, then subscribe.
 """
 
 from __future__ import annotations
@@ -39,12 +38,12 @@ TRUNCATE_BYTES = 8 * 1024 * 1024
 SPARE = bytearray(TRUNCATE_BYTES)
 PATIENCE = 60.0
 NAP_SECONDS = 0.002
-"""While deliveries are only counted the sockets are looked at so often: more would wake us for every write."""
+"""Polling interval while deliveries are only counted, so that not every write wakes this process."""
 SO_TIMESTAMPNS = 35
 """The socket module does not name it; as in <asm-generic/socket.h>."""
 TIMESPEC = struct.Struct("qq")
 MASK = bytes(4)
-"""All zero, so that masking is the identity: what a client sends costs the server the same."""
+"""All zero, so that masking does not change the data; the server's cost is the same."""
 
 
 class Failed(Exception):
@@ -61,11 +60,11 @@ def client_frame(text: str) -> bytes:
 
 PONG = client_frame("3")
 POSITION = b'42["position'[:11]
-"""How the event begins that only says how far the stream has come; it is sent now and then and not counted."""
+"""The beginning of `position` events, which are sent occasionally and not counted."""
 
 
 def frames(buffer: bytearray) -> Iterator[tuple[int, bytes, int]]:
-    """The whole frames at the beginning of `buffer`, which are taken out: first byte, payload, length of it all."""
+    """Remove whole frames from the beginning of `buffer`: first byte, payload, total length."""
     at, end = 0, len(buffer)
     try:
         while end - at >= 2:
@@ -88,7 +87,7 @@ def frames(buffer: bytearray) -> Iterator[tuple[int, bytes, int]]:
 
 
 class Loop:
-    """epoll and timers. `run` goes on until a condition holds; everything happens in there."""
+    """epoll and timers. `run` runs everything until a condition holds."""
 
     def __init__(self) -> None:
         self.epoll = select.epoll()
@@ -155,7 +154,7 @@ class Group:
 
 
 class Mark:
-    """What a group had at a moment. Its first client, the witness, reads its frames and so knows their number."""
+    """What a group had received at one time. Its first client, the witness, reads its frames and knows their number."""
 
     def __init__(self, group: Group) -> None:
         self._group = group
@@ -163,7 +162,7 @@ class Mark:
         self._before = (group.taken, witness.bytes, witness.events)
 
     def until_now(self) -> dict[str, Any]:
-        """Deliveries since: the bytes of all by the size of what the witness got."""
+        """Deliveries since then: all bytes, divided by the size of what the witness got."""
         group = self._group
         witness = group.clients[0]
         now = (group.taken, witness.bytes, witness.events)
@@ -202,7 +201,7 @@ class Client:
         self._inflate: Any = zlib.decompressobj(-15) if plan.deflate else None
         self.bytes = self.events = self.frame = self._asked = 0
         self.arrived = 0.0
-        """When the last packet that was read came, by the system's clock; where that is asked for."""
+        """The arrival time of the last read packet, by the system clock, if requested."""
         self.index = group.opened
         group.opened += 1
         self.state = "upgrading"
@@ -312,7 +311,7 @@ class Client:
                 self.sock.send(b"\x8a\x80" + MASK)
 
     def truncate(self) -> None:
-        """Count bytes, which the kernel throws away."""
+        """Count bytes that the kernel discards."""
         try:
             size = self.sock.recv_into(SPARE, TRUNCATE_BYTES, socket.MSG_TRUNC)
         except BlockingIOError:
@@ -329,7 +328,7 @@ class Client:
             self.loop.remove(self.sock)
 
     def reset(self) -> None:
-        """Close so that no port is kept waiting."""
+        """Close with a reset, so that no port is left in TIME_WAIT."""
         self.loop.remove(self.sock)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
@@ -439,7 +438,7 @@ class Sender:
 
 
 EDITED = 20
-"""Messages that are edited again and again."""
+"""Number of messages that are edited repeatedly."""
 EDITED_FROM = 1_770_000_000_000
 
 
@@ -452,7 +451,7 @@ REPEATABLE = 500
 
 
 class Posts:
-    """Makes requests to the webhook, each with messages of their own."""
+    """Makes webhook requests, each with new messages."""
 
     def __init__(
         self,
@@ -528,14 +527,14 @@ class Posts:
 
 
 class Load:
-    """What the bench can ask for: the public methods."""
+    """The commands of the bench: the public methods."""
 
     def __init__(self) -> None:
         self.loop = Loop()
         self.groups: dict[str, Group] = {}
 
     def open(self, group: str, count: int, at_once: int = 40, add: bool = False, **plan: Any) -> dict[str, Any]:
-        """Connect so many clients (more, where they are added) and have them subscribe, so many under way at a time."""
+        """Connect and subscribe a number of clients, with a number of concurrent attempts."""
         made = self.groups.setdefault(group, Group(group)) if add else Group(group)
         self.groups[group] = made
         count += len(made.clients)
@@ -560,14 +559,14 @@ class Load:
         return {}
 
     def reset(self) -> dict[str, Any]:
-        """Forget everything: what was asked for has failed."""
+        """Discard everything after a failed command."""
         for name in list(self.groups):
             self.close(name)
         self.loop.clear()
         return {}
 
     def count_only(self, group: str) -> dict[str, Any]:
-        """From now on count bytes alone; but the first client goes on reading its frames, as a witness."""
+        """From now on only count bytes, except for the first client, which still reads its frames as the witness."""
         for client in self.groups[group].clients[1:]:
             client.set_reader(client.truncate)
         return {}
@@ -585,7 +584,7 @@ class Load:
             self.loop.nap = 0.0
 
     def totals(self, group: str, settle: float = 0.3) -> dict[str, Any]:
-        """What each client got since the last time it was asked, once nothing more comes."""
+        """What each client received since the last call, when nothing more arrives."""
         chosen = self.groups[group]
         while True:
             before = chosen.taken
@@ -611,7 +610,7 @@ class Load:
         return {"lost": sum(group.lost for group in self.groups.values())}
 
     def ask(self, group: str, first: str, second: str, times: int) -> dict[str, Any]:
-        """Every client of the group asks for the first thing and then the second, again and again, one at a time."""
+        """Every client of the group sends the first and then the second request, repeatedly, one at a time."""
         chosen = self.groups[group]
         left = len(chosen.clients)
         asked = dict.fromkeys(chosen.clients, 0)
@@ -752,7 +751,7 @@ class Load:
     def latency(
         self, group: str, port: int, secret: str, session: str, rate: float, seconds: float, warm_up: float = 1.0
     ) -> dict[str, Any]:
-        """Post at a rate; how long until the last client of the group has each message."""
+        """Post at a rate, and measure when the last client of the group has each message."""
         posts = Posts(port, secret, session, 100)
         chosen = self.groups[group]
         size = len(chosen.clients)
@@ -813,7 +812,7 @@ class Load:
         pollers: int = 0,
         period: float = 5.0,
     ) -> dict[str, Any]:
-        """A message now and then, seen by the clients of a group as it is pushed, or by pollers when they next ask."""
+        """Occasional messages, which the clients of a group get pushed, or pollers see at their next poll."""
         posts = Posts(port, secret, session, 100)
         head = (
             f" HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAccept: application/json\r\n"

@@ -62,7 +62,7 @@ OPEN_CHAT = """(id) => new Promise((resolve) => {
 
 
 def first_views(browser: Browser, running: Server, rounds: int) -> dict[str, dict[str, float]]:
-    """Medians, in milliseconds since the browser began to load the page; the chat since the click."""
+    """Medians in milliseconds since the browser began to load the page, and for the chat since the click."""
     token = mint("bench")
     fresh: list[dict[str, float]] = []
     later: list[dict[str, float]] = []
@@ -81,7 +81,7 @@ def first_views(browser: Browser, running: Server, rounds: int) -> dict[str, dic
             )
             shown = page.locator("[data-testid=chat]").nth(3).get_attribute("data-chat-id")
             found.append(marks | {"chat opened": page.evaluate(OPEN_CHAT, shown)})
-            # What it keeps for the next time is written soon after.
+            # The page stores its state a moment later.
             page.wait_for_timeout(2500)
             page.close()
         context.close()

@@ -1,4 +1,4 @@
-"""The push beside what it replaced: a client that asks every 5 seconds."""
+"""Push compared with polling every 5 seconds."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ async def polling(bench: Bench) -> None:
 
 
 async def _measure(bench: Bench, app: Process, seconds: float, clients: int, **how: Any) -> dict[str, float]:
-    """For each client and hour, but the CPU is that of all clients."""
+    """Per client and hour, except for the CPU, which is for all clients."""
     before = app.cpu()
     found = await bench.load.ask(
         do="trickle", port=app.port, secret=SECRET, session=SESSION, every=MESSAGE_EVERY, seconds=seconds, **how
     )
     spent = app.cpu() - before
-    # What was posted in the last seconds is not seen by those who asked just before: they are not counted.
+    # Clients that polled just before do not see the messages of the last seconds; these are not counted.
     scale = HOUR / seconds
     if found["requests"]:
         silent = found["bytes_of_empty"] * HOUR / PERIOD

@@ -28,7 +28,7 @@ def met(line: Rendered) -> str:
 
 
 def ratio(line: Rendered) -> str:
-    """Ours to the peer that the target names, with the spread over the rounds."""
+    """The ratio to the target's peer, with the spread over the rounds."""
     if line["target"] is None or line["against"] is None:
         return ""
     found = line["ratios"].get(line["against"])
@@ -74,7 +74,7 @@ def table(result: Rendered) -> str:
 
 
 def beside(line: Rendered) -> list[str]:
-    """What a line tells beyond its figure."""
+    """Additional information of a line."""
     found = []
     if line["ratios_by_cpu"].get(line["against"]):
         found.append(f"per second of server CPU: {number(line['ratios_by_cpu'][line['against']])} × {line['against']}")

@@ -1,4 +1,4 @@
-"""The processes of a run: started on a core of their own, asked what they cost, and ended, whatever happens."""
+"""The processes of a run: started on separate cores, measured, and stopped whatever happens."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ os.execvp(sys.argv[3], sys.argv[3:])
 
 
 class Broken(Exception):
-    """A process did not do what it must. The message says which and what."""
+    """A process failed. The message says which one and how."""
 
 
 def cores() -> tuple[int | None, int | None]:
-    """The core of the servers and the core of the load; None where there is but one."""
+    """The core of the servers and that of the load generator, or None if there is only one."""
     mine = sorted(os.sched_getaffinity(0))
     return (mine[0], mine[1]) if len(mine) > 1 else (None, None)
 
@@ -78,7 +78,7 @@ class Process:
                 self._words = [*self._words[-20:], line.decode(errors="replace").rstrip()]
 
     async def hear(self, patience: float = PATIENCE) -> dict[str, Any]:
-        """The next thing it says. Raises Broken when it ends or fails instead."""
+        """The process's next message. Raises Broken if it ends or fails."""
         heard = asyncio.create_task(self._said.get())
         ended = asyncio.create_task(self._process.wait())
         try:
@@ -223,7 +223,7 @@ def node_ingest(uri: str, database: str) -> Any:
 
 @asynccontextmanager
 async def application(uri: str, database: str, **environ: str) -> AsyncIterator[Process]:
-    """`python -m app serve`, as it is delivered but for what `environ` says."""
+    """`python -m app serve` with the default settings, except those in `environ`."""
     async with AsyncExitStack() as stack:
         place = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-"))
         settings = {
@@ -245,7 +245,7 @@ async def application(uri: str, database: str, **environ: str) -> AsyncIterator[
 
 
 async def npm_ci() -> None:
-    """Get the peers, exactly as locked, where they are not here."""
+    """Install the peers, exactly as locked, if they are missing."""
     if (PEERS / "node_modules" / ".package-lock.json").exists():
         return
     begun = time.monotonic()

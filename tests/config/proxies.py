@@ -1,4 +1,4 @@
-"""nginx and HAProxy with the files of config/ as they stand: only ports, paths and the servers' ports are put in."""
+"""nginx and HAProxy with the files of config/, in which only ports and paths are replaced."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KINDS = ("nginx", "haproxy")
 
 
 def missing(kind: str) -> str | None:
-    """Why the proxy cannot be run here; None where it can."""
+    """Why the proxy cannot run here, or None if it can."""
     programs = [name for name in (kind, "openssl") if find(name) is None]
     return f"{' and '.join(programs)} not installed, see scripts/need-proxies" if programs else None
 
@@ -107,7 +107,7 @@ class Front:
 
 
 def put(text: str, *changes: tuple[str, str]) -> str:
-    """The text with each of these replaced. What is not there is a mistake."""
+    """Replace each of these in the text. A missing one is an error."""
     for old, new in changes:
         assert old in text, f"the file does not say {old!r} any more"
         text = text.replace(old, new)

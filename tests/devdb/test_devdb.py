@@ -1,4 +1,4 @@
-"""The private mongod, with real processes: it is found, is primary, and is gone when its server is."""
+"""The private mongod, with real processes: it is found, becomes primary, and ends with its server."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def is_running(pid: int) -> bool:
 
 
 def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait for what tells nobody that it has happened."""
+    """Poll for something without a notification."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"
@@ -194,7 +194,7 @@ async def test_it_is_primary_private_and_keeps_its_data(tmp_path: Path) -> None:
 
 
 async def test_it_lets_in_nobody_without_its_password(tmp_path: Path) -> None:
-    """Who is on the machine, but cannot read DATA_DIR, can neither read, nor write, nor make a user of their own."""
+    """Other users of the machine, who cannot read DATA_DIR, cannot read, write or create a user."""
     async with run(tmp_path, None) as uri:
         async with connected(f"mongodb://127.0.0.1:{port_of(uri)}/?directConnection=true") as stranger:
             for refused in (
@@ -220,7 +220,7 @@ def start_without_password(place: Path, port: int) -> subprocess.Popen[bytes]:
 
 
 async def test_data_of_before_there_was_a_password(tmp_path: Path) -> None:
-    """Data that was written without a password, and could be read by others, is kept, and is closed to them."""
+    """Data from a version without a password is kept, and gets the password."""
     port = free_port()
     with start_without_password(tmp_path, port) as earlier:
         async with Client("127.0.0.1", port, directConnection=True) as client:
@@ -263,7 +263,7 @@ async def test_one_server_per_directory_and_it_mends_itself(tmp_path: Path) -> N
 
 
 def test_a_taken_port_does_not_keep_it_from_starting(tmp_path: Path) -> None:
-    """Where somebody else has the remembered port, and says nothing on it, the set moves with all data, even after
+    """If a silent program has taken the remembered port, the set moves with all data, even after
     kill -9, and stays where it moved to."""
     server = start_server(tmp_path, "many")
     first_line(server)
@@ -290,7 +290,8 @@ def test_a_taken_port_does_not_keep_it_from_starting(tmp_path: Path) -> None:
 
 
 async def test_a_mongod_that_cannot_start_says_why(tmp_path: Path) -> None:
-    """The error has mongod's own words and where to find more; nothing is left, and the directory is free again."""
+    """The error has mongod's message and the path of the log; nothing is left running, and the directory is free
+    again."""
     broken = executable(tmp_path / "mongod", "#!/bin/sh\necho libmissing.so: no such file >&2\nexit 127\n")
     for _ in range(2):
         with pytest.raises(
@@ -345,7 +346,7 @@ def test_killed_server_leaves_nothing_and_the_next_starts(tmp_path: Path) -> Non
     [("uvloop", [signal.SIGTERM]), ("asyncio", [signal.SIGINT]), ("asyncio", [signal.SIGTERM, signal.SIGKILL])],
 )
 def test_no_orphan_after_a_signal(tmp_path: Path, how: str, signals: list[signal.Signals]) -> None:
-    """Whichever way the server is told to end, and in the midst of ending, its mongod is gone."""
+    """However the server is stopped, even while it is stopping, its mongod ends."""
     server = start_server(tmp_path, how)
     pid = first_line(server)["pid"]
     assert is_running(pid)
@@ -410,7 +411,7 @@ def test_it_runs_under_uvloop_as_well(tmp_path: Path) -> None:
 
 
 async def test_commands_reach_the_database_of_a_running_server(tmp_path: Path) -> None:
-    """Beside a running server its database is found, with its password; where none runs there is none."""
+    """The database of a running server is found, with its password; without a running server there is none."""
     assert uri_of_running(tmp_path) is None
     async with run(tmp_path, None) as uri:
         assert uri_of_running(tmp_path) == uri

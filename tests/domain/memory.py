@@ -1,4 +1,4 @@
-"""What a database would keep, without a database: the ledger's source in the tests of the domain."""
+"""An in-memory replacement for the database: the ledger's source in the tests of the domain."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def update(message_id: str = "m1", chat_id: str | None = "a", **more: Any) -> Up
 
 @dataclass
 class Memory:
-    """A session. It hands the ledger everything, so what `Touched` asks for is tested with the real database."""
+    """A session. It gives the ledger everything, so `Touched` is tested with the real database."""
 
     seq: int = 0
     aliases: dict[str, str] = field(default_factory=dict)
@@ -60,11 +60,11 @@ class Memory:
     events: list[Any] = field(default_factory=list)
     keep_deleted: bool = False
     patient: bool = False
-    """Whether the commands that others bring after them wait in `waiting`."""
+    """Whether follow-up commands wait in `waiting`."""
     waiting: list[Command] = field(default_factory=list)
 
     def apply(self, *commands: Command) -> Outcome:
-        """The commands as one batch, and each that they bring after them."""
+        """Apply the commands as one batch, and then their follow-up commands."""
         known = Known(
             self.seq,
             Aliases((Alias(lid, address) for lid, address in self.aliases.items()), self.refused),
@@ -103,7 +103,7 @@ class Memory:
         return outcome
 
     def check(self) -> None:
-        """What is always so."""
+        """Check the invariants."""
         assert [event.seq for event in self.events] == list(range(self.seq - len(self.events) + 1, self.seq + 1))
         for chat in self.chats.values():
             # A message that is in several places for a while counts in each.
@@ -115,7 +115,7 @@ class Memory:
             assert message.chat_id in self.chats or any(message.chat_id in chat.also for chat in self.chats.values())
 
     def shown(self) -> tuple[list[Any], list[Any]]:
-        """Chats and messages as they are shown, but for the numbers of events."""
+        """Chats and messages as shown, without the numbers of events."""
         numbers = {"seq", "updatedSeq", "lastSeq", "readSeq", "contentSeq"}
 
         def plain(wire: dict[str, Any]) -> dict[str, Any]:

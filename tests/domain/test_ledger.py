@@ -132,7 +132,7 @@ def test_repeat_is_found_under_either_address() -> None:
 
 
 def test_mark_read_is_cut_and_goes_forward_only() -> None:
-    """mark_read stops at the chat's last message, never goes back, and makes no event where nothing changes."""
+    """mark_read stops at the chat's last message, never goes back, and makes no event without a change."""
     memory = Memory()
     memory.apply(
         store(incoming("m1"), incoming("m2"), incoming("m3", "b"), incoming("m4", from_me=True), answers_read=False)
@@ -146,7 +146,7 @@ def test_mark_read_is_cut_and_goes_forward_only() -> None:
 
 
 def test_mark_read_of_nothing() -> None:
-    """A chat of which nothing is stored cannot be marked; it does not come to be."""
+    """A chat without messages cannot be marked, and is not created."""
     outcome = Memory().apply(MarkRead("nowhere", 1))
     assert outcome == Outcome(0, results=[None])
 
@@ -248,14 +248,14 @@ _commands = st.one_of(
 
 
 def told(results: list[Result]) -> list[Any]:
-    """The answers as they are told."""
+    """The results in comparable form."""
     return [render_chat(result) if isinstance(result, Chat) else result for result in results]
 
 
 @settings(max_examples=400, deadline=None)
 @given(st.lists(_commands, max_size=8), st.lists(_commands, max_size=8))
 def test_a_batch_is_its_commands_one_by_one(before: list[Command], commands: list[Command]) -> None:
-    """However commands are gathered into batches, events, answers and state are the same."""
+    """Events, results and state do not depend on how commands are batched."""
     together, apart = Memory(), Memory()
     together.apply(*before)
     apart.apply(*before)

@@ -1,4 +1,4 @@
-"""Who is who: what is an alias, and what becomes of two chats of one person."""
+"""Aliases, and merging two chats of one person."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KNOWN = store(aliases=(Alias(ANA_LID, ANA),))
      "12345678@g.us", "12345678@c.us", "12345678", "12345678@s.whatsapp.net\n", GROUP],
 )  # fmt: skip
 def test_what_is_nobodys_address(address: str) -> None:
-    """It is never an alias, however it is told, and takes no right alias's place."""
+    """Such an address never becomes an alias, in any form, and does not replace a correct one."""
     memory = Memory(aliases={ANA_LID: ANA})
     assert aliases_of([address, ANA_LID]) == []
     memory.apply(store(incoming("m1", ANA_LID), aliases=(Alias(ANA_LID, address), Alias(address, ANA))))
@@ -84,7 +84,7 @@ def test_many_messages_move_in_steps() -> None:
 
 
 def test_an_address_that_changes_hands() -> None:
-    """What was stays where it was; what comes from then on is the new person's."""
+    """Stored messages stay; later ones belong to the new person."""
     memory = Memory()
     memory.apply(store(incoming("m1", ANA_LID)), KNOWN, store(aliases=(Alias(ANA_LID, BOB),)))
     memory.apply(store(incoming("m2", ANA_LID)))
@@ -111,7 +111,7 @@ def test_updates_follow() -> None:
 
 
 def test_split() -> None:
-    """What came under the hidden address is apart again, with its counters, and is not merged once more."""
+    """The messages of the hidden address are separate again, with right counters, and are not merged again."""
     memory = Memory()
     memory.apply(store(incoming("m1", ANA_LID), incoming("m2", ANA), incoming("m3", ANA_LID, sender=Sender(ANA_LID))))
     before = memory.shown()[1]

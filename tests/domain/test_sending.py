@@ -71,7 +71,8 @@ def test_a_client_id_is_sent_once() -> None:
 
 
 def test_a_conflict_sends_nothing() -> None:
-    """Whoever has not seen another's answer is told so, and nothing is stored; one's own answers are no conflict."""
+    """If another answer was not seen, the result is a conflict and nothing is stored. One's own answers do not
+    conflict."""
     memory = Memory()
     memory.apply(store(incoming("m1")))
     mine = sent(memory, send("c1", after=1))
@@ -92,7 +93,7 @@ def test_a_conflict_sends_nothing() -> None:
 
 
 def test_two_agents_in_one_batch_conflict() -> None:
-    """Of two who answer at the same time the second one is told."""
+    """If two agents answer at the same time, the second one gets a conflict."""
     memory = Memory()
     memory.apply(store(incoming("m1")))
     first, second = memory.apply(send("c1", after=1), send("c1", author=BEN, after=1)).results
@@ -158,7 +159,7 @@ def test_attempts_are_bounded() -> None:
 
 
 def test_a_report_that_lost_its_lease() -> None:
-    """A late report counts if it says that the message was sent, and else not."""
+    """A late report only counts if the message was sent."""
     memory = Memory()
     message = sent(memory, send())
     old = delivery_of(memory, message)
@@ -199,7 +200,7 @@ def test_a_copy_waits_for_the_report() -> None:
 
 
 def test_a_copy_tells_of_an_unknown_outcome() -> None:
-    """Where nobody knows whether a message was sent, a copy of its words tells that it was; other words do not."""
+    """After an unknown outcome, a copy with the same text shows that the message was sent; other texts do not."""
     for early in (True, False):
         memory = Memory()
         message = sent(memory, send())
@@ -233,7 +234,7 @@ def test_copies_wait_so_long_and_no_longer() -> None:
 
 
 def test_a_dead_servers_delivery_is_due_again() -> None:
-    """What a copy does not tell to be sent is delivered again."""
+    """A delivery without a copy is made again."""
     memory = Memory()
     message = sent(memory, send())
     memory.apply(echo("phone", "from the phone"))

@@ -1,4 +1,4 @@
-"""What becomes of a message after it was stored: statuses, edits, deletions, reactions, receipts."""
+"""Changes of stored messages: statuses, edits, deletions, reactions, receipts."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ def test_a_placeholder_without_anything_to_read_goes() -> None:
 
 
 def test_update_before_its_message_is_parked() -> None:
-    """It waits, once however often it comes, and is a part of the message when that is stored, of no other."""
+    """It is parked once, however often it comes, and is applied to its message, and no other, when that is stored."""
     memory = Memory()
     early = update(status="read"), update(status="read"), update(deleted=True, timestamp=at(1))
     assert states(memory, *early) == ["parked"] * 3
@@ -232,7 +232,7 @@ def test_update_before_its_message_is_parked() -> None:
 
 
 def test_update_without_a_chat() -> None:
-    """It is of the message of that id, where there is just one; else of the first that comes."""
+    """It applies to the message with that id if there is exactly one, or to the first one that comes."""
     memory = Memory()
     assert states(memory, update("m1", None, text="two", timestamp=at(1))) == ["parked"]
     memory.apply(store(incoming("m1", "a"), incoming("m2", "a"), incoming("m2", "b")))
@@ -269,7 +269,7 @@ _updates = st.builds(
 @settings(max_examples=300, deadline=None)
 @given(st.lists(_updates, min_size=1, max_size=4), st.booleans(), st.booleans(), st.data())
 def test_all_orders_end_the_same(updates: list[IncomingUpdate], from_me: bool, stub: bool, data: st.DataObject) -> None:
-    """Each update twice, in any order, before and after its message, in any batches: the end is the same."""
+    """Each update twice, in any order, before and after its message, in any batches: the result is the same."""
     message = incoming("m1", GROUP, None if stub else "one", from_me=from_me, sender=Sender("bob"))
     ends = []
     for order in itertools.permutations(updates):

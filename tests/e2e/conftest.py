@@ -121,7 +121,7 @@ class Server:
 
     @contextlib.contextmanager
     def frozen_database(self) -> Iterator[None]:
-        """Meanwhile its mongod accepts and does not answer."""
+        """During the block its mongod accepts connections but does not answer."""
         pid = int((self.data_dir / "mongodb" / "mongod.lock").read_text())
         os.kill(pid, signal.SIGSTOP)
         try:
@@ -179,7 +179,7 @@ def loop() -> Iterator[Loop]:
 
 @pytest.fixture(scope="session")
 def studio() -> Iterator[str]:
-    """The operator's own place for pictures: the page may load from there by itself."""
+    """The operator's media origin, from which the page may load by itself."""
     with conversations.pictures() as address:
         yield address
 
@@ -219,7 +219,7 @@ def elsewhere(client_package: Path) -> Iterator[str]:
 
 
 class Desk:
-    """A person's browser profile. Everything that a page complains about is a failure at the end."""
+    """A person's browser profile. Errors in the page's console fail the test at the end."""
 
     def __init__(self, browser: Browser, server: Server, name: str) -> None:
         self._browser, self.server, self._name = browser, server, name
@@ -255,7 +255,7 @@ class Desk:
 
 
 def is_complaint(said: Any) -> bool:
-    """What a cut network makes the browser say is no complaint of the page."""
+    """Whether a console message is an error of the page, and not just of the cut network."""
     network = re.search(
         r"ERR_|WebSocket connection|Failed to load resource|fetching the script|blocked by Playwright", said.text
     )
@@ -271,7 +271,7 @@ def desk(browser: Browser, server: Server, request: pytest.FixtureRequest) -> It
 
 
 def faults(page: Page) -> list[Any]:
-    """What axe finds wrong with the page as it is now."""
+    """Accessibility problems of the page, found by axe."""
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE.read_text(encoding="utf-8"))
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
@@ -288,7 +288,7 @@ def to_the_end(page: Page) -> None:
 
 
 def eventually(condition: Callable[[], Any], what: str) -> Any:
-    """Wait until the condition holds, for what no locator can wait for."""
+    """Wait until the condition holds, if no locator can wait for it."""
     end = time.monotonic() + PATIENCE
     while not (value := condition()):
         assert time.monotonic() < end, f"waited in vain: {what}"

@@ -1,4 +1,4 @@
-"""Clients that can do what no good client does."""
+"""Clients that can violate the protocol."""
 
 import asyncio
 import base64
@@ -49,7 +49,8 @@ def deflate(payload: bytes) -> bytes:
 
 
 class Closed(Exception):
-    """The server has closed: its close code, None if there was no close frame; whether it was a reset."""
+    """The server has closed the connection: the close code, or None without a close frame, and whether it was a
+    reset."""
 
     def __init__(self, code: int | None, reset: bool = False) -> None:
         super().__init__(code, reset)
@@ -120,7 +121,7 @@ class Socket:
         return b0 & 15, payload, b0 >> 4 & 7
 
     async def packet(self) -> Any:
-        """The next Engine.IO packet that is no ping: str or bytes."""
+        """The next Engine.IO packet that is not a ping: str or bytes."""
         while True:
             opcode, payload, rsv = await self.frame()
             if rsv:
@@ -145,7 +146,7 @@ class Socket:
                 return json.loads(packet[len(head) :])
 
     async def closed(self) -> Closed:
-        """Read until the server closes; what comes before is thrown away. Then the connection itself must end."""
+        """Read and discard everything until the server closes. Then the connection itself must end."""
         try:
             while True:
                 await self.frame()

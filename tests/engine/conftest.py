@@ -23,7 +23,7 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> d
 
 
 class Site:
-    """A server that runs, and what it was told."""
+    """A running server, and what its handlers received."""
 
     def __init__(self, server: Server, runner: web.AppRunner) -> None:
         self.server, self.runner = server, runner
@@ -34,13 +34,13 @@ class Site:
         self.sockets: list[Socket] = []
 
     async def raw(self, query: str = "EIO=4&transport=websocket", **headers: str) -> Socket:
-        """A websocket that has been opened, nothing read of it."""
+        """An open WebSocket of which nothing was read."""
         socket = await Socket.open(self.port, query, headers)
         self.sockets.append(socket)
         return socket
 
     async def socket(self, **headers: str) -> Socket:
-        """A websocket client that has been let in."""
+        """A connected WebSocket client."""
         socket = await self.raw(**headers)
         assert (await socket.packet()).startswith("0{")
         await socket.text("40")
@@ -113,11 +113,11 @@ async def site(serve: Serve) -> Site:
 
 
 QUICK = Limits(stall_timeout=0.3, connect_timeout=0.3, upgrade_timeout=0.3, close_timeout=0.3, body_timeout=0.3)
-"""Short waits, for tests of what happens when they are over."""
+"""Short time limits, for tests of what happens after them."""
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that nobody tells."""
+    """Poll for something without a notification."""
     async with asyncio.timeout(10):
         while not condition():
             await asyncio.sleep(0.002)

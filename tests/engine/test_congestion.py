@@ -1,4 +1,4 @@
-"""What happens to those who do not read: they are told of, waited for, and in the end dropped; others never notice."""
+"""Clients that do not read: they are reported, waited for, and finally dropped, without an effect on others."""
 
 import asyncio
 import socket as sockets
@@ -15,7 +15,7 @@ SMALL = {"send_buffer": 8_192, "close_timeout": 0.3}
 
 
 async def reluctant(site: Site) -> Socket:
-    """A client with small buffers that has been let in, and reads nothing unless it is asked to."""
+    """A connected client with small buffers that reads only on request."""
     socket = await Socket.open(site.port, "EIO=4&transport=websocket", {}, rcvbuf=4_096)
     site.sockets.append(socket)
     await socket.packet()
@@ -30,7 +30,7 @@ def read_on(socket: Socket) -> None:
 
 
 async def flood(site: Site, condition: Callable[[], bool], *, ephemeral: bool = False) -> int:
-    """Publish a kilobyte a turn until something happens; how many it took."""
+    """Publish a kilobyte per turn until something happens. Returns how many it took."""
     number = 0
     async with asyncio.timeout(10):
         while not condition():
@@ -102,7 +102,7 @@ async def everything(socket: Socket) -> list[list[Any]]:
 
 
 async def test_drained_returns_when_the_client_has_taken_it(serve: Serve) -> None:
-    """At once where nothing waits; else when it has been read; False when the connection goes instead."""
+    """At once if nothing is unsent, otherwise when it has been read. False if the connection ends first."""
     site = await serve(limits=Limits(**SMALL))
     slow = await reluctant(site)
     sid = site.sids[0]
@@ -145,7 +145,7 @@ async def test_waiting_counts_what_this_turn_has_sent(site: Site) -> None:
 
 
 async def test_ephemeral_events_are_dropped_where_bytes_wait(serve: Serve) -> None:
-    """And only those: what is durable comes, to others comes all, and when nothing waits they come again."""
+    """Only ephemeral events are dropped, only for slow clients, and only while they have unsent bytes."""
     site = await serve(limits=Limits(**SMALL))
     slow = await reluctant(site)
     sid = site.sids[0]
@@ -246,7 +246,7 @@ async def test_one_large_turn_kills_nobody(serve: Serve) -> None:
 
 
 async def test_a_pong_may_be_late_while_the_client_takes_what_is_before_the_ping(serve: Serve) -> None:
-    """Not for ever: who takes nothing more has gone."""
+    """Not forever: a client that reads nothing more is closed."""
     limits = Limits(send_buffer=0, high_water=8_000_000, max_buffered=8_000_000, max_burst=8_000_000, close_timeout=0.3)
     site = await serve(limits=limits, ping_interval=0.3, ping_timeout=1)
     slow = await reluctant(site)
