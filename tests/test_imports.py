@@ -22,7 +22,7 @@ LAYERS = (
     (
         *("app.services", "app.parsing", "app.providers"),
         *("app.schemas", "app.fields", "app.posted", "app.auth", "app.json_input", "app.metrics"),
-        *("app.hosts", "app.logs", "app.settings", "app.session_settings", "app.startup", "app.turns", "app.pace"),
+        *("app.hosts", "app.logs", "app.settings", "app.session_settings", "app.startup", "app.turns", "app.quota"),
     ),
     ("app.storage", "app.devdb", "app.bus"),
     ("app.domain", "app.errors"),

@@ -8,17 +8,14 @@ the left of the first untrusted address may be forged.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 import structlog
 from aiohttp import web
 
-from app.hosts import Address, read_address
+from app.hosts import Address, Network, read_address
 
 log = structlog.get_logger(__name__)
-
-Network = IPv4Network | IPv6Network
 
 MOST_HOPS: Final = 32
 """Maximum number of proxies in a row."""

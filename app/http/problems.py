@@ -15,8 +15,8 @@ from app import logs
 from app.errors import KINDS, RETRY_AFTER_SECONDS, AppError, RateLimited
 from app.logs import Limited
 from app.metrics import Metrics
-from app.pace import Pace
 from app.parsing.encodings import ENCODINGS
+from app.quota import Quota
 
 log = structlog.get_logger(__name__)
 
@@ -76,7 +76,7 @@ def problem(error: AppError) -> web.Response:
 def middleware(metrics: Metrics) -> Middleware:
     """Gives each request an id, turns errors into problems, and counts and logs them (a limited number of each
     code)."""
-    refused, pace = Limited(log.info, "code"), Pace(REFUSALS_IN_A_TURN)
+    refused, quota = Limited(log.info, "code"), Quota(REFUSALS_IN_A_TURN)
 
     @web.middleware
     async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -85,10 +85,10 @@ def middleware(metrics: Metrics) -> Middleware:
         try:
             response = await handler(request)
         except AppError as error:
-            await pace.take()
+            await quota.take()
             response = _refused(request, metrics, refused, error)
         except web.HTTPException as error:
-            await pace.take()
+            await quota.take()
             response = _framework(request, metrics, refused, error)
         except ConnectionResetError:
             raise

@@ -21,7 +21,7 @@ import structlog
 from app.domain.events import POSITION, render_position
 from app.errors import Unavailable
 from app.metrics import Metrics
-from app.pace import Pace
+from app.quota import Quota
 from app.services import batches, recovery
 from app.services.closing import CATCHING_UP_FAILED, EVENTS_GONE, EVENTS_MISSING
 from app.services.connection import Connection
@@ -48,7 +48,7 @@ class CatchUp:
         self._store, self._sender, self._memory, self._metrics = store, sender, memory, metrics
         self._batch_events = batch_events
         self._parallel = asyncio.Semaphore(PARALLEL_READS)
-        self._pace = Pace(TURN_BYTES)
+        self._quota = Quota(TURN_BYTES)
         self._reads: dict[tuple[Edge, int], asyncio.Task[tuple[int, list[Entry]]]] = {}
         """Pages that are being read."""
 
@@ -101,7 +101,7 @@ class CatchUp:
         recent = stream.edge.recent
         if recent.after(stream.cursor) is None and not await self._fetch(connection, stream):
             return False
-        await self._pace.take(PORTION_BYTES)
+        await self._quota.take(PORTION_BYTES)
         # No await from here: the last portion ends at the edge, and the caller joins the rooms in the same turn.
         size = 0
         while size < PORTION_BYTES and (entries := recent.after(stream.cursor)):
@@ -176,7 +176,7 @@ class CatchUp:
     async def _send_all(self, connection: Connection, stream: Stream, entries: Sequence[Entry]) -> bool:
         """Send entries that are not in memory, at the client's pace. False if the connection is closed."""
         while entries:
-            await self._pace.take(PORTION_BYTES)
+            await self._quota.take(PORTION_BYTES)
             portion = _portion(entries, PORTION_BYTES)
             self._send(connection, stream, portion)
             entries = entries[len(portion) :]

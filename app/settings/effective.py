@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
+from app.hosts import Network
 from app.settings import forms
 from app.settings.setting import flag, number, settings_of, text, texts, whole
 
@@ -65,7 +66,7 @@ class Settings:
         " after a click.",
         take=forms.media_origins,
     )
-    trusted_proxies: tuple[forms.Network, ...] = texts(
+    trusted_proxies: tuple[Network, ...] = texts(
         "Comma-separated addresses or networks of reverse proxies whose X-Forwarded-For is trusted.",
         take=forms.networks,
     )

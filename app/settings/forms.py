@@ -8,12 +8,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from app.hosts import Origin, read_host, read_origin
+from app.hosts import Network, Origin, read_host, read_origin
 
 SECRET_BYTES: Final = 32
 """A shorter AUTH_SECRET is weaker than HS256 itself (RFC 7518, 3.2)."""
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _MEDIA_ORIGIN: Final = re.compile(r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]{0,4})?")
 """A host in a Content-Security-Policy, which cannot express IPv6 addresses (CSP Level 3, 2.3.1)."""

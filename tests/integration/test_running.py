@@ -28,6 +28,7 @@ from app import __version__, devdb
 from app.application import assemble
 from app.auth import Tokens
 from app.http.page import STATIC
+from app.services.recovery import Recovery
 from app.settings import SETTINGS, Settings
 from app.startup import auth_secrets
 from app.storage.mongo import Store
@@ -53,6 +54,28 @@ async def test_alive_and_ready(site: Site) -> None:
     assert (alive.status, alive.body) == (200, {"status": "ok"})
     ready = await site.request("GET", "/readyz")
     assert (ready.status, ready.body) == (200, {"status": "ok", "database": "ok", "draining": False})
+
+
+async def test_not_ready_while_a_background_task_fails(
+    app: web.Application, run_app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stray cancellation of what must run as long as the server is counted and shown by /readyz, until it has run
+    steadily again."""
+    failures = [asyncio.CancelledError()]
+
+    def cleaning(self: Recovery) -> None:
+        if failures:
+            raise failures.pop()
+
+    monkeypatch.setattr(Recovery, "clean_up", cleaning)
+    monkeypatch.setattr("app.services.connections.EXPIRY_SECONDS", 0.01)
+    site: Site = await run_app(app)
+    await until(lambda: not failures)
+    ready = await site.request("GET", "/readyz")
+    assert (ready.status, ready.body["failing"]) == (503, ["housekeeping"])
+    assert (await figures(site))['roomcast_background_failures_total{task="housekeeping"}'] == 1
+    monkeypatch.setattr("app.services.background.STEADY_SECONDS", -1.0)
+    assert (await site.request("GET", "/readyz")).status == 200
 
 
 async def test_draining(app: web.Application, site: Site, connect_client: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -228,6 +229,28 @@ async def test_a_lost_session_closes_its_own_connections(server: Server) -> None
     assert edge is not None
     edge.lose()
     assert server.sender.closed == {f"c{n}": EVENTS_MISSING for n in (7, 107, 207)}
+
+
+async def test_a_session_that_was_given_up_is_told_no_position(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Positions are told a session in each turn; one that is given up in between is not among them."""
+    monkeypatch.setattr("app.services.subscriptions.POSITION_SECONDS", 0.001)
+    for name in ("s0", "s1"):
+        await server.come_back(name, 0, session_id=name)
+    await server.all_live()
+    publish, other = server.sender.publish, server.edges.get("s1")
+    assert other is not None
+
+    def losing(event: str, *args: Any, **options: Any) -> None:
+        publish(event, *args, **options)
+        if not other.closed:
+            other.lose()
+
+    monkeypatch.setattr(server.sender, "publish", losing)
+    telling = asyncio.create_task(server.subscriptions.tell_positions())
+    await until(lambda: len(server.sender.got["s0"]) > 2)
+    telling.cancel()
+    assert {event for event, _ in server.sender.got["s0"]} == {"position"}
+    assert server.sender.got["s1"] == []
 
 
 @pytest.mark.parametrize("seed", [random.randrange(2**32) for _ in range(5)])

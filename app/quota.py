@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 
 
-class Pace:
+class Quota:
     """Grants work in the order of request, up to `most` of it in one turn of the loop. Not thread-safe."""
 
     def __init__(self, most: int) -> None:

@@ -1,4 +1,4 @@
-"""Pace: work is spread over turns of the event loop."""
+"""Quota: work is spread over turns of the event loop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aiohttp.test_utils import make_mocked_request
 from app.errors import AppError
 from app.http.problems import REFUSALS_IN_A_TURN, middleware
 from app.metrics import Metrics
-from app.pace import Pace
+from app.quota import Quota
 
 
 class Turn:
@@ -31,11 +31,11 @@ class Turn:
 
 async def test_a_turn_has_no_more_than_its_share() -> None:
     """Whatever is asked for at once: in order, and no more than the limit in a turn, but for the last one's excess."""
-    pace, turn, order = Pace(10), Turn(), []
+    quota, turn, order = Quota(10), Turn(), []
     done: Counter[int] = Counter()
 
     async def work(number: int) -> None:
-        await pace.take(4)
+        await quota.take(4)
         order.append(number)
         done[turn.number] += 4
 
@@ -48,9 +48,9 @@ async def test_a_turn_has_no_more_than_its_share() -> None:
 
 async def test_who_has_gone_takes_nothing() -> None:
     """A share that nobody waits for any more goes to the next one."""
-    pace = Pace(1)
-    await pace.take()
-    tasks = [asyncio.create_task(pace.take()) for _ in range(3)]
+    quota = Quota(1)
+    await quota.take()
+    tasks = [asyncio.create_task(quota.take()) for _ in range(3)]
     await asyncio.sleep(0)
     tasks[1].cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
