@@ -369,7 +369,7 @@ async def read_slowly(sock: sockets.socket, rate: int) -> bytes:
 
 
 async def test_a_slow_link_is_not_a_slow_reader(serve: Serve) -> None:
-    """Who needs longer for an answer than one may be silent is not closed, whatever waits for it meanwhile; its ping
+    """A client that needs longer for an answer than the stall timeout is not closed, whatever is waiting; its ping
     is before that."""
     site = await serve(limits=Limits(stall_timeout=0.2), ping_interval=0.5, ping_timeout=0.5)
     async with await site.polling() as polling:

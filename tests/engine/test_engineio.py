@@ -1,4 +1,4 @@
-"""Engine.IO 4: handshake, polling, upgrade, heartbeat, and who may open a connection at all."""
+"""Engine.IO 4: handshake, polling, upgrade, heartbeat, and limits for connections."""
 
 import asyncio
 import base64
@@ -518,7 +518,7 @@ async def test_a_pong_without_a_ping_ends_the_connection(site: Site) -> None:
 
 
 async def test_the_wall_clock_means_nothing(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Setting it a year forward or back ends nobody."""
+    """Setting it a year forward or back closes no connection."""
     site = await serve(ping_interval=0.1, ping_timeout=0.1)
     times = itertools.cycle([0.0, 4e9])
     monkeypatch.setattr("time.time", lambda: next(times))
@@ -560,7 +560,7 @@ async def test_more_connections_than_allowed_are_told_to_come_later(serve: Serve
 
 
 async def test_an_address_has_few_connections_that_are_not_let_in(serve: Serve) -> None:
-    """Those let in do not count, nor those of another address; who leaves makes place."""
+    """Accepted connections and those of another address do not count; one that ends makes room."""
     server = Server(
         limits=Limits(max_unauthenticated_per_address=2), client_address=lambda request: request.headers["X-Address"]
     )
@@ -600,7 +600,7 @@ async def test_an_address_has_a_limited_number_of_connections(serve: Serve) -> N
 
 
 async def test_who_never_connects_to_a_namespace_is_closed(serve: Serve) -> None:
-    """Within the connect timeout, on both transports; who does is not; who leaves its last one is."""
+    """It is closed within the connect timeout, on both transports; so is a client that leaves its last namespace."""
     site = await serve(limits=QUICK)
     silent, stays, leaves = await site.raw(), await site.socket(), await site.socket()
     await leaves.text("41")
@@ -645,7 +645,7 @@ async def test_a_refusal_names_its_reason(
 
 
 async def test_a_session_that_has_ended_is_no_other_servers(site: Site, caplog: pytest.LogCaptureFixture) -> None:
-    """That is usual, and no reason to look at the proxy."""
+    """An ended session is refused without a hint about the proxy."""
     async with await site.polling() as polling:
         site.server.close(site.sids[0], "enough")
         status, text = await polling.poll()
@@ -654,7 +654,7 @@ async def test_a_session_that_has_ended_is_no_other_servers(site: Site, caplog: 
 
 
 async def test_a_post_with_a_content_encoding_is_refused_unread(site: Site) -> None:
-    """Nothing is unpacked for a client."""
+    """The body is not decompressed."""
     async with await site.polling() as polling:
         status, text = await polling.post(b"\x1f\x8b nothing", headers={"Content-Encoding": "gzip"})
         assert (status, json.loads(text)["reason"]) == (415, "encoded")

@@ -1,4 +1,4 @@
-"""Near-valid packets and frames against the running server. It lives, and nothing is left.
+"""Near-valid packets and frames against the running server, which must survive without leaks.
 
 The short form runs always; ENGINE_FUZZ=10000 sets how many. The seed is printed; ENGINE_FUZZ_SEED repeats a run.
 """
@@ -83,7 +83,7 @@ async def ready(serve: Serve) -> Site:
 
 
 async def finish(site: Site) -> None:
-    """It still serves, and nothing of all that is left."""
+    """Check that it still serves, and that nothing is left over."""
     socket = await site.socket()
     assert await socket.ask("echo", "alive") == ["alive"]
     socket.kill()
@@ -103,7 +103,7 @@ def descriptors() -> int:
 
 
 def examples(strategy: Any, count: int) -> list[Any]:
-    """So many examples, from the printed seed."""
+    """A number of examples from the printed seed."""
     print("seed", SEED)
     got: list[Any] = []
 
@@ -119,7 +119,7 @@ def examples(strategy: Any, count: int) -> list[Any]:
 
 
 async def talk(site: Site, data: list[bytes]) -> None:
-    """Say it all on a connection that was let in, and hear what comes until it ends or falls silent."""
+    """Send everything on an accepted connection, and read until it ends or is silent."""
     try:
         socket = await site.socket()
     except Closed:

@@ -1,4 +1,4 @@
-"""What a client may make the server work, counted: frames parsed, bytes inflated, packets looked at."""
+"""How much work a client can cause, counted in parsed frames, decompressed bytes and packets."""
 
 import json
 from collections import Counter
@@ -38,7 +38,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 async def say(site: Site, data: bytes, *, let_in: bool, **headers: str) -> Socket:
-    """A websocket that sends all of it at once and reads what comes until the server closes."""
+    """A WebSocket that sends everything at once and reads until the server closes."""
     socket = await (site.socket if let_in else site.raw)(**headers)
     try:
         socket.send(data)
@@ -69,7 +69,7 @@ LET_IN = pytest.mark.parametrize("let_in", [False, True])
     ],
 )
 async def test_four_megabytes_of_frames_cost_little(site: Site, work: Counter[str], piece: bytes, let_in: bool) -> None:
-    """The client is closed after its allowance, and what is behind that is not parsed."""
+    """The client is closed when its rate limit is exceeded, and the rest is not parsed."""
     socket = await say(site, piece * (FOUR_MB // len(piece) + 1), let_in=let_in)
     await socket.closed()
     assert sum(site.server.stats.closed.values()) == 1
@@ -82,7 +82,7 @@ async def test_four_megabytes_of_frames_cost_little(site: Site, work: Counter[st
 async def test_deflated_packets_are_not_inflated_behind_a_close(
     site: Site, work: Counter[str], event: bytes, let_in: bool
 ) -> None:
-    """A few kilobytes that would be hundreds of megabytes: no more is inflated than the client may send."""
+    """A few kilobytes that would be hundreds of megabytes: no more is decompressed than the client may send."""
     piece = frame(deflate(event), rsv=4)
     socket = await say(
         site, piece * (FOUR_MB // len(piece)), let_in=let_in, Sec_WebSocket_Extensions="permessage-deflate"
@@ -94,7 +94,7 @@ async def test_deflated_packets_are_not_inflated_behind_a_close(
 
 
 async def test_nothing_is_parsed_behind_a_close_of_our_own(site: Site, work: Counter[str]) -> None:
-    """The user closes, for whatever reason: what the client has on its way is thrown away."""
+    """After a close by the user, data from the client is discarded."""
     socket = await site.socket()
     before = work["unmask"]
     site.server.close(site.sids[0], "enough")
@@ -106,7 +106,7 @@ async def test_nothing_is_parsed_behind_a_close_of_our_own(site: Site, work: Cou
 
 
 async def test_packets_behind_a_close_in_a_post_do_not_count(site: Site, work: Counter[str]) -> None:
-    """Of thirty thousand packets in one body, those up to the first bad one are looked at."""
+    """Of thirty thousand packets in one body, only those up to the first malformed one are parsed."""
     async with await site.polling() as polling:
         before = work["decode"]
         assert await polling.post("\x1e".join(['42["echo"]', "4x"] + ['42["echo"]'] * 5_000)) == (200, "ok")
@@ -115,7 +115,7 @@ async def test_packets_behind_a_close_in_a_post_do_not_count(site: Site, work: C
 
 
 async def test_a_client_that_is_not_let_in_may_not_send_much(serve: Serve, work: Counter[str]) -> None:
-    """Whatever it is that it sends: large packets for a namespace in which it is not are parsed a few times."""
+    """Large packets for a namespace that the client has not joined are parsed only a few times."""
     site = await serve(limits=Limits(max_waiting_event_bytes=100_000))
     event = '42["echo",' + "[" + ",".join(["[]"] * 10_000) + "]]"
     socket = await site.raw()
@@ -126,7 +126,7 @@ async def test_a_client_that_is_not_let_in_may_not_send_much(serve: Serve, work:
 
 
 async def test_large_packets_count_for_several(serve: Serve, work: Counter[str]) -> None:
-    """What it costs to read a packet grows with its size, so a client may send fewer of them."""
+    """The cost of a packet grows with its size, so a client may send fewer large ones."""
     site = await serve(limits=Limits(event_rate=0.01))  # a slow machine must not earn the client more
     event = '42["echo",[' + ",".join(["[]"] * 20_000) + "]]"
     socket = await site.socket()

@@ -1,4 +1,4 @@
-"""What the engine relies on in python-socketio without its being documented. If one fails, read the new version."""
+"""The undocumented parts of python-socketio that the engine relies on. If one fails, check the new version."""
 
 import asyncio
 import inspect
@@ -34,7 +34,7 @@ def parameters(function: Any) -> list[str]:
     ],
 )
 def test_what_the_server_overrides_is_there(name: str, expected: list[str]) -> None:
-    """Same names, same arguments in the parent; ours takes as many."""
+    """The overridden methods exist in the parent with the same arguments."""
     assert parameters(getattr(socketio.AsyncServer, name)) == expected
     assert len(parameters(getattr(Server, name))) == len(expected)
 
@@ -51,7 +51,7 @@ def test_the_parents_methods_are_those_known() -> None:
 
 
 def test_every_method_of_the_manager_that_touches_rooms_is_ours() -> None:
-    """None of the parent's is left that reads its dictionaries."""
+    """All the parent's methods that use its dictionaries are overridden."""
     harmless = {
         "initialize", "set_server", "can_disconnect", "disconnect", "enter_room", "leave_room", "close_room",
         # Called by the server's `_handle_connect` and `_handle_disconnect`, which are never called themselves.

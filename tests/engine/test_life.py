@@ -1,4 +1,4 @@
-"""A long life in miniature: clients come and go, some badly. ENGINE_LIFE=100000 sets how many connections."""
+"""A short soak test: clients connect and disconnect, some badly. ENGINE_LIFE=100000 sets the number of connections."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""One turn of the loop is one write, in the order in which it was sent, whatever the transport."""
+"""One turn of the loop is one write, in order, on any transport."""
 
 import asyncio
 import random
@@ -63,7 +63,7 @@ async def test_a_connection_in_several_rooms_gets_an_event_once(site: Site) -> N
 
 
 async def test_who_is_in_a_room_when_an_event_is_published_gets_it(site: Site) -> None:
-    """Who joins after it does not, who leaves after it does, in the same turn."""
+    """A client that joins later in the same turn does not get it; one that leaves later does."""
     one, two = await site.socket(), await site.socket()
     server, (a, b) = site.server, site.sids
     server.join(a, "room")
@@ -172,7 +172,7 @@ async def test_joining_and_leaving_cost_only_ones_own_rooms(site: Site) -> None:
 
 
 async def test_those_who_get_the_same_get_the_same_bytes(site: Site) -> None:
-    """However events for two kinds of recipients alternate: one write each, joined once for each kind."""
+    """Events for two sets of recipients alternate: each recipient gets one write, joined once per set."""
     for i in range(12):
         await site.socket()
         site.server.join(site.sids[i], "even" if i % 2 else "odd")

@@ -56,7 +56,7 @@ def test_packets_of_the_protocols_document_are_read(text: str, packet: tuple[Any
     ],
 )  # fmt: skip
 def test_what_is_almost_a_packet_is_none(text: str) -> None:
-    """Types, counts, ids, names and JSON that the protocol does not know."""
+    """Invalid types, counts, ids, names and JSON."""
     with pytest.raises(ProtocolError):
         decode(text)
 
@@ -95,7 +95,7 @@ def test_attachments_count_against_the_packets_limit() -> None:
 
 
 def test_writing_takes_what_the_json_module_takes() -> None:
-    """Large integers, lone surrogates, keys that are no strings, tuples; and never what is no JSON."""
+    """Large integers, lone surrogates, non-string keys and tuples; never invalid JSON."""
     data = {"big": 10**100, "lone": "\ud800", 5: (1, 2), "ok": "ä"}
     assert json.loads(packets.dumps(data)) == json.loads(json.dumps(data))
     for bad in (object(), {1, 2}):

@@ -1,4 +1,4 @@
-"""Socket.IO 5: who gets in, what reaches a handler, and that every question is answered."""
+"""Socket.IO 5: connecting, calling handlers, and answering every acknowledgement request."""
 
 import asyncio
 import functools
@@ -144,7 +144,7 @@ async def test_the_connect_answer_can_hold_more(serve: Serve) -> None:
 
 
 async def test_an_emit_to_nobody_in_particular_is_an_error(site: Site) -> None:
-    """To everybody only if that is said, and then only to those let in, without those to skip."""
+    """It needs `to=EVERYONE`, and then goes only to accepted clients, except those to skip."""
     socket = await site.socket()
     await site.raw()
     other = await site.socket()
@@ -163,7 +163,7 @@ async def test_an_emit_to_nobody_in_particular_is_an_error(site: Site) -> None:
 
 
 async def test_every_question_is_answered(site: Site) -> None:
-    """Unknown event, wrong arguments, exception, an answer that is no JSON: each has its code, and no more is told."""
+    """Unknown event, wrong arguments, exception, an answer that is not JSON: each has its code, without details."""
 
     async def fail(sid: str) -> None:
         raise RuntimeError("secret")
@@ -463,7 +463,7 @@ async def test_a_disconnect_handler_that_fails_leaves_nothing_behind(site: Site)
 
 
 async def test_events_that_came_before_the_end_are_handled(site: Site) -> None:
-    """Who says something and leaves has said it; `disconnect` comes last."""
+    """Events sent before a disconnect are handled; `disconnect` comes last."""
     socket = await site.socket()
     await socket.text('42["echo",1]', '42["echo",2]', "1")
     assert [await site.told.get() for _ in range(3)] == [
@@ -490,7 +490,7 @@ async def test_close_is_after_what_was_sent_and_for_a_reason(site: Site) -> None
 
 
 async def test_unknown_clients_are_no_error(site: Site) -> None:
-    """They may go at any time: `join`, `leave`, `push`, `waiting`, `drained`."""
+    """Clients may disconnect at any time: `join`, `leave`, `push`, `waiting`, `drained`."""
     server = site.server
     server.join("gone", "all")
     server.leave("gone", "all")

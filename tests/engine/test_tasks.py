@@ -1,4 +1,4 @@
-"""Timers and tasks that go on, whatever happens in them."""
+"""Timers and tasks continue after errors."""
 
 import asyncio
 
@@ -56,7 +56,7 @@ async def test_an_inbox_goes_on_after_a_job_that_raises(error: BaseException) ->
 
 
 async def test_a_task_that_fails_is_seen(caplog: pytest.LogCaptureFixture) -> None:
-    """It is logged and counted once, where asyncio would complain that nobody has retrieved the error."""
+    """It is logged and counted once, instead of asyncio's warning about an error that was never retrieved."""
     stats = Stats()
     tasks = Tasks(stats)
 

@@ -65,7 +65,7 @@ async def run(arguments: argparse.Namespace) -> int:
                         spent = time.monotonic() - began
                         words = f"[{done}/{total} {spent:5.0f} s] {row.name} {result['rounds']}, seed {seed} … "
                         print(words, end="", flush=True)
-                        # In a task of its own, so that whatever is cancelled in it ends no more than the round.
+                        # In a separate task, so that a cancellation in it only ends the round.
                         played = await asyncio.create_task(play(seed))
                         print(_line(played.figures), flush=True)
                         result["figures"].append(played.figures)
@@ -73,7 +73,7 @@ async def run(arguments: argparse.Namespace) -> int:
             except (Exception, asyncio.CancelledError) as error:
                 if (task := asyncio.current_task()) and task.cancelling():
                     raise
-                # The stage may be spoilt: the next round has a new one.
+                # The stage may be damaged: the next round gets a new one.
                 failed = True
                 words = "".join(traceback.format_exception_only(error))
                 if not isinstance(error, AssertionError):

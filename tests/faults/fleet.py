@@ -1,6 +1,6 @@
-"""The clients of a round: in Node (fleet.mjs) the stock client and the page's client module, here python-socketio's.
+"""The clients of a round: the stock client and the page's client module in Node (fleet.mjs), python-socketio's here.
 
-Each keeps the lists that its user would see. `expect` tells all of them what the database has; `equal` waits until
+Each keeps the lists that its user would see. `expect` sends all of them what the database has; `equal` waits until
 each shows exactly that.
 """
 
@@ -32,7 +32,7 @@ KINDS = (*NODE_KINDS, "python")
 
 @dataclass
 class Report:
-    """What became of one client."""
+    """The results of one client."""
 
     kind: str
     violations: list[str]
@@ -63,7 +63,7 @@ class PythonClient:
         self._sio.on("position", self._positioned)
 
     async def start(self) -> None:
-        # The first try is its own; what it loses later it makes good by itself.
+        # The first attempt is ours; later it reconnects by itself.
         auth = {"token": self.token}
         await self._sio.connect(self.url, auth=auth, transports=["websocket"], wait_timeout=15, retry=True)
 
@@ -295,7 +295,7 @@ class Fleet:
     async def reach(
         self, stored: Mapping[tuple[str, str], Stored], clients: Collection[int], until: float
     ) -> dict[int, float]:
-        """Wait until these clients have all that is stored, or until that moment; when each that has it had it."""
+        """Wait until these clients have everything stored, or until that time. Returns when each of them had it."""
         number = next(self._numbers)
         reached = self._reached[number] = {}
         ids = [client for client in clients if client not in self._pythons]
@@ -312,7 +312,7 @@ class Fleet:
         return dict(reached)
 
     async def ask(self, what: str, client: int, *args: Any) -> str | None:
-        """Let a page client ask something; the code of the error that it was answered, if it was."""
+        """Send a request from a page client. Returns the error code, if any."""
         number = next(self._numbers)
         self._tell(what, number, client, *args)
         await self.until(lambda: number in self._answers, 30, f"waited for the answer to {what}")
@@ -382,7 +382,7 @@ _built: dict[int, Path] = {}
 
 
 async def page_client_module() -> Path:
-    """The page's client module for Node, built from its present source once in a run."""
+    """The page's client module for Node, built from the present source once per run."""
     if (built := _built.get(os.getpid())) and built.exists():
         return built
     # Beside the stock client, where Node looks for it.

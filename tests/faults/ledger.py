@@ -1,9 +1,9 @@
-"""What was posted and what became of it, and what must then be in the database.
+"""Records what was posted and the answers, and checks the database against them.
 
-Every message is answered (200), refused (4xx) or unknown (503, another 5xx, a lost answer, a time-out). After a round:
-I1 what was answered is in the database exactly once, under the number that every answer named;
-I2 what is unknown is there once or not at all, and what was refused is not;
-I3 the numbers of each session are dense, in the log as in the session's own count.
+Every message is answered (200), refused (4xx) or unknown (503, another 5xx, a lost answer, a timeout). After a round:
+I1 an answered message is in the database exactly once, with the number in every answer;
+I2 an unknown message is there once or not at all, and a refused one is not there;
+I3 the numbers of each session have no gaps, in the log and in the session.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ Key = tuple[str, str, str]
 
 @dataclass(slots=True)
 class Entry:
-    """One message: the numbers that answers named, and how often an answer said that it was stored just now (`new`),
-    said nothing that is sure, or refused it."""
+    """One message: the numbers in its answers, and how often an answer said that it was stored just now (`new`), was
+    inconclusive, or refused it."""
 
     text: str
     seqs: set[int] = field(default_factory=set)
@@ -40,7 +40,7 @@ class Entry:
 
 
 class Try(NamedTuple):
-    """One request: from when to when, and its status; 0 where there was no answer."""
+    """One request: its start and end, and its status, or 0 without an answer."""
 
     began: float
     ended: float
@@ -52,7 +52,7 @@ class Try(NamedTuple):
 
 @dataclass
 class Truth:
-    """What the database has, as clients must come to show it."""
+    """The contents of the database, which clients must show in the end."""
 
     digests: dict[tuple[str, str], Digest]
     seqs: dict[str, int]
@@ -71,7 +71,7 @@ class Ledger:
         self._moved = asyncio.Event()
 
     async def post(self, server: int, url: str, session: str, messages: Sequence[dict[str, Any]]) -> bool:
-        """One request. Whether it was answered for good, with 200 or 4xx; if not, it may be repeated."""
+        """Send one request. Returns whether it was answered with 200 or 4xx; if not, it may be repeated."""
         entries = []
         for message in messages:
             key = session, message["chatId"], message["messageId"]
@@ -109,14 +109,14 @@ class Ledger:
         return 200 <= status < 500 and status != 429
 
     async def reached(self, answered: int, seconds: float = 60) -> None:
-        """Wait until so many messages have been answered."""
+        """Wait until this many messages have been answered."""
         async with asyncio.timeout(seconds):
             while self.answered < answered:
                 self._moved.clear()
                 await self._moved.wait()
 
     async def posting(self, url: str, seconds: float = 10) -> int:
-        """Wait until requests to the server are under way; how many."""
+        """Wait until requests to the server are in flight. Returns their number."""
         async with asyncio.timeout(seconds):
             while not self.under_way[url]:
                 self._moved.clear()
@@ -124,7 +124,7 @@ class Ledger:
         return self.under_way[url]
 
     async def answered_after(self, moment: float, seconds: float, session: str | None = None) -> float:
-        """Wait for a 200 to a request that began after the moment, in this session or any; when it came."""
+        """Wait for a 200 to a request that started after this time, in this session or any. Returns its time."""
         async with asyncio.timeout(seconds):
             while True:
                 for one in reversed(self.tries):
@@ -134,7 +134,7 @@ class Ledger:
                 await self._moved.wait()
 
     async def truth(self, driver: Driver, database: str) -> Truth:
-        """Read all that the database has of the sessions, and hold it against the ledger."""
+        """Read everything the database has of the sessions, and compare it with the ledger."""
         db = driver.get_database(database, read_concern=ReadConcern("majority"))
         violations: list[str] = []
         counts: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""The lists that a client has built, and their digest, which the fleet's JavaScript makes in the same way."""
+"""The lists that a client has built, and their digest, which the fleet's JavaScript computes in the same way."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def digest(messages: Iterable[Mapping[str, Any]], chat: Mapping[str, Any] | None
 
 
 class Lists:
-    """What one client has taken in. It notes what may not happen: again, out of order, not its own."""
+    """The events a client has received. Records violations: repeats, wrong order, and events of others."""
 
     def __init__(self, parts: Iterable[Part]) -> None:
         self.parts = list(parts)
@@ -33,7 +33,7 @@ class Lists:
         self.messages: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
         self.chats: dict[tuple[str, str], dict[str, Any]] = {}
         self.last: dict[str, int] = {}
-        """Up to which number each session's stream was taken in."""
+        """The last number received of each session's stream."""
         self.violations: list[str] = []
         self.taken = 0
 
@@ -41,7 +41,7 @@ class Lists:
         return session in self.whole or (session, chat) in self.named
 
     def begin(self, session: str, seq: int) -> None:
-        """The stream goes on after this number."""
+        """The stream continues after this number."""
         self.last[session] = seq
 
     def take(self, name: str, data: dict[str, Any]) -> None:
@@ -61,14 +61,14 @@ class Lists:
             message = data["message"]
             messages = self.messages.setdefault(key, {})
             known = messages.get(message["messageId"])
-            # The same number may be there from a list that was loaded; by an event it cannot have come before.
+            # A loaded list may have the same number, but no earlier event can.
             if known is not None and known["seq"] != message["seq"]:
                 self.violations.append(f"under two numbers: {session} {chat_id} {message['messageId']}")
             messages[message["messageId"]] = message
         self.chats[key] = data["chat"]
 
     def load(self, key: tuple[str, str], messages: Iterable[dict[str, Any]], chat: dict[str, Any] | None) -> None:
-        """What REST answered, put together with what the events brought: the later state of each counts."""
+        """Merge lists from REST with the state from events: the later version of each counts."""
         mine = self.messages.setdefault(key, {})
         for message in messages:
             known = mine.get(message["messageId"])
@@ -79,7 +79,7 @@ class Lists:
             self.chats[key] = chat
 
     def has(self, stored: Mapping[tuple[str, str], Stored]) -> bool:
-        """Whether all that is stored of its own is there. Later messages do not make good for it."""
+        """Whether it has everything stored of its subscriptions."""
         for key, (count, seq) in stored.items():
             mine = self.messages.get(key, {})
             if self.owns(*key) and (len(mine) < count or sum(m["seq"] <= seq for m in mine.values()) < count):

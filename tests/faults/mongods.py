@@ -33,7 +33,7 @@ def free_port() -> int:
 
 
 class Mongod:
-    """One mongod on one directory and port, over any number of its lives. Start it from the main thread."""
+    """A mongod on one directory and port, which can be restarted any number of times. Start it from the main thread."""
 
     def __init__(self, place: Path, *options: str) -> None:
         place.mkdir(parents=True)
@@ -69,7 +69,7 @@ class Mongod:
             self._process.wait()
 
     def freeze(self) -> None:
-        """Stopped when this returns: on a busy machine its threads go on for a while after the signal."""
+        """Freeze it. Waits until its threads have stopped, which takes a while on a busy machine."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)
@@ -80,7 +80,7 @@ class Mongod:
 
     @contextlib.asynccontextmanager
     async def driver(self) -> AsyncIterator[Driver]:
-        """To this mongod, past all proxies."""
+        """A connection to this mongod without proxies."""
         async with Driver(
             HOST, self.port, directConnection=True, serverSelectionTimeoutMS=2000, socketTimeoutMS=10_000, tz_aware=True
         ) as driver:
@@ -170,7 +170,7 @@ class Three:
             await proxy.stop()
 
     async def primary(self) -> int:
-        """Which one is, as a majority sees it."""
+        """The primary's index, as a majority sees it."""
         async with asyncio.timeout(START_SECONDS):
             while True:
                 for number, mongod in enumerate(self.mongods):
@@ -192,7 +192,7 @@ class Three:
                 await asyncio.sleep(0.05)
 
     async def step_down(self, number: int) -> None:
-        """Asks until it is accepted: it is not where none has caught up who could be the next."""
+        """Ask until it is accepted, which requires a secondary that has caught up."""
         async with asyncio.timeout(START_SECONDS), self.mongods[number].driver() as driver:
             while True:
                 with contextlib.suppress(OperationFailure):
@@ -201,7 +201,7 @@ class Three:
                 await asyncio.sleep(0.05)
 
     def cut_off(self, number: int) -> None:
-        """Nothing reaches this member, and nothing that it says reaches another."""
+        """Cut this member off in both directions."""
         self._cut_off = number
         self.proxies[number].cut()
         own = ports_of(self.mongods[number].pid)

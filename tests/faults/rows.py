@@ -1,4 +1,4 @@
-"""The faults, one row of the table each. A row says what is done to the system while it works, and what it promises."""
+"""The faults, one row of the table each. A row has the fault, and what is promised despite it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PINGS = {
     "MAX_CONNECTIONS_PER_ADDRESS": "100000",
     "MAX_CONNECTIONS_PER_SUB": "100000",
 }
-"""So that a round is not spent in waiting for a heartbeat; one row has the defaults."""
+"""Short heartbeats, so that rounds do not wait for them; one row has the defaults."""
 
 
 ELECTION_MS = 5_000
@@ -38,7 +38,7 @@ down when it is back, and the set is without one for 22 s."""
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A database that somebody else runs, for rows that do it no harm."""
+    """An existing database, for rows that do not harm it."""
 
     uri: str
 
@@ -82,7 +82,7 @@ def row(name: str, words: str, promise: str, rounds: int, **more: Any) -> Callab
 async def stage(
     row: Row, *, short: bool, uri: str | None = None, database: str = "roomcast"
 ) -> AsyncIterator[Callable[[int], Awaitable[Round]]]:
-    """All that a row needs, started, and what plays a round of it. `uri`: a database that harmless rows may use."""
+    """Start everything a row needs. Yields a function that plays a round. `uri`: a database for harmless rows."""
     async with contextlib.AsyncExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="roomcast-faults-")))
         connector = aiohttp.TCPConnector(limit=0)
@@ -127,7 +127,7 @@ async def stage(
 
 
 async def _posted_to(r: Round, server: Server) -> None:
-    """Wait for a moment at which requests to the server are under way. It lasts until something is awaited."""
+    """Wait until requests to the server are in flight. This holds until the next await."""
     r.figure("requests in flight", await r.ledger.posting(server.url))
 
 
@@ -162,7 +162,7 @@ async def between_commit_and_push(r: Round) -> None:
 
         def up(wire: Wire, data: bytes) -> None:
             if b"commitTransaction" in data:
-                proxy.down.clear()  # from here on the server learns nothing more
+                proxy.down.clear()  # from here on the server receives nothing more from the database
                 committing.add(wire)
 
         def down(wire: Wire, data: bytes) -> None:
@@ -178,7 +178,7 @@ async def between_commit_and_push(r: Round) -> None:
         proxy.thaw()
         await server.start()
         r.healed()
-    # It was committed, nobody was told, and the repeat was answered as one.
+    # It was committed, nobody was told, and the repeat was answered as a duplicate.
     hidden = sum(bool(entry.seqs) and not entry.new for entry in r.ledger.entries.values())
     r.figure("committed and not pushed", hidden)
     r.must(hidden, "no message was committed and unanswered: the kill came at another moment")
@@ -284,11 +284,11 @@ def _away(r: Round, tries: list[Try]) -> None:
 
 
 UNAVAILABLE_SECONDS = 10.0
-"""Within which every page shows that the database is away, though nobody asks for anything."""
+"""Time limit for every page to show that the database is away, without a request."""
 
 
 async def _pages_say_so(r: Round) -> None:
-    """Each page's client module tells what is wrong: its state is `unavailable`, lists are, and nothing is done."""
+    """Each page's client module reports `unavailable`, as its state and for lists, and requests fail."""
 
     async def says_so(page: int) -> None:
         session, chat = r.fleet.parts[page][0]
@@ -437,14 +437,14 @@ async def _after(seconds: float, what: Callable[[], None]) -> None:
 
 
 def _limit(r: Round) -> float:
-    """Within which a server must have dropped a client that is dead."""
+    """Time limit for the server to drop a dead client."""
     interval = float(r.world.environ.get("PING_INTERVAL", 25))
     timeout = float(r.world.environ.get("PING_TIMEOUT", 20))
     return interval + timeout + 5
 
 
 RECOVERY_SECONDS = 120.0
-"""The servers' default: a stock client that was away for less is recovered, unless its server has died."""
+"""The servers' default. A stock client that was away for less is recovered, unless its server has died."""
 
 
 def _came_back(r: Round, report: Report, words: str) -> None:
@@ -492,7 +492,7 @@ async def _network(r: Round, cuts: dict[str, float], one_way: float, pace: float
     }
 
     def healed(group: str) -> None:
-        """Each group has its own healing: the last of them is minutes after the first."""
+        """Each group has its own time of repair; the last one is minutes after the first."""
         r.healed(number for number, own in group_of.items() if own == group)
 
     async def cut(group: str, seconds: float) -> None:
@@ -599,7 +599,7 @@ async def network_defaults(r: Round) -> None:
 
 
 async def _ticks(r: Round, seconds: float, rate: float, size: int, session: str, server: int = 0) -> None:
-    """Post at a steady rate, whatever the answers; each message says when it was sent."""
+    """Post at a steady rate without waiting for answers. Each message has the time of sending."""
     url = r.world.servers[server].url
     posts: list[asyncio.Task[bool]] = []
     began = time.monotonic()
@@ -668,7 +668,7 @@ async def slow_reader(r: Round) -> None:
     reports = await r.fleet.report()
 
     def p99(server: int, first: int) -> float:
-        """Of a server's clients, over the windows that are alike."""
+        """The 99th percentile of a server's clients, over comparable windows."""
         return _percentile(
             [
                 latency
@@ -789,7 +789,7 @@ async def herd(r: Round) -> None:
 
 
 async def _pushed(r: Round, fault: Callable[[], Awaitable[None]]) -> None:
-    """Server 0 takes what is posted; clients of server 1 have it within 5 s whatever becomes of its change stream."""
+    """Server 0 receives the posts; clients of server 1 have them within 5 s, whatever happens to its change stream."""
     session = r.sessions[0]
     kinds = ("stock", "position", "page", "python")
     for n in range(4 if r.scale.short else r.scale.clients):
@@ -886,7 +886,7 @@ async def stream_lost(r: Round) -> None:
 
 
 async def _kill_cursors(r: Round) -> int:
-    """Kill the cursors of the change streams; how many there were."""
+    """Kill the cursors of the change streams. Returns their number."""
     async with r.world.driver() as driver:
         pipeline = [
             {"$currentOp": {"allUsers": True, "idleCursors": True}},

@@ -14,7 +14,7 @@ async def test_server_killed_in_the_middle_of_ingest(play: Play) -> None:
 
 
 async def test_server_killed_between_commit_and_push(play: Play) -> None:
-    """What was committed by a server that was killed before it could push it reaches every client all the same."""
+    """Messages committed by a server that was killed before pushing them still reach every client."""
     await play("commit-push")
 
 
@@ -34,12 +34,14 @@ async def test_clock_is_set(play: Play) -> None:
 
 
 async def test_database_killed_and_back(play: Play) -> None:
-    """While the database is gone senders get 503 with Retry-After, never 200; afterwards all goes on by itself."""
+    """While the database is gone, senders get 503 with Retry-After, never 200; afterwards everything resumes by
+    itself."""
     await play("db-killed")
 
 
 async def test_database_frozen(play: Play) -> None:
-    """While the database hangs senders get 503 with Retry-After, never 200; afterwards all goes on by itself."""
+    """While the database hangs, senders get 503 with Retry-After, never 200; afterwards everything resumes by
+    itself."""
     await play("db-frozen")
 
 
@@ -59,7 +61,7 @@ async def test_primary_cut_off(play: Play) -> None:
 
 
 async def test_clients_networks_fail(play: Play) -> None:
-    """Clients that are cut, half-open, reset or half deaf come back and have it right; the dead are dropped in time."""
+    """Clients whose network is cut, half-open, reset or one-way recover correctly; dead ones are dropped in time."""
     await play("network")
 
 
@@ -69,7 +71,7 @@ async def test_slow_readers(play: Play) -> None:
 
 
 async def test_many_dropped_at_once(play: Play) -> None:
-    """Clients that are dropped all at once are all back and right within 10 s, by a bounded number of reads."""
+    """Clients that are all dropped at once are back and correct within 10 s, with a bounded number of reads."""
     await play("herd")
 
 

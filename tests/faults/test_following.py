@@ -1,4 +1,4 @@
-"""The task that follows what other processes write."""
+"""The task that follows other processes' commits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support import TOKENS, Client, Site, message
 
 @pytest.fixture
 async def another(store: Store, mongodb_uri: str, database: str) -> AsyncIterator[Store]:
-    """As another process has it."""
+    """The store of another process."""
     another = connect(mongodb_uri, database, 5)
     await another.prepare(30)
     yield another
@@ -30,7 +30,7 @@ async def test_survives_whatever_the_driver_raises(
     run_app: Callable[[web.Application], Awaitable[Site]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An error that nobody has thought of does not end the following: what another process stores is still pushed."""
+    """An unexpected error does not end the task: messages stored by another process are still pushed."""
     watch, raised = store.watch, 0
 
     async def raising() -> AsyncIterator[Any]:

@@ -28,9 +28,9 @@ from tests.proxy import Proxy, Wire
 from tests.support import SECRET, Process, mint, start
 
 HEAL_SECONDS = 10.0
-"""I4: so long after healing every client has what was stored by then, and so long after the last message all of it."""
+"""I4: how long after the repair every client has what was stored by then, and after the last message everything."""
 LATER_SECONDS = 30.0
-"""For whoever looks into it: whether what was not there in time came at all."""
+"""For the error message: whether messages that were late came at all."""
 DAY = 86_400.0
 # I6, of a process that has lived through the round.
 TASKS_MORE = 2
@@ -38,11 +38,11 @@ DEFECTS = (
     *("catching_up_failed", "stream_left_behind", "events_missing_in_log", "log_not_read", "recovery_failed"),
     *("log_trimmed_while_catching_up", "connect_handler_failed", "event_handler_failed", "job_failed"),
 )
-"""What a server logs when something of it has failed that only a defect, or a database that went back, makes fail."""
+"""Log events that only a bug, or a restored database, can cause."""
 DESCRIPTORS_MORE = 40
 """The driver keeps up to 32 connections, whatever the clients do."""
 MEMORY_MORE = 64 * 1024 * 1024
-"""Over what the process had when it was new: caches of the driver, freed memory that the allocator keeps."""
+"""Allowed growth since the start of the process: the driver's caches, and freed memory kept by the allocator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Footprint:
 
 
 class Server:
-    """One of the servers, over any number of processes on the same port."""
+    """One of the servers, possibly several processes one after the other on the same port."""
 
     def __init__(self, world: World, number: int) -> None:
         self.world, self.number = world, number
@@ -76,11 +76,11 @@ class Server:
         self.process: Process | None = None
         self.lives: list[Process] = []
         self.fresh: Footprint | None = None
-        """What the present process was like before its first client."""
+        """The footprint of the present process before its first client."""
 
     @property
     def url(self) -> str:
-        """Past all proxies: for senders, and to look at it."""
+        """The address without proxies, for senders and checks."""
         return f"http://{HOST}:{self.port}"
 
     @property
@@ -92,12 +92,12 @@ class Server:
         await self.hand_over(await self.launch(self.port))
 
     async def launch(self, port: int = 0) -> Process:
-        """A process that nobody knows yet."""
+        """Start a process that receives no traffic yet."""
         self.lives.append(await start(self.world.http, port=port, **self.world.environ_of(self.number)))
         return self.lives[-1]
 
     async def hand_over(self, process: Process) -> None:
-        """This one is the server from here on, for senders and proxies."""
+        """Direct senders and proxies to this process from now on."""
         self.process = process
         self.port = int(process.site.url.rpartition(":")[2])
         self.fresh = await self.footprint()
@@ -110,7 +110,7 @@ class Server:
         await self.process.kill()
 
     def complaints(self) -> list[str]:
-        """What it has said last of what is not as it should be."""
+        """The last warnings and errors in its log."""
         assert self.process is not None
         return [line for line in self.process.log if '"level": "info"' not in line][-30:]
 
@@ -226,7 +226,7 @@ class Round:
         self._catching_up: list[asyncio.Task[None]] = []
         self.truth: Truth | None = None
         self.open = asyncio.Event()
-        """Set once the last messages may be sent: so some come after the healing, whatever the fault."""
+        """Set when the last messages may be sent, so that some come after the repair."""
         self.senders = [0, 1]
         """The servers that are posted to."""
         self.times = 1
@@ -237,7 +237,7 @@ class Round:
     # clients
 
     def parts(self) -> list[Part]:
-        """What a client looks at: one or two of the sessions, whole or some chats of it."""
+        """A client's subscriptions: one or two sessions, whole or some chats of them."""
         parts: list[Part] = []
         for session in self.random.sample(self.sessions, self.random.choice((1, 2))):
             chats = [chat for one, chat in self.chats if one == session]
@@ -257,7 +257,8 @@ class Round:
         return await self.fleet.add(kind, f"http://{HOST}:{port}", token, parts, **options)
 
     async def add_clients(self, groups: tuple[str, ...] = ("",)) -> None:
-        """A round's fleet, of all kinds, on both servers and in all groups; and wait until they have their lists."""
+        """Add a round's clients, of all kinds, on both servers and in all groups, and wait until they have their
+        lists."""
         for n in range(self.scale.clients):
             # Of ten: four stock ones, two with a position, two pages, two of Python.
             kind = KINDS[n % 4] if self.scale.short else ("stock", "position", "page", "python", "stock")[n % 5]

@@ -1,7 +1,7 @@
-"""Sets the wall clock of the process that finds this on its PYTHONPATH, by the seconds in the file CLOCK_FILE.
+"""Shifts the wall clock of the process that has this on its PYTHONPATH, by the seconds in the file CLOCK_FILE.
 
-A stand-in for `settimeofday`, which would set the clock of the whole machine: `time.time` and `datetime.now` are what a
-server of ours reads the wall clock with. The monotonic clock goes on as it does when a real clock is set.
+A replacement for `settimeofday`, which would set the clock of the whole machine. The server reads the wall clock with
+`time.time` and `datetime.now`. The monotonic clock continues, as it does when a real clock is set.
 """
 
 import datetime as module
