@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from pymongo import ASCENDING, DESCENDING
 
 from app.domain.changes import moved
 from app.domain.models import Chat, Message
 from app.storage.documents import Document, load_chat, load_message
+
+AT_ONCE: Final = 2_000
+"""Messages of a chat that is being merged whose ids are read at a time."""
+_BY_ID: Final = [("sessionId", ASCENDING), ("messageId", ASCENDING), ("chatId", ASCENDING)]
 
 
 class Lists:
@@ -53,23 +57,29 @@ class Lists:
         All are read from one snapshot, so that a message being moved is neither missed nor listed twice. If a message
         is in several chats, only the one with the lowest seq is listed, which is the one that will be kept.
         """
-        found: list[Message] = []
+        kept: list[int] = []
         async with await self._database.client.start_session(snapshot=True) as moment:
             chat = await self._chats.find_one(here, {"also": 1}, session=moment) or {}
             everywhere = {**here, "chatId": {"$in": [here["chatId"], *chat.get("also", [])]}}
-            while len(found) < limit:
-                documents = self._messages.find({**everywhere, **seq}, session=moment).sort("seq", order).limit(limit)
-                page = [load_message(document) async for document in documents]
-                ids = {"$in": [message.message_id for message in page]}
-                twins = self._messages.find(
-                    {**everywhere, "messageId": ids}, {"messageId": 1, "seq": 1}, session=moment
+            fields, size = {"messageId": 1, "seq": 1}, limit
+            while len(kept) < limit:
+                found = (
+                    self._messages.find({**everywhere, **seq}, fields, session=moment).sort("seq", order).limit(size)
                 )
+                page = [(d["messageId"], d["seq"]) async for d in found.sort("seq", order).limit(size)]
+                ids = {"$in": [message_id for message_id, _ in page]}
+                found = self._messages.find({**everywhere, "messageId": ids}, fields, session=moment, hint=_BY_ID)
                 lowest: dict[str, int] = {}
-                async for twin in twins:
-                    lowest[twin["messageId"]] = min(twin["seq"], lowest.get(twin["messageId"], twin["seq"]))
-                found += [message for message in page if message.seq == lowest[message.message_id]]
-                if len(page) < limit:
+                async for document in found:
+                    message_id, number = document["messageId"], document["seq"]
+                    lowest[message_id] = min(number, lowest.get(message_id, number))
+                kept += [number for message_id, number in page if lowest[message_id] == number]
+                if len(page) < size:
                     break
-                seq = {"seq": {"$gt" if order == ASCENDING else "$lt": page[-1].seq}}
+                seq = {"seq": {"$gt" if order == ASCENDING else "$lt": page[-1][1]}}
+                size = AT_ONCE  # there may be many copies in a row
+            wanted = {**everywhere, "seq": {"$in": kept[:limit]}}
+            messages = [load_message(document) async for document in self._messages.find(wanted, session=moment)]
+        messages.sort(key=lambda message: message.seq, reverse=order == DESCENDING)
         chat_id = here["chatId"]
-        return [one if one.chat_id == chat_id else moved(one, chat_id) for one in found[:limit]]
+        return [one if one.chat_id == chat_id else moved(one, chat_id) for one in messages]

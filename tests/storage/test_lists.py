@@ -34,3 +34,14 @@ async def test_each_message_once(store: Store, limit: int) -> None:
         assert [(one.message_id, one.seq) for one in found] == list(SEQS.items())
         assert {(one.chat_id, one.sender.id) for one in found} == {(ANA, ANA)}
     await writer.end()
+
+
+async def test_many_copies_in_a_row(store: Store) -> None:
+    """A list finds the messages that are kept behind any number of copies that are not."""
+    ids = [f"m{n}" for n in range(FEW + 50)]
+    both = [store_messages(*(incoming(one, chat_id) for one in ids)) for chat_id in (LID, ANA)]
+    writer = await writer_with(store, *both, store_messages(aliases=[Alias(LID, ANA)]))
+    found = await store.lists.read_messages("shop", ANA, limit=3)
+    assert [one.message_id for one in found] == ids[-3:]
+    assert await store.lists.read_messages("shop", ANA, after=len(ids), limit=3) == []
+    await writer.end()
