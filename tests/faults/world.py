@@ -289,7 +289,7 @@ class Round:
 
     async def _send(self, session: str, chat: str, pause: float, pace: float) -> None:
         chance = random.Random(f"{self.seed} {session} {chat}")
-        # How often it must be repeated is not the seed's, and must not change what is posted.
+        # The number of repeats does not depend on the seed, and must not change what is posted.
         where = random.Random(f"{self.seed} {session} {chat} where")
         numbers = iter(range(self.scale.messages))
         late = int(self.scale.messages * 0.85)
@@ -297,7 +297,7 @@ class Round:
         while body := [self.message(chat, n, chance) for n in itertools.islice(numbers, chance.choice(sizes))]:
             if int(body[-1]["messageId"].split("-")[-1]) >= late:
                 await self.open.wait()
-            # One in fifty is not repeated: nobody will ever know of it by an answer.
+            # One in fifty is not repeated, so no answer ever says whether it was stored.
             await self._repeat(session, body, where, pause, give_up=chance.random() < 0.02)
             await asyncio.sleep(pace)
 
@@ -319,19 +319,20 @@ class Round:
         return {"chatId": chat, "messageId": f"{chat}-{n}", "text": text.strip(), "fromMe": chance.random() < 0.2}
 
     def part_of(self, low: float, high: float) -> int:
-        """A moment of the load, by chance between these parts of it."""
+        """A random point of the load between these parts of it."""
         return int(self.total * self.random.uniform(low, high))
 
     # the end
 
     def healed(self, clients: Iterable[int] | None = None) -> None:
-        """Whatever was wrong is right again, for these clients or for all: their HEAL_SECONDS begin."""
+        """The fault has been repaired, for these clients or for all: their HEAL_SECONDS begin."""
         self.healed_at = time.monotonic()
         of = frozenset(self.fleet.kinds if clients is None else clients)
         self._catching_up.append(asyncio.create_task(self._catch_up(of, self.healed_at)))
 
     async def _catch_up(self, clients: frozenset[int], healed: float) -> None:
-        """I4: what is stored when it is healed these have HEAL_SECONDS later, however much is posted meanwhile."""
+        """I4: these clients have everything stored at the repair HEAL_SECONDS later, however much is posted
+        meanwhile."""
         stored = await self._stored()
         reached = await self.fleet.reach(stored, clients, healed + HEAL_SECONDS)
         for moment in reached.values():
@@ -393,7 +394,7 @@ class Round:
             raise AssertionError("\n".join([*self.violations[:20], *words]))
 
     async def later(self) -> str:
-        """For whoever looks into it: whether the lists were late or never came."""
+        """For the error message: whether the lists were late or never came."""
         began = time.monotonic()
         try:
             await self.fleet.equal(LATER_SECONDS)
@@ -402,7 +403,7 @@ class Round:
         return f"right {time.monotonic() - began:.1f} s later"
 
     async def close(self) -> None:
-        """Everybody is gone, with all connections that are only kept alive."""
+        """Close all clients and kept-alive connections."""
         for task in self._catching_up:
             task.cancel()
         await asyncio.gather(*self._catching_up, return_exceptions=True)
@@ -411,7 +412,7 @@ class Round:
             proxy.drop()
 
     def _count_defects(self) -> None:
-        """What the servers have said in this round that is not to happen, though it may have been made good."""
+        """Count log events of bugs in this round, even if the clients recovered."""
         for server in self.world.servers:
             assert server.process is not None
             log = server.process.log[self._heard.get(id(server.process), 0) :]
@@ -430,7 +431,7 @@ class Round:
             self.counts["lists loaded"] += report.resets
 
     async def queues_empty(self) -> None:
-        """Wait until no server still has something to write: what is unknown would not be decided yet."""
+        """Wait until no server has anything to write, because unknown messages would be undecided otherwise."""
 
         async def empty() -> bool:
             metrics = await asyncio.gather(*(server.metrics() for server in self.world.servers))
@@ -469,7 +470,7 @@ class Round:
 
 
 async def soon(condition: Callable[[], Awaitable[Any]], seconds: float, what: str, every: float = 0.02) -> float:
-    """Ask until it is true, and give how long that took. For what tells nobody that it has changed."""
+    """Poll until the condition holds, for changes without a notification. Returns the time it took."""
     began = time.monotonic()
     while True:
         with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):

@@ -32,13 +32,13 @@ async def connect(site: Site, password: str) -> socketio.AsyncClient:
 
 
 async def test_nobody_looks_on_unless_asked_for(site: Site) -> None:
-    """Without the setting there is no such namespace."""
+    """Without the setting, the namespace does not exist."""
     with pytest.raises(Refused):
         await connect(site, "")
 
 
 async def test_looks_on_with_the_password(settings: Settings, store: Store, run_app: RunApp) -> None:
-    """With the setting, the Admin UI is let in with its password and not without."""
+    """With the setting, the Admin UI connects with its password and not without."""
     site = await run_app(assemble(replace(settings, admin_ui_password="look-but-do-not-touch"), TOKENS, store))
     with pytest.raises(Refused):
         await connect(site, "guess")

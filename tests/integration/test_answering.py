@@ -1,4 +1,4 @@
-"""Answering: what an agent sends goes out once, in order, and is seen to arrive or to fail."""
+"""Answering: agents' messages are sent once, in order, and are shown as delivered or failed."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def test_a_bot_delivers(site: Site, connect_client: Connect, bots: Bots) -
 
 
 async def test_the_providers_id_is_kept(site: Site, connect_client: Connect, bots: Bots) -> None:
-    """Updates, copies and quotes go by the id that the bot tells, and there is one bubble."""
+    """Updates, copies and quotes use the id from the bot, and there is one message."""
     bot, ann = await bots(), await agent(connect_client)
     bot.answer = lambda order: {"ok": True, "messageId": f"P-{order['message']['text']}"}
     first = (await ann.ask("send_message", **text("c1", "one")))["message"]
@@ -82,7 +82,8 @@ async def test_the_providers_id_is_kept(site: Site, connect_client: Connect, bot
 
 
 async def test_a_copy_before_the_report(site: Site, connect_client: Connect, bots: Bots) -> None:
-    """A copy that comes while the bot still works waits for its report: one bubble, and a phone's message is kept."""
+    """A copy that comes during the delivery waits for the report: there is one message, and one from the phone is
+    kept."""
     bot, ann = await bots(), await agent(connect_client)
     bot.hold = asyncio.Event()
     bot.answer = lambda order: {"ok": True, "messageId": "P1"}
@@ -116,7 +117,7 @@ async def test_a_client_id_is_one_message(site: Site, connect_client: Connect, b
 
 
 async def test_over_http(site: Site, bots: Bots) -> None:
-    """Programs send over HTTP; faults have their codes, and what may not be seen is 404."""
+    """Programs send over HTTP; errors have their codes, and forbidden chats are 404."""
     bot = await bots()
     path = f"/api/v1/sessions/shop/chats/{ALICE}/messages"
     token = mint("shop", scopes=("send", "read"), sub="crm")
@@ -151,7 +152,7 @@ async def test_over_http(site: Site, bots: Bots) -> None:
 
 
 async def test_a_conflict(site: Site, connect_client: Connect, bots: Bots) -> None:
-    """Whoever has not seen a colleague's answer is told it, and nothing is sent."""
+    """An agent who has not seen a colleague's answer gets it with the conflict, and nothing is sent."""
     bot, ann, ben = await bots(), await agent(connect_client), await agent(connect_client, "ben")
     seq = (await site.post("shop", message("hello?", ALICE))).results[0]["seq"]
     first = await ann.ask("send_message", **text("c1", after=seq))
@@ -197,7 +198,7 @@ async def test_in_order_one_at_a_time(connect_client: Connect, bots: Bots) -> No
 
 
 async def test_refused_for_good_and_tried_again(connect_client: Connect, bots: Bots) -> None:
-    """What the bot refuses for good has failed at once, with its words; a person may try it again."""
+    """A message that the bot refuses permanently fails at once with the bot's reason; a person may retry it."""
     bot, ann = await bots(), await agent(connect_client)
     error = {"code": "not_on_whatsapp", "title": "This number is not on WhatsApp."}
     bot.answer = lambda order: {"ok": False, "error": error, "retry": False}
@@ -217,7 +218,7 @@ async def test_refused_for_good_and_tried_again(connect_client: Connect, bots: B
 
 
 async def test_a_cancelled_message_is_not_delivered(site: Site, connect_client: Connect, bots: Bots) -> None:
-    """What waits can be given up; then it never goes out, and the chat is as if it had never been written."""
+    """A waiting message can be cancelled; it is never sent, and the chat is as if it had never been written."""
     ann = await agent(connect_client)
     await site.post("shop", message("hello?", ALICE))
     stored = (await ann.ask("send_message", **text("c1")))["message"]
@@ -232,7 +233,7 @@ async def test_a_cancelled_message_is_not_delivered(site: Site, connect_client: 
 
 
 async def test_a_bot_that_comes_later(connect_client: Connect, bots: Bots) -> None:
-    """What was sent while no bot was there goes to the first that serves the session."""
+    """Messages sent without a bot go to the first one that serves the session."""
     ann = await agent(connect_client)
     first = (await ann.ask("send_message", **text("c1", "one")))["message"]
     second = (await ann.ask("send_message", **text("c2", "two")))["message"]
@@ -243,7 +244,7 @@ async def test_a_bot_that_comes_later(connect_client: Connect, bots: Bots) -> No
 
 
 async def test_a_bot_that_goes_loses_its_message(connect_client: Connect, bots: Bots) -> None:
-    """A bot that goes without an answer loses the message to the next one, which gets it with the same ids."""
+    """If a bot disconnects without an answer, the next one gets the message with the same ids."""
     bot, ann = await bots(), await agent(connect_client)
     bot.hold = asyncio.Event()
     stored = (await ann.ask("send_message", **text("c1")))["message"]
@@ -368,7 +369,7 @@ async def test_the_command_line_lists_and_retries(
 
 
 async def test_figures(site: Site, connect_client: Connect, bots: Bots) -> None:
-    """What was delivered, how long it took, and what has failed by its reason can be read."""
+    """The metrics show deliveries, their duration, and failures by reason."""
     bot, ann = await bots(), await agent(connect_client)
     bot.answer = lambda order: {"ok": order["message"]["text"] == "yes", "error": {"code": "strange", "title": ""}}
     for number, words in enumerate(("yes", "no")):

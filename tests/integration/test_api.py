@@ -1,4 +1,4 @@
-"""Reading: sessions, chats, messages, and who may ask from where."""
+"""The REST API for reading: sessions, chats, messages, authorization and CORS."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ BAD_PARAMETERS = (
 
 
 async def test_bad_parameters(site: Site) -> None:
-    """A parameter that is wrong, twice there or unknown is refused, and told."""
+    """An invalid, repeated or unknown parameter is refused and named."""
     for query, pointer in BAD_PARAMETERS:
         for path in (messages_path(), chats_path()):
             answer = await site.get(f"{path}?{query}")
@@ -204,7 +204,7 @@ async def test_bad_parameters(site: Site) -> None:
 
 
 async def test_bad_numbers_and_cursors(site: Site) -> None:
-    """before, after and cursor are what was given, or are refused."""
+    """Invalid values of before, after and cursor are refused."""
     for query in ("before=x", "after=-1", "before=1&after=1", "after=9007199254740992", "before=" + "9" * 30):
         answer = await site.get(f"{messages_path()}?{query}")
         assert (answer.status, answer.body["code"]) == (422, "invalid"), answer
@@ -250,6 +250,6 @@ async def test_forbidden_looks_like_missing(site: Site) -> None:
 
 
 async def test_answers_are_not_kept(site: Site) -> None:
-    """Lists and errors are kept by no cache."""
+    """Lists and errors are not cached."""
     for path in (SESSIONS, chats_path(), messages_path(), "/nowhere"):
         assert (await site.get(path)).headers["Cache-Control"] == "no-store"

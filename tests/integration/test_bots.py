@@ -1,4 +1,4 @@
-"""The example bots, as they stand: they post, deliver, and survive restarts of either side."""
+"""The example bots, unchanged: they post, deliver, and survive restarts of either side."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Start = Callable[..., Awaitable[Process]]
 
 
 class Program:
-    """A bot as a process of its own; its output are lines of JSON."""
+    """A bot as a separate process that prints lines of JSON."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -144,7 +144,7 @@ async def test_the_baileys_bot(processes: Start, programs: Any, tmp_path: Path) 
 
 
 def test_the_baileys_bot_is_short() -> None:
-    """It can be read at a sitting."""
+    """It is at most 150 lines long."""
     assert len((ROOT / "examples" / "baileys-bot" / "bot.mjs").read_text().splitlines()) <= 150
 
 

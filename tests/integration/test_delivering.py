@@ -1,4 +1,4 @@
-"""Ways out over HTTP: what is sent to each provider, and what its answers and its failures mean."""
+"""Delivery over HTTP: the requests to each provider, and the meaning of its answers and failures."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_the_signature() -> None:
 
 
 async def test_a_webhook_is_repeated(ann: Client, stand_in: Provider) -> None:
-    """What fails for now comes again with the same id, also where nobody knows the outcome; a refusal is for good."""
+    """Temporary failures and unknown outcomes are repeated with the same id; a refusal is permanent."""
     answers = {"busy": iter([(503, {}), (200, {})]), "broken": iter([HANG_UP, (200, {})])}
     stand_in.answer = lambda request: next(answers[request.body["data"]["message"]["text"]])
     busy = await send(ann, "shop", "busy", "busy")
@@ -156,7 +156,7 @@ async def test_a_webhook_is_repeated(ann: Client, stand_in: Provider) -> None:
 
 
 async def test_evolution(ann: Client, site: Site, stand_in: Provider) -> None:
-    """Text, media and quotes, in Evolution's words; the provider's id is its answer's."""
+    """Text, media and quotes in Evolution's form; the provider's id comes from its answer."""
     stand_in.answer = lambda request: (201, {"key": {"id": f"EVO{len(stand_in.requests)}"}})
     first = await send(ann, "evo")
     await reaches(ann, first["messageId"], "sent")
@@ -239,7 +239,7 @@ async def test_the_cloud_api(ann: Client, stand_in: Provider) -> None:
     ],
 )
 async def test_refusals(ann: Client, stand_in: Provider, session: str, status: int, answer: Any, code: str) -> None:
-    """What a provider refuses has failed at once, with a code and words for people."""
+    """A message that a provider refuses fails at once, with a code and a text for people."""
     stand_in.answer = lambda request: (status, answer)
     stored = await send(ann, session)
     failed = await reaches(ann, stored["messageId"], "failed")
@@ -249,7 +249,7 @@ async def test_refusals(ann: Client, stand_in: Provider, session: str, status: i
 
 
 async def test_an_unknown_outcome_is_not_repeated(ann: Client, site: Site, stand_in: Provider) -> None:
-    """A provider that hangs up may have sent the message: it says so, and the next one goes. Its copy tells."""
+    """If a provider closes the connection, the outcome is unknown and the next message is sent. A copy resolves it."""
     stand_in.answer = lambda request: HANG_UP if len(stand_in.requests) == 1 else (201, {"key": {"id": "EVO2"}})
     first = await send(ann, "evo")
     second = await send(ann, "evo", "c2", "next")
@@ -266,7 +266,7 @@ async def test_an_unknown_outcome_is_not_repeated(ann: Client, site: Site, stand
 async def test_a_provider_that_is_away(
     ann: Client, site: Site, stand_in: Provider, sessions_file: Path, app: web.Application
 ) -> None:
-    """Where no connection can be made nothing was sent: it is tried again, and goes when the provider is there."""
+    """If no connection can be made, nothing was sent: the attempt is repeated until the provider is back."""
     stored = await send(ann, "away")
     stand_in.answer = lambda request: (201, {"key": {"id": "EVO1"}})
     change(sessions_file, "http://127.0.0.1:9", stand_in.url)
@@ -312,7 +312,7 @@ async def test_a_slow_provider_holds_up_its_own_chat_alone(ann: Client, stand_in
 
 
 async def test_a_rate_is_kept(ann: Client, stand_in: Provider) -> None:
-    """A session with a rate sends no more than so many messages a second, and all of them."""
+    """A session with a rate sends all messages, at no more than that rate."""
     loop = asyncio.get_running_loop()
     times: list[float] = []
 
@@ -328,7 +328,7 @@ async def test_a_rate_is_kept(ann: Client, stand_in: Provider) -> None:
 
 
 async def test_reading_is_told(ann: Client, site: Site, stand_in: Provider) -> None:
-    """Where the settings want it the provider is told what was read, with the keys that it needs; else not."""
+    """The provider is told what was read, with the keys it needs, only if the settings say so."""
     group = "120363041234567890@g.us"
     sender = {"id": "4915112345678@s.whatsapp.net"}
     for session in ("evo", "waha", "meta", "shop"):
@@ -350,7 +350,7 @@ async def test_reading_is_told(ann: Client, site: Site, stand_in: Provider) -> N
 
 
 async def test_typing_is_told(ann: Client, stand_in: Provider) -> None:
-    """Where the settings want it the provider is told that an agent types; else not."""
+    """The provider is told that an agent is typing only if the settings say so."""
     for session in ("waha", "shop", "evo"):
         assert await ann.ask("typing", sessionId=session, chatId=ALICE, action="recording") == {}
     await until(lambda: stand_in.requests)
@@ -360,7 +360,7 @@ async def test_typing_is_told(ann: Client, stand_in: Provider) -> None:
 
 
 async def test_bots_are_told(ann: Client, site: Site) -> None:
-    """A bot of a session whose settings want it is told of typing and of reading, with WhatsApp's keys."""
+    """A bot is told about typing and reading, with WhatsApp's keys, if the session's settings say so."""
     bots = [await Bot(site).serve("bots"), await Bot(site).serve("quiet")]
     for session in ("bots", "quiet"):
         await site.post(session, message("one", ALICE, messageId="Q1"))

@@ -1,4 +1,4 @@
-"""A server that is told to stop fails no request: not those under way, not those on connections that are open."""
+"""A stopping server fails no request: neither pending ones nor those on open connections."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ async def test_bodies_under_way_are_taken(processes: Start) -> None:
 
 
 async def test_connections_that_wait_are_accepted(processes: Start) -> None:
-    """Who has connected and was not yet accepted when the server is told to stop is answered, and not reset."""
+    """Connections that wait to be accepted when the server is stopped are answered, and not reset."""
     process = await processes()
     process.process.send_signal(signal.SIGSTOP)
     async with contextlib.AsyncExitStack() as stack:

@@ -1,4 +1,4 @@
-"""What one client can make the server do is bounded before it is done: memory, bodies, answers, lines of the log."""
+"""What one client can make the server do is limited in advance: memory, bodies, answers, log lines."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LISTS = b"[" + b"[]," * (16 * MB // 3 - 1) + b"[]]"
 
 
 def peak(process: Process) -> int:
-    """The most memory that the server has had, in bytes."""
+    """The server's peak memory, in bytes."""
     status = Path(f"/proc/{process.process.pid}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
@@ -110,7 +110,7 @@ async def test_nothing_is_unpacked_before_it_is_let_in(processes: Start) -> None
 
 
 async def test_encodings(site: Site) -> None:
-    """gzip, by both its names, and deflate, with and without its frame, are unpacked; others are named and refused."""
+    """gzip, with both names, and deflate, with and without zlib header, are accepted; others are named and refused."""
     raw = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     body = [json.dumps(message(messageId=f"m{number}")).encode() for number in range(6)]
     for number, (encoding, data) in enumerate(
@@ -212,7 +212,7 @@ async def test_a_quiet_session_does_not_wait_for_a_crowd(processes: Start) -> No
 
 
 async def test_who_sends_slowly_is_given_up_when_others_wait(processes: Start, wire: Any) -> None:
-    """Of large bodies one is read at a time; one that stands still makes room for the next, and is told to repeat."""
+    """Large bodies are read one at a time; a stalled one makes room for the next, and is answered 503."""
     server = await processes()
     slow: Wire = await wire(server)
     slow.send("/webhook/slow/baileys", b"[" + b" " * MB, Content_Length=str(8 * MB), Authorization=f"Bearer {mint()}")

@@ -1,4 +1,4 @@
-"""What clients get is bounded, too: bytes of lists, answers under way, requests a second, lines of the log."""
+"""Limits for answers: size of lists, concurrent answers, requests per second, log lines."""
 
 from __future__ import annotations
 

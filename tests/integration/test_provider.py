@@ -1,4 +1,4 @@
-"""POST /webhook/{sessionId}/baileys: a bot's events as they are, over HTTP, to the screens."""
+"""POST /webhook/{sessionId}/baileys: a bot's events, from HTTP to subscribers."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ async def test_what_is_read_for_and_comes_directly_meanwhile(
     connect_client: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Two servers write one session: nothing is taken for missing because it was here before the answer to its read."""
+    """Two servers write one session: events that arrive before the reply to their read do not count as missing."""
     for name, value in {"FILL_EVENTS": 1, "HOLE_READS": 3, "HOLE_SECONDS": 0.001}.items():
         monkeypatch.setattr(edge, name, value)
     other = await processes()
@@ -158,7 +158,7 @@ async def test_a_failure_while_the_log_is_read(
     monkeypatch: pytest.MonkeyPatch,
     failure: type[BaseException],
 ) -> None:
-    """Whatever goes wrong while another server's last message is read: it is pushed within seconds all the same."""
+    """Another server's message is pushed within seconds, even if reading it fails at first."""
     other = await processes()
     client: Client = await connect_client()
     await client.subscribe("shop")

@@ -1,4 +1,4 @@
-"""The README's programs, as they stand there, against a server that is restarted meanwhile."""
+"""The README's programs, unchanged, with a server that is restarted."""
 
 from __future__ import annotations
 

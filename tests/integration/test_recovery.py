@@ -1,4 +1,4 @@
-"""Catching up from a position: all of it, in order, once, or none of it; the log is what every stream is held to."""
+"""Catching up from a position: everything, in order, once, or nothing. Every stream is compared with the log."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def subscribe_exactly(client: Client, more: dict[str, Any]) -> int:
 
 @pytest.mark.parametrize("missed", [0, 1, 99, 100, 101, 350])
 async def test_missed(site: Site, store: Store, connect_client: Any, missed: int) -> None:
-    """Whoever missed none, one or many gets exactly those, as they were sent, and then the live ones."""
+    """A client gets exactly the events it missed (none, one or many), as they were sent, and then the live ones."""
     await fill(site, 400)
     client: Client = await connect_client()
     position = {"epoch": await epoch_of(site), "seq": 400 - missed}
@@ -66,7 +66,7 @@ async def test_missed(site: Site, store: Store, connect_client: Any, missed: int
 
 
 async def test_caught_up_is_the_same_as_live(site: Site, connect_client: Any) -> None:
-    """Of every kind of event, who caught up has the same as who was there."""
+    """For every kind of event, a client that caught up has the same as one that was live."""
     live: Client = await connect_client()
     epoch = (await live.subscribe("shop"))["position"]["epoch"]
     media = {"url": "https://example.com/a.jpg", "mimeType": "image/jpeg", "size": 1, "durationSeconds": 1.5}
@@ -299,7 +299,7 @@ async def test_streams_end_equal_to_the_log(site: Site, store: Store, connect_cl
             await asyncio.sleep(max(0.0, begun + posted / 200 - loop.time()))
 
     async def follow(number: int, poster: asyncio.Task[None]) -> None:
-        """Come, read for a while, go, and come back from where one was, until all is posted."""
+        """Connect, read for a while, disconnect, and continue from the position, until everything is posted."""
         chance = random.Random(seed + number)
         wanted = None if number % 2 else set(chance.sample(chats, 2))
         start = seq = chance.randrange(800)

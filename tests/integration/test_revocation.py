@@ -1,4 +1,4 @@
-"""Taking rights back: revoked tokens, expired ones, and what a token allows."""
+"""Revoked tokens, expired tokens, and the rights of tokens."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support import SECRET, TOKENS, Client, Site, message, mint, until
 
 
 def of_sub(sub: str, seconds: float = 3600) -> Revocation:
-    """Ends all tokens of the person that are issued up to the next second; it is kept for so long."""
+    """A revocation of all the person's tokens issued up to the next second, kept for `seconds`."""
     return Revocation("sub", sub, time.time() + 1, time.time() + seconds)
 
 
@@ -50,7 +50,7 @@ async def test_a_revoked_token_ends_at_once(
 async def test_revoked_while_it_connects(
     app: web.Application, site: Site, store: Store, monkeypatch: pytest.MonkeyPatch, connect_client: Any
 ) -> None:
-    """A token that is revoked while its connection is being let in does not stay connected."""
+    """A connection whose token is revoked while it connects is refused."""
     connect = Connections.connect
 
     async def revoking(self: Connections, *args: Any, **options: Any) -> None:
@@ -85,7 +85,7 @@ def test_a_person_is_let_in_again_by_a_new_token() -> None:
 
 @pytest.fixture
 async def two_stores(mongodb_uri: str, database: str) -> AsyncIterator[list[Store]]:
-    """Of two servers on one database. Applications are stopped before they are closed."""
+    """The stores of two servers on one database, closed after the applications."""
     stores = [connect(mongodb_uri, database, 5) for _ in range(2)]
     for store in stores:
         await store.prepare(30)
@@ -97,7 +97,7 @@ async def two_stores(mongodb_uri: str, database: str) -> AsyncIterator[list[Stor
 async def test_each_server_reads_a_revocation_once(
     settings: Settings, two_stores: list[Store], connect_client: Any, run_app: Any, monkeypatch: Any
 ) -> None:
-    """Two servers on one database end a token of either kind, whoever was told; each reads what is new, once."""
+    """Two servers on one database apply a revocation of either kind made on either of them, and each reads it once."""
     read: dict[Store, list[str]] = {}
     revocations = Store.revocations
 
@@ -166,7 +166,7 @@ def test_a_revocation_ends_with_the_tokens_that_it_ended() -> None:
     ],
 )
 def test_tokens_that_outlive_their_revocation_are_refused(claims: dict[str, float], good: bool) -> None:
-    """A token may be good for so long from when it was issued, and from now."""
+    """The lifetime of a token is limited, from its time of issue and from now."""
     times = {name: time.time() + seconds for name, seconds in claims.items()}
     whole = {"sub": "ann", "aud": AUDIENCE, "sessions": ["*"], "scopes": ["read"], **times}
     tokens = Tokens(SECRET, longest=10 * DAY)
@@ -197,7 +197,7 @@ def test_tokens_that_allow_nothing_are_refused(claims: dict[str, Any]) -> None:
 
 
 async def test_to_mark_is_not_to_read(site: Site, connect_client: Any) -> None:
-    """Who may write and not read marks a chat and is told nothing of what was said in it."""
+    """With `write` but without `read`, a chat can be marked, but its content is not returned."""
     await site.post("shop", message("secret words", "alice@s.whatsapp.net"))
     client: Client = await connect_client(mint("shop", scopes=("write",)))
     answer = await client.call("mark_read", {"sessionId": "shop", "chatId": "alice@s.whatsapp.net", "seq": 1})

@@ -1,4 +1,4 @@
-"""For those who run it: health, figures, logs, the command line, the page."""
+"""Operations: health, metrics, logs, the command line, the page."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ LISTED = (
 
 
 async def test_figures_move(site: Site, connect_client: Any) -> None:
-    """The figures that the issue lists are there and move when things happen."""
+    """The metrics exist and change when things happen."""
     before = await figures(site)
     client: Client = await connect_client()
     await client.subscribe("shop")
@@ -217,7 +217,7 @@ async def test_figures_move(site: Site, connect_client: Any) -> None:
 
 
 async def test_figures_are_for_loopback(settings: Settings, store: Store, run_app: RunApp, site: Site) -> None:
-    """/metrics is for this machine alone: what came through a proxy is not, unless a trusted one says so."""
+    """/metrics only answers this machine, and not requests through a proxy, unless a trusted one says so."""
 
     async def status(where: Site, **headers: str) -> int:
         answer = await where.request("GET", "/metrics", headers=headers)
@@ -243,7 +243,7 @@ async def test_figures_are_for_loopback(settings: Settings, store: Store, run_ap
 
 
 async def test_logs(processes: Callable[..., Awaitable[Process]], connect_client: Any) -> None:
-    """At the most talkative level there is no secret, no token and no message text in the logs, and ids to follow."""
+    """Even at debug level there are no secrets, tokens and message texts in the logs, and there are ids to follow."""
     process = await processes(LOG_LEVEL="debug")
     site = process.site
     words, name, stranger = "the-words-of-a-message", "the-name-of-a-person", "a-token-of-nobody"
@@ -301,7 +301,7 @@ async def test_what_is_no_http_gets_a_problem(site: Site, head: bytes) -> None:
 
 
 async def test_slow_heads_are_given_up(processes: Callable[..., Awaitable[Process]]) -> None:
-    """Who opens a connection and does not send a request's head in time is closed; who has sent it is not."""
+    """A connection without complete headers in time is closed; one with complete headers is not."""
     server = await processes(HEADER_TIMEOUT="0.5")
     host, _, port = server.site.url.removeprefix("http://").partition(":")
     for start in (b"", b"GET / HTTP/1.1\r\nHost: x\r\n"):
@@ -319,7 +319,7 @@ async def test_slow_heads_are_given_up(processes: Callable[..., Awaitable[Proces
 
 
 async def test_unreadable_requests_stay_out_of_the_logs(processes: Callable[..., Awaitable[Process]]) -> None:
-    """What is no HTTP is refused, and leaves neither its bytes nor a traceback in the logs."""
+    """Invalid HTTP is refused, and leaves neither its bytes nor a traceback in the logs."""
     process = await processes(LOG_LEVEL="debug")
     port = int(process.site.url.rpartition(":")[2])
     for request in (
@@ -520,7 +520,7 @@ async def test_page(site: Site) -> None:
 
 @BUILT
 async def test_nothing_but_the_page(site: Site) -> None:
-    """No path leads out of the built files."""
+    """No path leads outside of the built files."""
     outside = ("/assets/%2e%2e/%2e%2e/settings/effective.py", "/assets/..%2f..%2fsettings/effective.py")
     for path in (*outside, "/assets/", "/assets", "/.env"):
         url = aiohttp.client.URL(site.url + path, encoded=True)

@@ -1,4 +1,4 @@
-"""Whether the database answers, as its subscribers are told it (contract.md, Socket.IO): with a mongod that freezes."""
+"""The `service` event (contract.md, Socket.IO), with a mongod that freezes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support import PATIENCE, Client, Site, message, until
 
 @pytest.fixture
 async def mongod(tmp_path: Path) -> AsyncIterator[Mongod]:
-    """One that can be frozen without harm to other tests."""
+    """A mongod that can be frozen without affecting other tests."""
     single = Single(tmp_path / "database")
     try:
         yield (await single.start()).mongod
@@ -41,7 +41,7 @@ def database_timeout() -> float:
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Positions all the time, and limits that a database on the same machine keeps to."""
+    """Frequent `position` events, and time limits for a database on the same machine."""
     monkeypatch.setattr(subscriptions, "POSITION_SECONDS", 0.05)
     monkeypatch.setattr(follower, "LOOK_SECONDS", 0.3)
     monkeypatch.setattr(change_stream, "AWAIT_MS", 100)
@@ -92,7 +92,7 @@ async def test_told_that_the_database_is_away_and_back(site: Site, mongod: Mongo
 
 
 async def test_while_the_database_is_away(site: Site, mongod: Mongod, connect_client: Any) -> None:
-    """Who subscribes only then is told so too, and positions go on, as they do whenever there are no events."""
+    """New subscribers are told as well, and `position` events continue, as always without events."""
     first: Client = await connect_client()
     await first.subscribe("shop")
     mongod.freeze()
