@@ -88,6 +88,21 @@ class Provider:
     news: asyncio.Event = field(default_factory=asyncio.Event)
     headers: dict[str, str] = field(default_factory=dict)
     """Of the answers."""
+    runner: web.AppRunner | None = None
+    site: web.TCPSite | None = None
+
+    async def open(self) -> None:
+        """Take connections, after `close` on the same port."""
+        assert self.runner is not None
+        port = int(self.url.rpartition(":")[2]) if self.url else 0
+        self.site = web.TCPSite(self.runner, "127.0.0.1", port, reuse_address=True)
+        await self.site.start()
+        self.url = f"http://127.0.0.1:{self.runner.addresses[0][1]}"
+
+    async def close(self) -> None:
+        """Take no more connections: the provider is away."""
+        assert self.site is not None
+        await self.site.stop()
 
     async def take(self, request: web.Request) -> web.StreamResponse:
         taken = Request(request.path, dict(request.headers), await request.read())
@@ -109,11 +124,10 @@ async def provider() -> AsyncIterator[Provider]:
     stand_in = Provider()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", stand_in.take)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
-    await runner.setup()
+    stand_in.runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
+    await stand_in.runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        stand_in.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        await stand_in.open()
         yield stand_in
     finally:
-        await runner.cleanup()
+        await stand_in.runner.cleanup()

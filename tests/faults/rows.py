@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 
+from tests.faults import answering
 from tests.faults.fleet import Report, fleet
 from tests.faults.ledger import Try
 from tests.faults.mongods import Mongod, Single, Three, peers_of
@@ -896,3 +897,39 @@ async def _kill_cursors(r: Round) -> int:
         if found:
             await driver[r.world.name].command({"killCursors": "bus", "cursors": found})
     return len(found)
+
+
+# Messages of agents
+
+
+_SENT = "S1–S5"
+
+
+@row("send-killed", "Server killed while messages of 20 agents are delivered", _SENT, 10, harmless=True)
+async def sending_server_killed(r: Round) -> None:
+    await answering.play(r, answering.server_killed, bots=2, leases=True)
+
+
+@row("send-db-killed", "Database killed while messages are delivered", _SENT, 10)
+async def sending_database_killed(r: Round) -> None:
+    await answering.play(r, answering.database_killed, leases=True)
+
+
+@row("send-away", "Provider away for a minute", _SENT, 10, harmless=True)
+async def sending_provider_away(r: Round) -> None:
+    await answering.play(r, answering.provider_away)
+
+
+@row("send-bot-killed", "The bot that delivers killed, and another one later", _SENT, 10, harmless=True)
+async def sending_bot_killed(r: Round) -> None:
+    await answering.play(r, answering.bot_killed)
+
+
+@row("send-two-bots", "Two bots, of which one goes", _SENT, 10, harmless=True)
+async def sending_two_bots(r: Round) -> None:
+    await answering.play(r, answering.one_bot_killed, bots=2)
+
+
+@row("send-cut", "Agents cut off right after they have sent", _SENT, 10, harmless=True)
+async def sending_network_cut(r: Round) -> None:
+    await answering.play(r, answering.network_cut)

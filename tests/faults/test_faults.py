@@ -88,3 +88,13 @@ async def test_change_stream_resumed(play: Play) -> None:
 async def test_change_stream_lost(play: Play) -> None:
     """What another process stored is pushed within 5 s though the oplog has lost what the stream would resume from."""
     await play("stream-lost")
+
+
+async def test_bot_killed_while_it_delivers(play: Play) -> None:
+    """What agents send goes out once and in order though the bot is killed, and a provider misbehaves."""
+    await play("send-bot-killed")
+
+
+async def test_agents_cut_off(play: Play) -> None:
+    """What agents send and repeat, since they were cut off before the answer, is one message, and delivered once."""
+    await play("send-cut")
