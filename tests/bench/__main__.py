@@ -16,6 +16,7 @@ from typing import Any
 
 import app
 from tests.bench import report, servers
+from tests.bench.answer_lines import answers, deliveries
 from tests.bench.connection_lines import arrivals, deflate, heartbeats, memory, moves
 from tests.bench.crowd_lines import crowd
 from tests.bench.engine_lines import many_rooms, one_room
@@ -32,6 +33,8 @@ MEASUREMENTS: dict[str, Measurement] = {
     "ingest": requests,
     "updates": updates,
     "sessions": sessions,
+    "answers": answers,
+    "deliveries": deliveries,
     "memory": memory,
     "connections": arrivals,
     "heartbeats": heartbeats,

@@ -91,6 +91,17 @@ KINDS: Final = {
         "One message per request, to a random session; 2 % of the requests repeat an earlier one. "
         "All sessions have messages before. Both wait for majority and journal.",
     ),
+    "answers": Kind(
+        "send_message to the bot that delivers it, {agents} agents, {rate:g} messages/s, 99th percentile",
+        *("ms", None),
+        "Roomcast stores the message, its event, its chat and the delivery in one transaction. "
+        "The reference inserts one document and emits.",
+    ),
+    "deliveries": Kind(
+        "send_message to delivered by a bot and reported, {chats} chats at once",
+        *("messages/s", Target("1,000", at_least=1_000, peer=None)),
+        "Agents and the bot are Python clients on the load generator's core.",
+    ),
     "updates": Kind(
         "webhook updates/s to committed and pushed, {senders} senders",
         *("updates/s", Target("0.7 × its messages/s", at_least=0.7, peer=MESSAGES)),

@@ -69,5 +69,27 @@ app.post("/webhook/:sessionId", express.json({ limit: "1mb" }), async (request, 
   response.json({ ok: true, data: { results } });
 });
 
+io.on("connection", (socket) => {
+  socket.on("serve", ({ sessionId }, answer) => {
+    if (!may(socket.data.claims, "deliver", sessionId)) return answer({ ok: false, error: { code: "forbidden" } });
+    socket.join(`bots:${sessionId}`);
+    return answer({ ok: true, data: {} });
+  });
+  socket.on("send_message", async ({ sessionId, chatId, clientId, text }, answer) => {
+    if (!may(socket.data.claims, "send", sessionId)) return answer({ ok: false, error: { code: "forbidden" } });
+    const now = new Date();
+    const number = (seq += 1);
+    const message = {
+      messageId: clientId, sessionId, chatId, seq: number, updatedSeq: number, fromMe: true, sender: { id: sessionId, name: null },
+      type: "text", text, media: null, replyTo: null, status: "pending", timestamp: now, receivedAt: now,
+      author: { id: socket.data.claims.sub, name: null }, clientId,
+    };
+    await messages.insertOne({ ...message });
+    io.to([sessionRoom(sessionId), chatRoom(sessionId, chatId)]).emit("new_message", { sessionId, chatId, seq: number, message });
+    io.to(`bots:${sessionId}`).emit("deliver", { deliveryId: clientId, sessionId, chatId, message });
+    return answer({ ok: true, data: { message } });
+  });
+});
+
 obey({ emit: () => undefined });
 http.listen(0, "127.0.0.1", 1024, () => say({ listening: http.address().port }));
