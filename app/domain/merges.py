@@ -111,8 +111,11 @@ def _merge(ledger: Ledger, old: Chat, chat_id: str) -> None:
     for message in ledger.written_in(old.chat_id):
         _fetch(ledger, into, message.message_id)
         _move(ledger, message, chat_id, ledger.message((chat_id, message.message_id)))
-    if ledger.is_stored(old.chat_id) and not _move_all(ledger, old.chat_id, chat_id, FEW):
-        ledger.out.follow_up.append(MoveMessages(old.chat_id, chat_id))
+    if ledger.is_stored(old.chat_id):
+        # Many merges may be in one batch, such as those of an address book.
+        room = len(ledger.out.changed_messages) < MOVE_AT_ONCE
+        if not (room and _move_all(ledger, old.chat_id, chat_id, FEW)):
+            ledger.out.follow_up.append(MoveMessages(old.chat_id, chat_id))
     ledger.out.events.append(merged_event(seq, old.chat_id, ledger.chat(chat_id) or chat, ledger.now))
 
 

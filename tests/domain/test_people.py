@@ -13,7 +13,7 @@ from app.domain import merges
 from app.domain.aliases import aliases_of
 from app.domain.commands import MarkRead
 from app.domain.incoming import Contact
-from app.domain.merges import MOVE_AT_ONCE
+from app.domain.merges import FEW, MOVE_AT_ONCE
 from app.domain.models import Alias, Sender
 from app.domain.people import SplitChat, TellContacts
 from tests.domain.memory import ANA, ANA_LID, GROUP, NOW, Memory, incoming, store, update
@@ -81,6 +81,20 @@ def test_many_messages_move_in_steps() -> None:
     assert len(memory.messages) == many
     assert {chat_id for chat_id, _ in memory.messages} == {ANA}
     assert memory.chats[ANA].also == []
+
+
+def test_many_merges_in_one_batch() -> None:
+    """An address book brings many chats together: no transaction moves more than a bounded number of messages."""
+    memory = Memory(patient=True)
+    people = [(f"{n + 10000}@lid", f"49151000{n:05}@s.whatsapp.net") for n in range(20)]
+    for lid, _ in people:
+        memory.apply(store(*(incoming(f"m{n}", lid) for n in range(FEW))))
+    outcome = memory.apply(store(aliases=tuple(Alias(*one) for one in people)))
+    assert len(outcome.events) == len(people)
+    assert len(outcome.changed_messages) < MOVE_AT_ONCE + FEW
+    memory.patient = False
+    memory.apply(KNOWN)
+    assert {chat_id for chat_id, _ in memory.messages} == {address for _, address in people}
 
 
 def test_an_address_that_changes_hands() -> None:
