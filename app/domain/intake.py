@@ -14,6 +14,8 @@ from app.domain.people import TellContacts
 
 BATCH_ITEMS: Final = 500
 BATCH_BYTES: Final = 256 * 1024
+PEOPLE_ITEMS: Final = 100
+"""Contacts and aliases per command: each may merge two chats."""
 
 Item = TypeVar("Item")
 
@@ -29,9 +31,9 @@ def commands_of(
     answers_read: bool = True,
 ) -> Iterator[Command]:
     """`answers_read`: whether a message of our own marks its chat as read."""
-    for people, size in _parts(aliases, lambda alias: 128):
+    for people, size in _parts(aliases, lambda alias: 128, PEOPLE_ITEMS):
         yield StoreMessages(received_at, aliases=people, size=size)
-    for told, size in _parts(contacts, lambda contact: 256 + 128 * len(contact.aliases)):
+    for told, size in _parts(contacts, lambda contact: 256 + 128 * len(contact.aliases), PEOPLE_ITEMS):
         yield TellContacts(told, size)
     for part, size in _parts(messages, _weight):
         yield StoreMessages(received_at, part, size=size, answers_read=answers_read)
@@ -41,12 +43,14 @@ def commands_of(
         yield MarkRead(read.chat_id, None)
 
 
-def _parts(items: Sequence[Item], weight: Callable[[Item], int]) -> Iterator[tuple[list[Item], int]]:
+def _parts(
+    items: Sequence[Item], weight: Callable[[Item], int], most: int = BATCH_ITEMS
+) -> Iterator[tuple[list[Item], int]]:
     part: list[Item] = []
     size = 0
     for item in items:
         heavy = weight(item)
-        if part and (len(part) >= BATCH_ITEMS or size + heavy > BATCH_BYTES):
+        if part and (len(part) >= most or size + heavy > BATCH_BYTES):
             yield part, size
             part, size = [], 0
         part.append(item)
