@@ -1,4 +1,4 @@
-"""A TCP proxy between clients and a server that can be made as bad as a network is."""
+"""A TCP proxy between clients and a server that simulates network faults."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Gates:
         self.thaw()
 
     def cut(self) -> None:
-        """The network is gone: nothing passes, nobody is told."""
+        """Cut the network: nothing passes, and neither end is told."""
         self.up.clear()
         self.down.clear()
 
@@ -29,18 +29,18 @@ class Gates:
 
 
 class Wire(Gates):
-    """One connection through the proxy. Its own gates hold for it beside those of the whole proxy."""
+    """One connection through the proxy, with gates in addition to those of the whole proxy."""
 
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         super().__init__()
         self.client, self.server = client, server
         self.client_port: int = (client.get_extra_info("peername") or ("", 0))[1]
         self.server_port: int = (server.get_extra_info("sockname") or ("", 0))[1]
-        """Our own port at the server's end: what the server sees as its client's."""
+        """Our port at the server's end, which the server sees as its client's."""
         self.marked = False
         """For whoever watches."""
         self.lossy: set[str] = set()
-        """The directions, `up` and `down`, in which data is lost; that a connection ends is not."""
+        """The directions, `up` and `down`, in which data is lost, but not the end of the connection."""
         self.abandoned = False
 
     def drop(self, *, reset: bool = False) -> None:
@@ -49,31 +49,31 @@ class Wire(Gates):
             _close(writer, reset=reset)
 
     def abandon(self) -> None:
-        """The client is gone, and the server is not told: its end stays open, and nobody reads it."""
+        """Drop the client without telling the server: the server's end stays open, and is not read."""
         self.abandoned = True
         self.cut()
         _close(self.client, reset=True)
 
 
 class Proxy(Gates):
-    """Listens on a port of its own; what is set on it holds for old and new connections alike."""
+    """Listens on its own port. Its settings apply to old and new connections."""
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__()
         self._target = (host, port)
         self.port = 0
         self.bytes_per_second: float | None = None
-        """How fast either direction is; None: as fast as it goes."""
+        """The speed of each direction; None: unlimited."""
         self.split = False
-        """Hand on byte by byte."""
+        """Whether to forward byte by byte."""
         self.refusing = False
-        """Accept nobody."""
+        """Whether to refuse connections."""
         self.window: int | None = None
         """About as many bytes are taken from the server ahead of the client; None: as many as the kernel likes."""
         self.on_up: Callable[[Wire, bytes], None] | None = None
-        """Sees what a client says before it is handed on."""
+        """Called with a client's data before it is forwarded."""
         self.on_down: Callable[[Wire, bytes], None] | None = None
-        """Likewise what the server says."""
+        """Called with the server's data before it is forwarded."""
         self.on_accept: Callable[[Wire], None] | None = None
         self.wires: set[Wire] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -106,7 +106,7 @@ class Proxy(Gates):
             wire.drop(reset=reset)
 
     def abandon(self) -> None:
-        """Every client is gone, and the server is not told. New connections are as usual."""
+        """Drop every client without telling the server. New connections work as usual."""
         for wire in list(self.wires):
             wire.abandon()
 

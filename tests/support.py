@@ -1,4 +1,4 @@
-"""What the tests drive Roomcast with: server processes, HTTP, Socket.IO clients. All of it real."""
+"""The tests' tools: real server processes, HTTP and Socket.IO clients."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ ROOT = Path(__file__).parent.parent
 SECRET = "a-secret-for-the-tests-that-is-long-enough"
 TOKENS = Tokens(SECRET)
 PATIENCE = 15.0
-"""Seconds to wait for what must come. Nothing waits this long unless it fails."""
+"""Time limit for expected events, in seconds. Only failing tests wait this long."""
 
 
 WARNINGS: list[str] = []
-"""What asyncio complained of, here or in a server's log, since the last test. Each test must leave it empty."""
+"""asyncio's warnings, here or in a server's log, since the last test. Each test must leave it empty."""
 _COMPLAINTS = ("never retrieved", "was never awaited", "Task was destroyed but it is pending")
 
 
 def look_for_warnings(line: str) -> None:
-    """Note a line of a log that tells of a task or an exception which nobody looked after."""
+    """Record log lines about exceptions that were never retrieved and coroutines that were never awaited."""
     if any(words in line for words in _COMPLAINTS):
         WARNINGS.append(line)
 
@@ -48,7 +48,7 @@ def message(text: str = "hello", chat: str = "alice@s.whatsapp.net", **more: Any
 
 
 async def until(condition: Callable[[], Any], what: str = "") -> Any:
-    """Wait until the condition is true; for what tells nobody that it has changed."""
+    """Poll until the condition is true, for changes without a notification."""
     async with asyncio.timeout(PATIENCE):
         while not (value := condition()):
             await asyncio.sleep(0.01)
@@ -56,7 +56,7 @@ async def until(condition: Callable[[], Any], what: str = "") -> Any:
 
 
 def failing_once(monkeypatch: pytest.MonkeyPatch, target: object, name: str, error: BaseException) -> list[object]:
-    """Make the next call of a method raise this. Answers a list that is empty once it has."""
+    """Make the next call of a method raise this error. Returns a list that is empty once it has."""
     failures: list[Any] = [error]
     method = getattr(target, name)
 
@@ -83,7 +83,7 @@ class Answer:
 
 @dataclass
 class Site:
-    """A running server, as those who use it see it."""
+    """A running server, as seen by its users."""
 
     url: str
     http: aiohttp.ClientSession = field(repr=False)
@@ -120,7 +120,7 @@ class Site:
 
 
 class Client:
-    """python-socketio's own client, which remembers what it got."""
+    """python-socketio's client, which records what it received."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -146,16 +146,16 @@ class Client:
         return self
 
     async def call(self, event: str, *args: Any) -> Any:
-        """Ask, and give the whole answer."""
+        """Send a request and return the whole answer."""
         data = args[0] if len(args) == 1 else tuple(args) if args else None
         return await self._sio.call(event, data, timeout=PATIENCE)
 
     async def emit(self, event: str, payload: Any, callback: Callable[[Any], None]) -> None:
-        """Ask, and have the answer given to a function, in order with the events."""
+        """Send a request, and pass the answer to a function, in order with the events."""
         await self._sio.emit(event, payload, callback=callback)
 
     async def ask(self, event: str, **payload: Any) -> dict[str, Any]:
-        """Ask, and give the data of a good answer."""
+        """Send a request and return the data of a successful answer."""
         answer = await self.call(event, payload)
         assert answer["ok"], answer
         return answer["data"]  # type: ignore[no-any-return]
@@ -169,7 +169,7 @@ class Client:
         return await self.ask("subscribe", **payload)
 
     def durable(self, session: str | None = None) -> list[dict[str, Any]]:
-        """The durable events so far, in the order of their arrival."""
+        """The durable events so far, in order of arrival."""
         return [
             {"event": event, **data}
             for event, data in self.events
@@ -180,7 +180,7 @@ class Client:
         return [event["seq"] for event in self.durable(session)]
 
     async def wait_for(self, condition: Callable[[Client], Any]) -> None:
-        """Wait until what was got meets the condition."""
+        """Wait until the received events meet the condition."""
         try:
             async with asyncio.timeout(PATIENCE):
                 while not condition(self):
@@ -198,7 +198,7 @@ class Client:
         await self.wait_for(lambda me: not me.connected)
 
     async def fence(self) -> None:
-        """An answer comes after all that was sent before it: what is not here by now was not sent."""
+        """Wait for an answer, which comes after everything sent before: anything missing now was not sent."""
         await self.call("unsubscribe", {"sessionId": "nothing-of-this-name"})
 
     async def close(self) -> None:
@@ -208,7 +208,7 @@ class Client:
 
 @dataclass
 class Process:
-    """A server in a process of its own."""
+    """A server in a separate process."""
 
     site: Site
     process: asyncio.subprocess.Process
@@ -235,7 +235,8 @@ class Process:
 
 @contextlib.asynccontextmanager
 async def serve(http: aiohttp.ClientSession, *, port: int = 0, **environ: str) -> AsyncIterator[Process]:
-    """`python -m app serve` with these settings, once it listens; killed at the end if it still runs."""
+    """Run `python -m app serve` with these settings. Yields when it listens; killed at the end if it is still
+    running."""
     process = await start(http, port=port, **environ)
     try:
         yield process

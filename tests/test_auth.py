@@ -1,4 +1,4 @@
-"""Tokens: which are believed, and what they allow."""
+"""Tokens: which are accepted, and what they allow."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def unsigned(header: Any, body: Any) -> str:
 
 
 def test_what_was_minted_is_believed() -> None:
-    """A token that we made tells who it belongs to and what they may do."""
+    """A token that we created gives its owner and rights."""
     token = TOKENS.mint("ann", sessions=["shop"], scopes=["read", "ingest"], lifetime=60, name="Ann")
     principal = TOKENS.verify(token)
     assert (principal.sub, principal.name, principal.expired) == ("ann", "Ann", False)
@@ -52,7 +52,7 @@ def test_star_is_every_session() -> None:
 
 
 def test_a_token_that_names_nothing_allows_nothing() -> None:
-    """Without sessions a token is good and allows nothing; what we do not know allows nothing more."""
+    """Without sessions a token is valid but allows nothing; unknown claims allow nothing more."""
     for changes in ({"sessions": ...}, {"scopes": ["READ", "admin", "*"]}, {"sessions": ["sho"]}):
         assert not TOKENS.verify(sign(**changes)).may("read", "shop")
 
@@ -100,7 +100,7 @@ BAD = {
 
 @pytest.mark.parametrize("token", BAD.values(), ids=BAD)
 def test_no_other_token_is_believed(token: Any) -> None:
-    """Any other token is refused in the same words, which do not help to guess."""
+    """Any other token is refused with the same message, which does not help to guess."""
     with pytest.raises(AppError) as error:
         TOKENS.verify(token)
     assert error.value.code == "unauthorized"
@@ -115,7 +115,7 @@ def test_exp_beyond_numbers() -> None:
 
 
 def test_clock_that_was_put_back() -> None:
-    """Who signed in before the clock was put back is not locked out."""
+    """Tokens from before the clock was set back are still accepted."""
     assert TOKENS.verify(sign(iat=int(time.time()) + 3600)).sub == "ann"
 
 
@@ -127,7 +127,7 @@ def test_expiry_is_to_the_second() -> None:
 
 
 def test_another_secret_is_another_world() -> None:
-    """What one secret signed, another does not believe."""
+    """A token signed with another secret is refused."""
     theirs = Tokens(OTHER_KEY).mint("ann", sessions=["*"], scopes=["read"], lifetime=60)
     with pytest.raises(AppError, match="unauthorized"):
         TOKENS.verify(theirs)

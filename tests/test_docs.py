@@ -1,4 +1,4 @@
-"""The documents say what is so."""
+"""The documents match the code."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def row(setting: Setting) -> str:
 
 
 def test_readme_lists_every_setting() -> None:
-    """The README's table of settings is the table that the server reads."""
+    """The README's table of settings is the one in the code."""
     table = README.partition("## Settings")[2].partition("\n## ")[0]
     rows = [line for line in table.splitlines() if line.startswith("| `")]
     assert rows == [row(setting) for setting in SETTINGS]
 
 
 def test_readme_keeps_its_order() -> None:
-    """The README's parts stand where a newcomer looks for them."""
+    """The README's sections are in the expected order."""
     assert re.findall(r"^## (.*)$", README, re.MULTILINE) == [
         "Two commands",
         "What is printed",
@@ -46,7 +46,7 @@ def test_readme_keeps_its_order() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    """Every file that the documents link to is there."""
+    """Every linked file exists."""
     for document in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\(([^)#\s]+)\)", document.read_text()):
             if "://" not in target:
@@ -54,7 +54,7 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_every_reason_is_explained() -> None:
-    """Operators find each reason for which a provider's payload is left out."""
+    """Every reason for skipping parts of a provider's payload is documented."""
     table = (ROOT / "docs" / "providers.md").read_text()
     assert [f"| `{reason}` | {words} |" for reason, words in REASONS.items()] == [
         line for line in table.partition("| reason |")[2].splitlines() if line.startswith("| `")

@@ -1,4 +1,4 @@
-"""Hosts, origins and addresses are compared as what they are."""
+"""Hosts, origins and addresses are compared by meaning."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_different_origins(one: str, other: str) -> None:
     ],
 )
 def test_no_origin(text: str) -> None:
-    """What no browser sends as an origin is none."""
+    """Values that no browser sends as an origin are refused."""
     assert read_origin(text) is None
 
 

@@ -1,4 +1,4 @@
-"""Which pages may use the server, what it is told by proxies, and who may read its metrics."""
+"""Allowed origins, addresses behind proxies, and access to the metrics."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ async def test_refused_origins_are_counted_and_logged(processes: Callable[..., A
     ],
 )
 def test_addresses_behind_proxies(peer: str, lines: list[str], address: str) -> None:
-    """All lines count, from the right, as far as proxies are trusted; what is no address is no address."""
+    """All lines count, from the right, as far as proxies are trusted; invalid addresses are ignored."""
     headers = CIMultiDict([("X-Forwarded-For", line) for line in lines])
     request = make_mocked_request("GET", "/", headers=headers).clone(remote=peer)
     assert Addresses([ip_network("10.0.0.0/8")]).of(request) == address

@@ -1,4 +1,4 @@
-"""Whatever is done, in whatever order: what a client has built from lists and events is what the lists say anew.
+"""For any actions in any order, a client's state from lists and events equals freshly loaded lists.
 
 The whole server, on a real database, in a loop of its own thread; hypothesis chooses what happens and shortens what
 fails. The clients are made by hand, down to the packets, so that nothing of a library helps them.
@@ -31,7 +31,7 @@ SECONDS = 10.0
 """Until what must come has come; nothing waits so long unless it fails."""
 CHATS = tuple(f"{n}@s.whatsapp.net" for n in range(1, 4))
 SLOW_SECONDS = 0.05
-"""How long a client takes nothing."""
+"""How long a slow client reads nothing."""
 MAX_MISSED = 12
 """RECOVERY_MAX_EVENTS here: small, so that it is met, missed by one, and exceeded."""
 
@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 
 class Agent:
-    """A client that follows parts of sessions over connections that come and go."""
+    """A client that follows parts of sessions across reconnects."""
 
     def __init__(self, site: Site, *, recovery: bool) -> None:
         self.site, self.recovery = site, recovery
@@ -49,10 +49,10 @@ class Agent:
         self.chats: dict[Key, dict[str, Any]] = {}
         self.position: dict[str, dict[str, Any]] = {}
         self.dense_from: dict[str, int] = {}
-        """From which number on the stream has every number."""
+        """The number after which the stream has every event."""
         self.recovered = 0
         self.failures: list[Exception] = []
-        """What was received and may not be."""
+        """Received events that must not come."""
         self._restarting: set[str] = set()
         self._pid: str | None = None
         self._offset: str | None = None
@@ -117,7 +117,7 @@ class Agent:
             self.news.set()
 
     async def cut(self, *, noticed: bool) -> None:
-        """The connection is lost; if not noticed, the server goes on to believe in it."""
+        """Lose the connection. If not noticed, the server still considers it open."""
         assert self._ws is not None
         assert self.reader is not None
         self.reader.cancel()
@@ -277,7 +277,7 @@ def _address(session: str, chat: str | None) -> dict[str, Any]:
 
 
 async def lists(site: Site, session: str) -> dict[Key, tuple[list[dict[str, Any]], dict[str, Any]]]:
-    """All of a session, fetched anew."""
+    """All lists of a session, freshly loaded."""
     return {
         (session, chat["chatId"]): (await site.messages(session, chat["chatId"], "&after=0"), chat)
         for chat in await site.chats(session)

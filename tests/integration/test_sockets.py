@@ -1,4 +1,4 @@
-"""Who is let in over Socket.IO, for how long, and what a client may say."""
+"""Socket.IO: authentication, expiry, and client events."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support import PATIENCE, SECRET, TOKENS, Client, Site, message, mint
 
 
 class Raw:
-    """A websocket on which anything can be said."""
+    """A WebSocket that can send anything."""
 
     def __init__(self, websocket: aiohttp.ClientWebSocketResponse) -> None:
         self.websocket = websocket
@@ -101,7 +101,7 @@ REFUSED = {
 
 
 async def test_refused(site: Site, app: web.Application, connect_client: Any) -> None:
-    """Without a good token the connection is refused as unauthorized, and takes part in nothing."""
+    """Without a valid token the connection is refused as unauthorized, and gets nothing."""
     witness: Client = await connect_client()
     await witness.subscribe("shop")
     async with contextlib.AsyncExitStack() as stack:
@@ -124,7 +124,7 @@ async def test_refused(site: Site, app: web.Application, connect_client: Any) ->
 
 
 async def test_token_in_the_query_is_not_looked_at(site: Site) -> None:
-    """A token in the query string or in a header lets nobody in."""
+    """A token in the query string or in a header is ignored."""
     url = site.url + "/socket.io/?EIO=4&transport=websocket"
     for more, headers in ((f"&token={mint()}&auth={mint()}", {}), ("", {"Authorization": f"Bearer {mint()}"})):
         async with site.http.ws_connect(url + more, headers=headers) as websocket:
@@ -256,7 +256,7 @@ async def test_token_of_another_session(site: Site, connect_client: Any) -> None
 
 
 async def test_unknown_events(site: Site, connect_client: Any) -> None:
-    """An event that there is not is answered so, whatever it is called."""
+    """An unknown event is answered as such, whatever its name."""
     client: Client = await connect_client()
     for name in ("nosuch", "message", "new_message", "Subscribe", "", "__proto__", "__init__", "event", "on_subscribe"):
         answer = await client.call(name, {})
@@ -351,7 +351,7 @@ FORGED = (
 
 
 async def test_forged_packets(site: Site, connect_client: Any) -> None:
-    """What no client of the protocol says closes that connection, runs no handler, and touches nobody else."""
+    """A packet that violates the protocol closes that connection, runs no handler, and affects nobody else."""
     witness: Client = await connect_client()
     await witness.subscribe("shop")
 
@@ -371,7 +371,7 @@ async def test_forged_packets(site: Site, connect_client: Any) -> None:
 
 
 async def test_event_without_acknowledgement(site: Site) -> None:
-    """What asks for no answer gets none, good or bad, and is done all the same."""
+    """An event without an acknowledgement gets no answer, and is still handled."""
     async with raw(site) as client:
         await client.connect(auth(mint()))
         await client.send('42["nosuch",1]')
@@ -441,7 +441,7 @@ async def test_one_agent_many_connections(site: Site, connect_client: Any) -> No
 
 
 async def test_nothing_is_left_of_who_has_gone(site: Site, app: web.Application, connect_client: Any) -> None:
-    """When the last connection has gone, the server keeps no room and no stream for it."""
+    """After the last connection has ended, the server keeps no room and no stream for it."""
     client: Client = await connect_client()
     await client.subscribe("shop")
     await client.subscribe("other", "a")

@@ -1,4 +1,4 @@
-"""What cannot work is told at start: one line that names the setting, no traceback, exit status 2."""
+"""Startup problems: one line that names the setting, no traceback, exit status 2."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def run(*arguments: str, **environ: str) -> tuple[int, str]:
 
 
 async def refused(command: tuple[str, ...], setting: str, *words: str, **environ: str) -> None:
-    """The command ends with status 2 and one line, which names the setting and has these words."""
+    """Check that the command ends with status 2 and one line, with the setting and this text."""
     code, err = await run(*command, **environ)
     (line,) = err.splitlines()
     assert code == 2
@@ -73,14 +73,14 @@ async def refused(command: tuple[str, ...], setting: str, *words: str, **environ
     ],
 )
 async def test_names(command: tuple[str, ...], setting: str, value: str, word: str, tmp_path: Path) -> None:
-    """What cannot be a name, or does not resolve, is refused before anything is made."""
+    """Invalid and unresolvable names are refused before anything is created."""
     await refused(command, setting, word, **({"DATA_DIR": str(tmp_path / "data")} | {setting: value}))
     assert not (tmp_path / "data").exists()
 
 
 @SERVE_OR_CHECK
 async def test_port_in_use(command: tuple[str, ...], tmp_path: Path) -> None:
-    """A port that somebody has is refused, and nothing is made."""
+    """A port in use is refused, and nothing is created."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         await refused(command, "PORT", port, PORT=port, DATA_DIR=str(tmp_path / "data"))
@@ -117,7 +117,7 @@ async def test_directory_of_another(tmp_path: Path) -> None:
     ids=["port", "host", "srv", "tlsCAFile", "option"],
 )
 async def test_database_that_is_not_there(uri: str, words: tuple[str, ...], tmp_path: Path) -> None:
-    """The reason is told in the driver's own words, without its state and without the password."""
+    """The error has the driver's message, without its state and without the password."""
     given = {"MONGODB_URI": uri, "AUTH_SECRET": SECRET, "MONGODB_TIMEOUT": "0.5", "DATA_DIR": str(tmp_path)}
     await refused(("config", "--check"), "MONGODB_URI", *words, **given)
 
@@ -155,7 +155,7 @@ async def test_wrong_password_set_and_rights(mongodb_uri: str, tmp_path: Path) -
 
 @pytest.fixture
 def tls_port(tmp_path: Path) -> Iterator[int]:
-    """Something that speaks TLS with a certificate of its own."""
+    """A TLS server with a self-signed certificate."""
     subprocess.run(
         [
             *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"),
@@ -193,7 +193,7 @@ async def test_certificate_that_nobody_knows(tls_port: int, tmp_path: Path) -> N
 
 
 async def test_tls_on_one_side_alone(tls_port: int, mongodb_uri: str, tmp_path: Path) -> None:
-    """TLS to a database without it, and none to a database that needs it, are told apart."""
+    """TLS to a database without TLS, and no TLS to one that requires it, give different errors."""
     given = {"AUTH_SECRET": SECRET, "MONGODB_TIMEOUT": "2", "DATA_DIR": str(tmp_path)}
     words = ("SSL handshake failed", "uses TLS on this port")
     await refused(("serve",), "MONGODB_URI", *words, MONGODB_URI=mongodb_uri + "&tls=true", **given)
@@ -214,7 +214,7 @@ async def test_check_of_what_can_be_used(mongodb_uri: str, tmp_path: Path) -> No
 
 
 async def test_full_disk_is_named(tmp_path: Path) -> None:
-    """A private mongod that ends since the disk is full is told as that."""
+    """If a private mongod exits because the disk is full, the error says so."""
     mongod = tmp_path / "mongod"
     mongod.write_text(
         "#!/bin/sh\n"
@@ -349,7 +349,7 @@ async def test_interrupt_of_what_make_runs(what: str, tmp_path: Path) -> None:
 
 
 async def test_simulate_stops_where_nothing_succeeds() -> None:
-    """Errors are told by kind, and where nothing succeeds nothing more is sent."""
+    """Errors are reported by kind, and if every request fails, nothing more is sent."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     arguments = ("--url", f"http://127.0.0.1:{port}", "--rate", "20", "--seconds", "600")

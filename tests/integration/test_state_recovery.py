@@ -114,7 +114,7 @@ async def test_recovers_before_the_first_event_and_again_and_again(
 
 
 async def test_resubscribed_with_a_position_is_what_counts(app: web.Application, site: Site, stock: Stock) -> None:
-    """A stream that was begun anew is recovered from there, whatever the client saw of it before."""
+    """A restarted stream is recovered from its start, whatever the client saw of it before."""
     await stock.open(site, recovery=True)
     answer = await stock.ask("subscribe", sessionId="shop")
     await site.post("shop", {"messages": [message("1"), message("2"), message("3")]})
@@ -128,7 +128,7 @@ async def test_resubscribed_with_a_position_is_what_counts(app: web.Application,
 
 
 async def test_cut_while_catching_up(app: web.Application, site: Site, stock: Stock) -> None:
-    """One that is cut in the middle of catching up goes on exactly where it was."""
+    """A client cut while catching up continues exactly where it was."""
     for first in range(0, 3000, 500):
         await site.post("shop", {"messages": [message(f"{n} " + "x" * 2000) for n in range(first, first + 500)]})
     await stock.open(site, recovery=True)
@@ -159,7 +159,7 @@ async def test_other_rights_recover_nothing(app: web.Application, site: Site, st
 
 
 async def test_nobody_else_recovers_who_has_gone(app: web.Application, site: Site, stock: Stock) -> None:
-    """The pid of somebody who has just gone is worth nothing to others, and is still worth all to its owner."""
+    """The pid of a client that has just disconnected is useless to others, and still works for its owner."""
     await stock.open(site, mint("shop", sub="ann"), recovery=True, reconnectionDelay=2000, reconnectionDelayMax=2000)
     await stock.ask("subscribe", sessionId="shop")
     (pid,) = app[RECOVERY].pids
@@ -244,7 +244,7 @@ async def test_too_late_for_recovery(app: web.Application, site: Site, stock: St
 
 
 async def test_no_more_than_may_be_recovered(app: web.Application, site: Site, stock: Stock) -> None:
-    """Who missed RECOVERY_MAX_EVENTS gets all of them; who missed one more is told, and gets none of them."""
+    """A client that missed RECOVERY_MAX_EVENTS gets all of them; one that missed more is told, and gets none."""
     app[EDGES].max_missed = 5
     await stock.open(site, recovery=True, reconnectionDelay=500, reconnectionDelayMax=500)
     await stock.ask("subscribe", sessionId="shop")
@@ -308,7 +308,7 @@ async def test_batches_hold_everything_in_order(site: Site, stock: Stock, connec
 
 
 async def put_back(store: Store, seq: int) -> None:
-    """The database as a backup would have it."""
+    """Restore the database to an earlier state."""
     for collection in (store.events, store.messages):
         await collection.delete_many({"sessionId": "shop", "seq": {"$gt": seq}})
     await store.sessions.update_one({"_id": "shop"}, {"$set": {"seq": seq}})
@@ -317,7 +317,7 @@ async def put_back(store: Store, seq: int) -> None:
 async def test_a_database_that_was_put_back_recovers_nothing(
     app: web.Application, site: Site, store: Store, stock: Stock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who had events that are gone is told so, and gets what takes their numbers once."""
+    """A client with events that are gone is told so, and gets the events with the same numbers once."""
     monkeypatch.setattr(follower, "HOLE_SECONDS", 0.01)
     await stock.open(site, recovery=True)
     await stock.ask("subscribe", sessionId="shop")

@@ -1,4 +1,4 @@
-"""POST /webhook/{sessionId}: what it takes, what it answers, and that what it refuses leaves nothing behind."""
+"""POST /webhook/{sessionId}: accepted bodies, answers, and that refused bodies store nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RunApp = Callable[[web.Application], Awaitable[Site]]
 
 @pytest.fixture
 async def watcher(site: Site, connect_client: Any) -> Client:
-    """Somebody who has the session `shop`, and would get what is pushed."""
+    """A subscriber of the session `shop`."""
     client: Client = await connect_client()
     await client.subscribe("shop")
     return client
@@ -184,7 +184,7 @@ MALFORMED = {
 
 
 async def test_malformed(site: Site, watcher: Client) -> None:
-    """What is not JSON, or nested beyond all use, is answered 400 and leaves nothing."""
+    """A body that is not JSON, or nested too deeply, is answered 400 and stores nothing."""
     for name, body in MALFORMED.items():
         answer = await send(site, body)
         assert answer.status == 400, (name, answer)
@@ -232,7 +232,7 @@ for _wrong in ({"$ne": 1}, ["x"]):
 
 
 async def test_invalid(site: Site, watcher: Client) -> None:
-    """What breaks a rule is answered 422 with the place of the fault, and leaves nothing, not even its good part."""
+    """An invalid body is answered 422 with the place of the error, and stores nothing, not even its valid items."""
     for name, (body, pointer) in INVALID.items():
         answer = await send(site, json.dumps(body))
         assert answer.status == 422, (name, answer)
@@ -261,7 +261,7 @@ async def test_bodies_in_pieces(site: Site) -> None:
 
 
 async def test_content_type(site: Site, watcher: Client) -> None:
-    """What does not say that it is JSON in UTF-8 is answered 415."""
+    """A body that is not declared as JSON in UTF-8 is answered 415."""
     form = "application/x-www-form-urlencoded"
     for kind in ("text/plain", form, "application/json; charset=utf-16", "text/json", "application/json5", ""):
         answer = await send(site, json.dumps(GOOD), headers={"Content-Type": kind})
@@ -276,14 +276,14 @@ async def test_content_type_with_charset(site: Site) -> None:
 
 
 async def test_bad_content_encoding(site: Site, watcher: Client) -> None:
-    """What says that it is compressed and is not is answered 400."""
+    """A body that is declared as compressed but is not is answered 400."""
     answer = await send(site, b"this is no gzip", headers={"Content-Encoding": "gzip"})
     check_problem(answer, 400, "malformed")
     await check_nothing_happened(site, watcher)
 
 
 async def test_body_that_does_not_come_whole(site: Site, watcher: Client) -> None:
-    """A sender who goes away in the middle of a body leaves nothing."""
+    """If a sender disconnects in the middle of a body, nothing is stored."""
     host, port = site.url.removeprefix("http://").split(":")
     _, writer = await asyncio.open_connection(host, int(port))
     body = json.dumps(GOOD).encode()
@@ -296,7 +296,7 @@ async def test_body_that_does_not_come_whole(site: Site, watcher: Client) -> Non
 
 
 async def test_framework_errors_are_problems(site: Site) -> None:
-    """What the framework refuses has the same form, and 405 says which methods there are."""
+    """Errors of the framework have the same form, and 405 lists the allowed methods."""
     for path in (
         "/nowhere",
         "/webhook/",
@@ -321,7 +321,7 @@ async def test_framework_errors_are_problems(site: Site) -> None:
 
 
 async def test_who_may(site: Site, watcher: Client) -> None:
-    """Without a good token it is 401; with one that does not allow it 404, as for what does not exist."""
+    """Without a valid token: 401. With one that does not allow it: 404, as for missing sessions."""
     good = json.dumps(GOOD)
 
     async def attempt(headers: dict[str, str], path: str = "/webhook/shop") -> Answer:
@@ -371,7 +371,7 @@ async def test_what_cannot_name_a_session(site: Site) -> None:
 
 @contextlib.asynccontextmanager
 async def held(store: Store, session_id: str) -> AsyncIterator[None]:
-    """The session is being written to by somebody who does not finish."""
+    """Hold the session with a transaction that does not finish."""
     async with await store.sessions.database.client.start_session() as other, other.start_transaction():
         await store.sessions.update_one({"_id": session_id}, {"$set": {"held": True}}, upsert=True, session=other)
         yield

@@ -1,4 +1,4 @@
-"""One form for each address, in every field; what could not be a person's is never an alias."""
+"""Addresses are normalized in every field; one that cannot be a person's never becomes an alias."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ PLACES = tuple(told("", ""))
 
 @pytest.mark.parametrize("place", PLACES)
 def test_one_form_in_every_field(place: str) -> None:
-    """However an address is spelt, wherever it stands, the pair that is learned is the same."""
+    """The same alias is learned from any spelling of an address in any field."""
     for spelling in SPELLINGS:
         assert parsed(told(RUI_LID, spelling)[place]).aliases == [Alias(RUI_LID, RUI)], spelling
     for spelling in HIDDEN_SPELLINGS:
@@ -78,7 +78,7 @@ def test_one_form_in_every_field(place: str) -> None:
 
 @pytest.mark.parametrize("place", PLACES)
 def test_what_could_not_be_a_person_is_no_alias(place: str) -> None:
-    """Such an address would make one chat of strangers' chats: it teaches nothing, and is counted."""
+    """Such an address would merge strangers' chats: it is not learned, and is counted."""
     for address in IMPOSSIBLE:
         result = parsed(told(RUI_LID, address)[place])
         assert result.aliases == [], address

@@ -1,4 +1,4 @@
-"""Whatever JSON is posted, a provider's source gives only what can be stored, and never raises."""
+"""For any JSON, a provider's parser returns only storable data, and never raises."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ ANYTHING = st.recursive(
 @settings(max_examples=100, deadline=None)
 @given(ANYTHING)
 def test_any_json(source: str, payload: Any) -> None:
-    """JSON that is nothing like a payload is left out, and told."""
+    """JSON that does not look like a payload is skipped, with the reason."""
     parsed = PROVIDERS[source].parse(payload, "shop", NOW)
     check(parsed)
     assert not parsed.messages

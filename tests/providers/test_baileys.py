@@ -94,7 +94,7 @@ def changes(result: Parsed) -> list[IncomingUpdate]:
 
 
 def check(result: Parsed) -> None:
-    """Everything that a source promises of what it gives, whatever it was given."""
+    """Check the invariants of a parser's result, for any input."""
     assert set(result.skipped) <= REASONS
     for alias in result.aliases:
         assert alias.lid.endswith("@lid")
@@ -286,7 +286,7 @@ def test_ten_mebibytes_of_thumbnails() -> None:
 
 
 def calls(work: Callable[[], object]) -> int:
-    """How many functions are called: what it costs, on any machine."""
+    """The number of function calls, a measure of the cost that does not depend on the machine."""
     count = 0
 
     def look(frame: object, event: str, argument: object) -> None:
@@ -354,7 +354,7 @@ def test_a_broadcast_list_is_its_sender() -> None:
 
 
 def test_without_an_id_there_is_no_message() -> None:
-    """What cannot be found again is counted, and takes nothing along."""
+    """A message without an id is counted, and does not affect others."""
     good = entry({"conversation": "kept"}, key={"id": "GOOD"})
     bad: list[dict[str, Any]] = [{"id": value} for value in (None, 5, "", ["x"], {"$ne": 1})]
     bad += [{"remoteJid": value} for value in (None, 5, "", ["x"])]

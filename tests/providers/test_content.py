@@ -1,4 +1,4 @@
-"""Every kind of content has words: what a person would have seen, and never nothing."""
+"""Every kind of content becomes text: what a person would have seen, and never nothing."""
 
 from __future__ import annotations
 

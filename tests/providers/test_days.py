@@ -1,4 +1,4 @@
-"""Each provider's day: thirty payloads end the same in any order, and however often each of them comes."""
+"""Thirty payloads of each provider give the same result in any order, and with any repeats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the services stand on, in a few lines each: thousands of connections without a socket or a database."""
+"""Small fakes of what the services need, for thousands of connections without sockets and database."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EPOCH = "epoch"
 
 
 def event(seq: int, session_id: str = "shop", chat_id: str = "a", text: str = "") -> Event:
-    """One entry of a log, as far as the services look at it."""
+    """One entry of a log, with the parts that the services use."""
     data = {"sessionId": session_id, "chatId": chat_id, "seq": seq, "message": {"text": text or f"message {seq}"}}
     return Event(session_id, chat_id, seq, "new_message", data, now())
 
@@ -33,7 +33,7 @@ class FakeLog:
         self.away = False
 
     def add(self, count: int, session_id: str = "shop", chats: Sequence[str] = ("a",), text: str = "") -> list[Event]:
-        """Append so many events, of these chats in turn. Answers what was added."""
+        """Append a number of events, of these chats in turn. Returns them."""
         log = self.events[session_id]
         first = log[-1].seq + 1 if log else 1
         added = [event(seq, session_id, chats[seq % len(chats)], text) for seq in range(first, first + count)]
@@ -75,7 +75,8 @@ class FakeLog:
 
 
 class FakeSender:
-    """Who has what. Connections take everything at once, but for those in `slow`, which wait until `takes`."""
+    """Records what each connection gets. Connections read everything at once, except those in `slow`, which wait for
+    `takes`."""
 
     def __init__(self) -> None:
         self.rooms: dict[Hashable, dict[str, None]] = defaultdict(dict)
@@ -83,7 +84,7 @@ class FakeSender:
         self.closed: dict[str, str] = {}
         self.slow: dict[str, asyncio.Event] = {}
         self.largest = 0
-        """Events that one connection was sent between two drains."""
+        """Events sent to one connection between two drains."""
 
     def publish(self, event: str, *args: Any, rooms: Iterable[Hashable], ephemeral: bool = False) -> None:
         for sid in {sid: None for room in rooms for sid in self.rooms[room]}:

@@ -42,7 +42,7 @@ class Server:
         await self.connections.connect(sid, principal, **options)
 
     async def come_back(self, sid: str, seq: int, session_id: str = "shop", **options: Any) -> dict[str, Any]:
-        """Connect, and subscribe after a position."""
+        """Connect, and subscribe with a position."""
         if sid not in self.connections.sids:
             await self.connect(sid)
         chat_id = options.pop("chat_id", None)
@@ -50,11 +50,11 @@ class Server:
         return await self.subscriptions.subscribe(connection, session_id, chat_id, Position(EPOCH, seq), **options)
 
     def commit(self, count: int = 1, session_id: str = "shop", **options: Any) -> None:
-        """This server stores so many events."""
+        """Store a number of events on this server."""
         self.edges.publish(session_id, self.log.add(count, session_id, **options))
 
     def seqs(self, sid: str, session_id: str = "shop") -> list[int]:
-        """The numbers that the connection was sent, lists opened."""
+        """The numbers sent to the connection, including those in lists."""
         found = []
         for name, data, *_ in self.sender.got[sid]:
             for one in [entry["data"] for entry in data] if name == "events" else [data]:
@@ -72,7 +72,7 @@ class Server:
         await until(lambda: self.catching_up == 0)
 
     async def all_sent(self, session_id: str = "shop") -> None:
-        """What was committed is sent: on a busy machine it is gathered for some milliseconds."""
+        """Wait until committed events are sent: on a busy machine they are collected for some milliseconds."""
         edge = self.edges.get(session_id)
         assert edge is not None, "somebody watches it"
         head = await self.log.seq(session_id)
@@ -84,6 +84,6 @@ class Server:
 
 
 def opened(data: Any) -> dict[str, Any]:
-    """The payload, which is kept encoded."""
+    """The decoded payload."""
     value: dict[str, Any] = orjson.loads(orjson.dumps(data))
     return value

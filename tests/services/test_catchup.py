@@ -49,7 +49,7 @@ async def test_a_crowd_becomes_live_while_events_go_on(server: Server) -> None:
 
 
 async def test_a_slow_database_keeps_nobody_from_becoming_live(server: Server) -> None:
-    """However long a read takes and however much comes in meanwhile, nobody reads again what he was sent."""
+    """However long reads take and however many events come meanwhile, no client reads events again that it was sent."""
     server.log.add(300)
     server.log.answers.clear()
     back = [asyncio.create_task(server.come_back(f"c{n}", 50 + n % 100)) for n in range(200)]
@@ -98,7 +98,7 @@ async def test_streams_of_chats_are_filtered_from_memory(server: Server) -> None
 
 
 async def test_memory_is_bounded_and_newcomers_wait() -> None:
-    """What is kept for those who catch up is never evicted; the bound is kept by letting newcomers wait."""
+    """Events for clients that catch up are never evicted; the limit is kept by letting new clients wait."""
     server = Server(memory=200_000)
     server.log.add(2000)
     sids = [f"c{n}" for n in range(50)]
@@ -116,7 +116,7 @@ async def test_memory_is_bounded_and_newcomers_wait() -> None:
 
 
 async def test_a_slow_client_holds_nobody_up(server: Server) -> None:
-    """Who does not take what is sent reads for himself, later; the others are live meanwhile."""
+    """A slow client reads the log separately, later; the others are live meanwhile."""
     server.log.add(3000, text="x" * 500)
     server.sender.slow["slow"] = asyncio.Event()
     await server.come_back("slow", 0)
@@ -129,7 +129,7 @@ async def test_a_slow_client_holds_nobody_up(server: Server) -> None:
 
 
 async def test_who_asks_again_and_again_waits(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that asks from the beginning again and again is charged for it, and another is served meanwhile."""
+    """A client that requests everything repeatedly has to wait, and another one is served meanwhile."""
     monkeypatch.setattr(connection_module, "FREE_EVENTS", 5000)
     monkeypatch.setattr(connection_module, "EVENTS_PER_SECOND", 1)
     server.log.add(4000)
@@ -191,7 +191,7 @@ async def test_caught_up_lists_keep_to_one_chat(server: Server) -> None:
 
 
 async def test_what_the_log_has_lost_is_told(server: Server) -> None:
-    """Who needs what is no longer kept is told so when he asks, or closed when it goes while he reads."""
+    """A client that needs expired events is told so on its request, or is closed if they expire while it reads."""
     server.log.add(500)
     del server.log.events["shop"][:100]
     assert (await server.come_back("early", 50))["recovered"] is False
@@ -205,7 +205,7 @@ async def test_what_the_log_has_lost_is_told(server: Server) -> None:
 
 
 async def test_a_database_that_is_away_is_waited_for(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those who catch up when the database goes are given the rest when it is back, in order and once."""
+    """Clients that catch up when the database goes away get the rest when it is back, in order and once."""
     monkeypatch.setattr("app.services.catchup.RETRY_SECONDS", 0.001)
     server.log.add(450)
     await server.come_back("watching", 450)
@@ -221,7 +221,7 @@ async def test_a_database_that_is_away_is_waited_for(server: Server, monkeypatch
 
 
 async def test_a_lost_session_closes_its_own_connections(server: Server) -> None:
-    """Giving up a session looks at the connections of that session alone."""
+    """Closing a session only touches the connections of that session."""
     for n in range(300):
         await server.connect(f"c{n}")
         await server.subscriptions.subscribe(server.connections.get(f"c{n}"), f"s{n % 100}", None, None)
@@ -255,7 +255,8 @@ async def test_a_session_that_was_given_up_is_told_no_position(server: Server, m
 
 @pytest.mark.parametrize("seed", [random.randrange(2**32) for _ in range(5)])
 async def test_whatever_the_order(seed: int) -> None:
-    """Clients come and fall behind, servers write, memory is short: each has every event once and in order."""
+    """Clients connect and fall behind, servers write, memory is short: each client gets every event once and in
+    order."""
     chance = random.Random(seed)
     print("seed", seed)
     server = Server(memory=chance.choice([100_000, 2**22]))
@@ -296,7 +297,7 @@ async def test_whatever_the_order(seed: int) -> None:
 
 
 async def test_what_ends_a_background_task_is_seen_and_it_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error, a stray cancellation, or a plain end: it is counted, told, and the work goes on."""
+    """An error, a stray cancellation, or a return: it is counted and reported, and the task is restarted."""
     monkeypatch.setattr("app.services.background.PAUSE_SECONDS", 0.001)
     metrics, runs = Metrics(), 0
     background, steady = Background(metrics), asyncio.Event()
@@ -350,7 +351,7 @@ async def test_everybody_subscribed_is_told_that_the_database_is_away(
 
 
 async def test_what_the_bus_loses_is_found(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A commit of another server that the bus does not report is pushed all the same, and counted."""
+    """A commit of another server that the bus does not report is still pushed, and counted."""
     monkeypatch.setattr("app.services.follower.SLOW_SWEEP_SECONDS", 0.0)
     bus = FakeBus(server.log)
     follower = Follower(bus, bus, server.edges, server.sender, server.metrics)

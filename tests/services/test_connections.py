@@ -1,4 +1,4 @@
-"""Who is let in, and how many of one person."""
+"""Accepting connections, and their number per person."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def server() -> AsyncIterator[Server]:
 
 
 async def gone(server: Server, sid: str) -> str:
-    """A connection with a subscription that has gone and may be recovered. Answers its pid."""
+    """An ended connection with a subscription that may be recovered. Returns its pid."""
     await server.connect(sid, recover=True)
     await server.come_back(sid, 10)
     await server.all_live()
@@ -70,7 +70,7 @@ async def test_who_is_not_let_in_after_all_is_not_counted(server: Server) -> Non
 
 
 async def test_a_client_takes_the_place_of_its_old_connection(server: Server) -> None:
-    """Who comes back before it was noticed that it had gone is let in, however many connections the person has."""
+    """A client that reconnects before its end was noticed is accepted, even at the person's limit."""
     for n in range(LIMIT):
         await server.connect(f"c{n}", recover=True)
     await server.connect("back", recover=True, pid=server.connections.get("c0").pid)

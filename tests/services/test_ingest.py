@@ -36,13 +36,13 @@ class NoEdges:
 
 
 class FakeStore:
-    """Notes the groups that are written. `stop` makes it a database that does not answer."""
+    """Records the written groups. With `stop` it behaves like a database that does not answer."""
 
     def __init__(self) -> None:
         self.answers = asyncio.Event()
         self.answers.set()
         self.groups: list[dict[str, list[Command]]] = []
-        """Those that were committed."""
+        """The committed groups."""
         self.under_way: list[set[str]] = []
         self.most_under_way = 0
         self.seqs: dict[str, int] = {}
@@ -94,7 +94,7 @@ class FakeStore:
 
 
 def ids(commands: Sequence[Command]) -> list[str]:
-    """Of the messages that the commands store."""
+    """The ids of the messages that the commands store."""
     return [one.message_id for command in commands if isinstance(command, StoreMessages) for one in command.messages]
 
 
@@ -208,7 +208,7 @@ async def test_a_session_in_conflict_holds_up_nobody() -> None:
 
 
 async def test_a_conflict_that_does_not_end() -> None:
-    """It is told at the deadline, to those who wait for that session and to nobody else."""
+    """At the deadline, the senders of that session, and no others, get an error."""
     store = FakeStore()
     ingest = ingest_over(store, deadline=0.2)
     store.conflicts["s3"] = 1_000_000

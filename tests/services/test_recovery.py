@@ -1,4 +1,4 @@
-"""What an offset says of where a stream was, and for how long."""
+"""What an offset says about a stream's position, and for how long."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def test_what_is_forgotten_is_what_was_the_sessions_own() -> None:
 
 @pytest.mark.parametrize("name", ["process", "pid"])
 def test_offsets_are_read_by_whom_they_are_for(name: str) -> None:
-    """An offset of this process, or of this pid, says what it said; of another it says nothing."""
+    """Offsets of this process, or of this pid, are read; others are invalid."""
     pid = make_pid()
     offset = "here.42" if name == "process" else make_offset(pid, 3, {"shop": 7, "a.b:c@d": 1})
     said = Offset(number=42) if name == "process" else Offset(generation=3, cursors={"shop": 7, "a.b:c@d": 1})

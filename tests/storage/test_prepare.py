@@ -32,7 +32,7 @@ Database = AsyncDatabase[dict[str, Any]]
 
 @pytest.fixture
 async def look(mongodb_uri: str) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
-    """A driver of the test's own."""
+    """A separate driver for the test."""
     async with AsyncMongoClient[dict[str, Any]](mongodb_uri) as client:
         yield client
 
@@ -55,7 +55,7 @@ async def test_servers_that_start_at_once(
 
 
 async def test_again(store: Store, mongodb_uri: str, database: str, look: AsyncMongoClient[dict[str, Any]]) -> None:
-    """To prepare again changes nothing but how long events are kept."""
+    """Preparing again changes nothing except how long events are kept."""
     before, epoch = await indexes(look[database]), store.epoch
     again = connect(mongodb_uri, database, 5)
     await again.prepare(7)
