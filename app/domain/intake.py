@@ -16,6 +16,8 @@ BATCH_ITEMS: Final = 500
 BATCH_BYTES: Final = 256 * 1024
 PEOPLE_ITEMS: Final = 100
 """Contacts and aliases per command: each may merge two chats."""
+ALIAS_BYTES: Final = 512
+"""The weight of an alias: storing it costs about as much as a message."""
 
 Item = TypeVar("Item")
 
@@ -31,9 +33,9 @@ def commands_of(
     answers_read: bool = True,
 ) -> Iterator[Command]:
     """`answers_read`: whether a message of our own marks its chat as read."""
-    for people, size in _parts(aliases, lambda alias: 128, PEOPLE_ITEMS):
+    for people, size in _parts(aliases, lambda alias: ALIAS_BYTES, PEOPLE_ITEMS):
         yield StoreMessages(received_at, aliases=people, size=size)
-    for told, size in _parts(contacts, lambda contact: 256 + 128 * len(contact.aliases), PEOPLE_ITEMS):
+    for told, size in _parts(contacts, lambda contact: 256 + ALIAS_BYTES * len(contact.aliases), PEOPLE_ITEMS):
         yield TellContacts(told, size)
     for part, size in _parts(messages, _weight):
         yield StoreMessages(received_at, part, size=size, answers_read=answers_read)

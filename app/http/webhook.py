@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
-from itertools import groupby
+from hashlib import sha256
+from itertools import chain, groupby, islice
 from operator import itemgetter
 from typing import Any, cast
 
@@ -30,6 +31,7 @@ from app.parsing.parser import QUICK_BYTES
 from app.providers import PROVIDERS, Provider, SourceSettings
 from app.providers.provider import Numbers
 from app.services.ingest import Ingest
+from app.services.large_bodies import LargeBodies
 from app.session_settings import Sessions
 
 OnSignals = Callable[[str, Sequence[Signal]], None]
@@ -50,6 +52,7 @@ class Webhook:
         """`on_signals` receives signals, which are not stored. It must not block or raise."""
         self._access, self._sessions, self._bodies, self._parser = access, sessions, bodies, parser
         self._ingest, self._metrics, self._on_signals = ingest, metrics, on_signals
+        self._large = LargeBodies()
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         for slash in ("", "/"):
@@ -78,13 +81,19 @@ class Webhook:
             raise AppError("not_found", f"Unknown source. Known ones: {', '.join(PROVIDERS)}.")
         if signs and provider.signature not in request.headers:
             raise self._access.unauthorized(request, f"The body must be signed ({provider.signature}).")
-        parsing = await self._receive(request, provider, owner)
+        parsing, digest = await self._receive(request, provider, owner)
         for kind, count in parsing.skipped.items():
             self._metrics.skipped.labels(source, kind).inc(count)
-        return await self._store(parsing, _batches(parsing.commands()))
+        batches = _batches(parsing.commands())
+        begun = list(islice(batches, 2))
+        if len(begun) < 2 or not digest:
+            return await self._store(parsing, chain(begun, batches))
+        key = f"{session_id}/{source}/{digest}"
+        return _json(await self._large.answer(key, lambda: self._answer(parsing, chain(begun, batches), ask=True)))
 
-    async def _receive(self, request: web.Request, provider: Provider, owner: Principal | None) -> Parsing:
-        """Read and parse a provider's body. `owner` None: the body must be signed.
+    async def _receive(self, request: web.Request, provider: Provider, owner: Principal | None) -> tuple[Parsing, str]:
+        """Read and parse a provider's body. `owner` None: the body must be signed. Also returns the digest of a body
+        that is not small.
 
         This is a separate function so that the body is freed before its commands are stored.
         """
@@ -103,19 +112,21 @@ class Webhook:
                     return True
                 return signed(others.webhook_secrets) if owner is None else owner.may("ingest", other)
 
-            def prove() -> tuple[bool, Numbers | None]:
+            def prove() -> tuple[bool, Numbers | None, str]:
                 if owner is None and not signed(settings.webhook_secrets):
-                    return False, None
-                return True, self._sessions.numbers(allowed) if provider.several_accounts else None
+                    return False, None, ""
+                numbers = self._sessions.numbers(allowed) if provider.several_accounts else None
+                return True, numbers, sha256(raw).hexdigest() if body.encoding or large else ""
 
-            # Hashing a large body, perhaps with several secrets, takes long. hmac releases the interpreter lock in a
+            # Hashing a large body, perhaps with several secrets, takes long. It releases the interpreter lock in a
             # thread.
-            proven, numbers = await asyncio.to_thread(prove) if len(raw) > QUICK_BYTES else prove()
+            large = len(raw) > QUICK_BYTES
+            proven, numbers, digest = await asyncio.to_thread(prove) if large else prove()
             if not proven:
                 raise self._access.unauthorized(request, "The signature is wrong.")
             unmarked = self._sessions.unmarked
             job = Job(session_id, received_at, body.data, body.encoding, source, numbers, unmarked)
-            return await self._parser.parse(job)
+            return await self._parser.parse(job), digest
 
     async def challenge(self, request: web.Request) -> web.Response:
         """Answer a provider's check of the webhook address, made before it posts anything."""
@@ -127,11 +138,20 @@ class Webhook:
         return web.Response(text=answer, content_type="text/plain", headers={"X-Content-Type-Options": "nosniff"})
 
     async def _store(self, parsing: Parsing, batches: Iterable[tuple[str, Sequence[Command]]]) -> web.Response:
+        return _json(await self._answer(parsing, batches))
+
+    async def _answer(
+        self, parsing: Parsing, batches: Iterable[tuple[str, Sequence[Command]]], *, ask: bool = False
+    ) -> bytes:
+        """Store a body's commands. `ask`: check first whether it repeats what is stored, until a batch does not."""
         for session_id, signals in parsing.signals:
             self._on_signals(session_id, signals)
         data: dict[str, Any] = {"results": []}
         for session_id, commands in batches:
-            stored = await self._ingest.store(session_id, commands)
+            stored = await self._ingest.repeated(session_id, commands) if ask else None
+            if stored is None:
+                ask = False
+                stored = await self._ingest.store(session_id, commands)
             data["results"] += [
                 {"messageId": one.message_id, "seq": one.seq, "duplicate": one.duplicate} for one in stored.messages
             ]
@@ -141,7 +161,11 @@ class Webhook:
                 )
         if parsing.skipped:
             data["skipped"] = parsing.skipped
-        return web.Response(body=orjson.dumps({"ok": True, "data": data}), content_type="application/json")
+        return orjson.dumps({"ok": True, "data": data})
+
+
+def _json(body: bytes) -> web.Response:
+    return web.Response(body=body, content_type="application/json")
 
 
 def _batches(commands: Iterable[tuple[str, Command]]) -> Iterator[tuple[str, list[Command]]]:

@@ -29,6 +29,7 @@ from app.errors import AppError, Unavailable
 from app.metrics import Metrics
 from app.services.edges import Edges
 from app.services.queues import Group, Queues, Waiting
+from app.storage import repeats
 from app.storage.group import Conflict
 from app.storage.mongo import PARALLEL_WRITES, Store
 
@@ -93,6 +94,11 @@ class Ingest:
                 else:
                     stored.updates.append(one)
         return stored
+
+    async def repeated(self, session_id: str, commands: Sequence[Command]) -> Stored | None:
+        """The results of the commands if they only repeat what is stored, otherwise None. Raises Unavailable."""
+        found = await self._store.ask(repeats.find, session_id, commands)
+        return None if found is None else Stored(found, [])
 
     async def apply(self, session_id: str, command: Command) -> Result:
         """Apply one command and return its result. Raises AppError if it is refused, and Unavailable."""
@@ -225,14 +231,12 @@ class Ingest:
 
     async def _write_halves(self, group: Group) -> dict[str, Sequence[Waiting]]:
         several = list(group.items())
+        middle = len(several) // 2
+        first, second = dict(several[:middle]), dict(several[middle:])
         if len(several) == 1:
             session_id, waiting = several[0]
             middle = len(waiting) // 2
-            first: Group = {session_id: waiting[:middle]}
-            second: Group = {session_id: waiting[middle:]}
-        else:
-            middle = len(several) // 2
-            first, second = dict(several[:middle]), dict(several[middle:])
+            first, second = {session_id: waiting[:middle]}, {session_id: waiting[middle:]}
         try:
             left = await self._write(first)
         except asyncio.CancelledError:
@@ -275,23 +279,21 @@ class Ingest:
 
     def _finish(self, waiting: Collection[Waiting], results: Sequence[Result] | Exception) -> None:
         """Answer the commands, each with its result or all with the error."""
-        if isinstance(results, Exception):
-            for one in waiting:
-                if not one.result.done():
-                    one.result.set_exception(results)
-        else:
-            for one, result in zip(waiting, results, strict=True):
-                if not one.result.done():
-                    one.result.set_result(result)
+        for number, one in enumerate(waiting):
+            if one.result.done():
+                continue
+            if isinstance(results, Exception):
+                one.result.set_exception(results)
+            else:
+                one.result.set_result(results[number])
         self._count(-len(waiting), -sum(one.command.size for one in waiting))
 
     async def _end_abandoned(self) -> None:
         now = time.monotonic()
-        if now - self._looked_for_abandoned < ABANDONED_AFTER_SECONDS:
-            return
-        self._looked_for_abandoned = now
-        if ended := await self._store.end_abandoned():
-            log.warning("abandoned_transactions_ended", count=ended)
+        if now - self._looked_for_abandoned >= ABANDONED_AFTER_SECONDS:
+            self._looked_for_abandoned = now
+            if ended := await self._store.end_abandoned():
+                log.warning("abandoned_transactions_ended", count=ended)
 
 
 def _all(group: Group) -> list[Waiting]:

@@ -20,7 +20,7 @@ _ALL: Final = 10_000
 """Documents in one reply: more than a group touches, so that one reply is enough."""
 
 Index = list[tuple[str, int]]
-_BY_ID: Final[Index] = [("sessionId", ASCENDING), ("messageId", ASCENDING), ("chatId", ASCENDING)]
+BY_ID: Final[Index] = [("sessionId", ASCENDING), ("messageId", ASCENDING), ("chatId", ASCENDING)]
 _BY_LATE_SEQ: Final = [("sessionId", ASCENDING), ("chatId", ASCENDING), ("lateSeq", ASCENDING)]
 _BY_SEQ: Final[Index] = [("sessionId", ASCENDING), ("chatId", ASCENDING), ("seq", ASCENDING)]
 _BY_CHAT: Final[Index] = [("sessionId", ASCENDING), ("chatId", ASCENDING)]
@@ -98,7 +98,7 @@ class GroupReader:
         told: dict[str, dict[Key, Message]] = {session_id: {} for session_id in (*wanted, *named)}
         for document in self._find("messages", "providerId", named, _BY_PROVIDER_ID):
             told[document["sessionId"]][document["chatId"], document["messageId"]] = load_message(document)
-        for document in self._find("messages", "messageId", wanted, _BY_ID):
+        for document in self._find("messages", "messageId", wanted, BY_ID):
             session_id, key = document["sessionId"], (document["chatId"], document["messageId"])
             if key in keys.get(session_id, ()) or key[1] in ids.get(session_id, ()):
                 told[session_id][key] = load_message(document)

@@ -279,7 +279,7 @@ async def test_ten_thousand_people_at_once(store: Store) -> None:
     """As many aliases as an address book has are stored, in parts, and no message is lost for it."""
     ingest = ingest_over(store)
     people = [Alias(f"9{n:08}@lid", f"55119{n:08}@s.whatsapp.net") for n in range(1, 10_001)]
-    commands = [StoreMessages(NOW, aliases=people[n : n + 500], size=64_000) for n in range(0, len(people), 500)]
+    commands = [*commands_of(NOW, aliases=people)]
     await ingest.store("shop", [*commands, message("m1")])
     assert await store.aliases.count_documents({"sessionId": "shop"}) == len(people)
     assert await store.seq("shop") == 1
