@@ -1,4 +1,4 @@
-"""A bot that delivers what agents write: python examples/python_bot.py --url URL --session shop --token TOKEN
+"""A bot that delivers agents' messages: python examples/python_bot.py --url URL --session shop --token TOKEN
 
 It prints each message that it delivers as a line of JSON: replace `send` with a call to your own messenger. Each line
 of JSON on standard input, such as {"chatId": "ann", "text": "Hello"}, is posted as a message that has come in.
@@ -27,13 +27,13 @@ PAUSE_SECONDS = 2
 
 
 def send(chat_id: str, message: dict[str, Any]) -> str | None:
-    """Give the message to the messenger. Return its id there, or None if the messenger takes our messageId."""
+    """Send the message with the messenger. Return its id there, or None if the messenger uses our messageId."""
     print(json.dumps({"to": chat_id, "text": message["text"], "id": message["messageId"]}), flush=True)  # noqa: T201
     return None
 
 
 class Refused(Exception):
-    """Raise it in `send` for a message that will never be accepted, with words that an agent understands."""
+    """Raise this in `send` for a message that will never be accepted, with a text for agents."""
 
 
 class Bot:
@@ -52,7 +52,7 @@ class Bot:
         await asyncio.gather(self.client.wait(), self.post_lines())
 
     async def serve(self) -> None:
-        """A new connection serves nothing yet."""
+        """A new connection does not serve any session yet."""
         await self.client.emit("serve", {"sessionId": self.session_id}, callback=self.served)
 
     def served(self, answer: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-// A WhatsApp bot for Roomcast on Baileys. It posts all events to the webhook, and delivers what agents write.
+// A WhatsApp bot for Roomcast on Baileys. It posts all events to the webhook, and delivers agents' messages.
 //
 //   npm install && ROOMCAST_TOKEN=… node bot.mjs
 //
@@ -63,7 +63,7 @@ async function postBody(body) {
   }
 }
 
-// The account at WhatsApp.
+// The WhatsApp account.
 
 let sock;
 let state = "connecting";
@@ -76,7 +76,7 @@ async function start() {
     if (events["creds.update"]) await saveCreds();
     const { "creds.update": _, "connection.update": change, ...rest } = events;
     if (change?.qr) qrcode.generate(change.qr, { small: true });
-    // Who scans a QR code owns the account: it stays here.
+    // Anyone who scans the QR code controls the account, so it is only shown here.
     if (change) rest["connection.update"] = { ...change, qr: undefined };
     if (Object.keys(rest).length) keep(rest);
     if (change?.connection) state = change.connection;
@@ -89,7 +89,7 @@ async function start() {
   });
 }
 
-// What agents write.
+// Agents' messages.
 
 const socket = io(ROOMCAST_URL, { auth: { token: ROOMCAST_TOKEN } });
 
@@ -121,7 +121,7 @@ async function deliver({ chatId, message }) {
       if (found && !found.exists) return failed("not_on_whatsapp", "This number is not on WhatsApp.", false);
       known.add(chatId);
     }
-    // The id is Roomcast's: whoever gets the message twice from us sees it once.
+    // With Roomcast's id, a repeated message is shown once.
     const options = { messageId: message.messageId, quoted: quoted(chatId, message.replyTo) };
     const sent = await sock.sendMessage(chatId, content(message), options);
     return { ok: true, messageId: sent.key.id };

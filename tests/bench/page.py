@@ -152,10 +152,10 @@ def table(figures: dict[str, Any]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.page", description="Measure the inbox page.")
-    parser.add_argument("--rounds", type=int, default=5, help="first views (5)")
-    parser.add_argument("--seconds", type=float, default=10, help="at each rate (10)")
-    parser.add_argument("--quick", action="store_true", help="only to see that all of it works")
-    parser.add_argument("--json", type=Path, default=ROOT / "artifacts" / "bench-page.json", help="where to write")
+    parser.add_argument("--rounds", type=int, default=5, help="number of first views (default: 5)")
+    parser.add_argument("--seconds", type=float, default=10, help="seconds at each rate (default: 10)")
+    parser.add_argument("--quick", action="store_true", help="a short run, to check that everything works")
+    parser.add_argument("--json", type=Path, default=ROOT / "artifacts" / "bench-page.json", help="the file to write")
     chosen = parser.parse_args()
     rounds, seconds = (1, 1.0) if chosen.quick else (chosen.rounds, chosen.seconds)
     with server() as running, sync_playwright() as playwright:

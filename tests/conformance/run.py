@@ -42,8 +42,8 @@ PACKAGES = {
 }
 """What the suites' own package.json ask for."""
 
-NO_RECOVERY = "The engine alone recovers nothing: the services do, see tests/integration/test_state_recovery.py."
-ANSWERED = "An event that nobody handles is answered `unknown_event` instead of never."
+NO_RECOVERY = "The engine does not implement recovery; the services do, see tests/integration/test_state_recovery.py."
+ANSWERED = "An event without a handler is answered `unknown_event` instead of not at all."
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ async def install() -> None:
     (PLACE / "package.json").write_text(json.dumps(PACKAGES))
     npm = await asyncio.create_subprocess_exec("npm", "install", "--silent", "--no-fund", "--no-audit", cwd=PLACE)
     if await npm.wait():
-        sys.exit("npm could not install what the suites need")
+        sys.exit("npm could not install the dependencies of the suites")
 
 
 def bring(suite: Suite, checkout: Path) -> Path:
@@ -113,7 +113,7 @@ async def run(suite: Suite, checkout: Path) -> bool:
     try:
         assert server.stdout is not None
         if not await server.stdout.readline():
-            sys.exit(f"the server of {suite.name} did not start: is its port taken?")
+            sys.exit(f"the server of {suite.name} did not start. Is its port in use?")
         report = PLACE / f"{suite.name}.json"
         report.unlink(missing_ok=True)
         options = ("--exit", "--no-bail", "--reporter", "json", "--reporter-option", f"output={report}")
@@ -132,7 +132,7 @@ async def run(suite: Suite, checkout: Path) -> bool:
             server.terminate()
         await server.wait()
     if not report.exists():
-        print(f"{suite.name}: no report, see above")
+        print(f"{suite.name}: no report; see the output above")
         return False
     return judge(suite, json.loads(report.read_text()))
 
@@ -141,16 +141,16 @@ def judge(suite: Suite, report: dict[str, Any]) -> bool:
     failed = {" ".join(one["fullTitle"].split()): one["err"].get("message", "") for one in report["failures"]}
     passed = {" ".join(one["fullTitle"].split()) for one in report["passes"]}
     good = bool(passed)
-    print(f"{suite.name}: {len(passed)} pass, {len(failed)} fail, {report['stats']['pending']} left out by the suite")
+    print(f"{suite.name}: {len(passed)} pass, {len(failed)} fail, {report['stats']['pending']} skipped by the suite")
     for title, message in failed.items():
         if title in suite.refused:
-            print(f"  on purpose: {title}: {suite.refused[title]}")
+            print(f"  expected: {title}: {suite.refused[title]}")
         else:
             good = False
             print(f"  FAILED: {title}: {message}")
     for title in suite.refused.keys() & passed:
         good = False
-        print(f"  passes, and is to fail on purpose: {title}")
+        print(f"  passes, but is expected to fail: {title}")
     return good
 
 
@@ -161,7 +161,7 @@ async def main(checkout: Path, names: list[str]) -> int:
         if not names or suite.name in names:
             good = await run(suite, checkout)
             if not good:  # the clients' suites have tests that need a quick machine, and then fail in dozens
-                print(f"{suite.name}: once more")
+                print(f"{suite.name}: running it again")
                 good = await run(suite, checkout)
             results.append(good)
     return 0 if all(results) else 1
@@ -173,5 +173,5 @@ if __name__ == "__main__":
     parser.add_argument("suites", nargs="*", choices=[[], *(suite.name for suite in SUITES)])
     options = parser.parse_args()
     if not (options.checkout / "packages" / "socket.io-client" / "test").is_dir():
-        sys.exit(f"{options.checkout} is no checkout of https://github.com/socketio/socket.io: name one in SOCKETIO")
+        sys.exit(f"{options.checkout} is not a checkout of https://github.com/socketio/socket.io. Set SOCKETIO to one")
     sys.exit(asyncio.run(main(options.checkout.resolve(), options.suites)))

@@ -22,14 +22,16 @@ from tests.support import ROOT
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--only", nargs="+", metavar="NAME", choices=list(ROWS), help="these rows: " + ", ".join(ROWS))
-    parser.add_argument("--rounds", type=int, help="so many rounds of each at most")
     parser.add_argument(
-        "--seed", type=int, default=random.SystemRandom().randrange(1_000_000), help="of the first round"
+        "--only", nargs="+", metavar="NAME", choices=list(ROWS), help="only these rows: " + ", ".join(ROWS)
     )
-    parser.add_argument("--short", action="store_true", help="the short forms, as in `make test`")
-    parser.add_argument("--add", action="store_true", help="keep what artifacts/faults.json has of other rows")
-    parser.add_argument("--write-docs", action="store_true", help="put the figures into docs/reliability.md")
+    parser.add_argument("--rounds", type=int, help="maximum number of rounds of each")
+    parser.add_argument(
+        "--seed", type=int, default=random.SystemRandom().randrange(1_000_000), help="the seed of the first round"
+    )
+    parser.add_argument("--short", action="store_true", help="run the short forms, as in `make test`")
+    parser.add_argument("--add", action="store_true", help="keep the results of other rows in artifacts/faults.json")
+    parser.add_argument("--write-docs", action="store_true", help="update the figures in docs/reliability.md")
     arguments = parser.parse_args()
     return asyncio.run(run(arguments))
 
