@@ -22,6 +22,9 @@ from .websocket import WebSocket
 
 _UPGRADES = '["websocket"]'
 _FIELD_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~, -]{1,1000}")
+_OKHTTP = "okhttp/"
+"""User agent of the clients for Java and Kotlin. They ignore a close frame until the ping timeout, but reconnect at
+once when the connection ends."""
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
@@ -178,7 +181,8 @@ class Requests:
         """Answer 101 and take over the transport."""
         websockets = self._connections.websockets
         head, compressed = upgrade.answer(request, accept, compress=websockets.deflate)
-        websocket = WebSocket(connection, tcp, compressed, websockets)
+        silent = request.headers.get("User-Agent", "").startswith(_OKHTTP)
+        websocket = WebSocket(connection, tcp, compressed, websockets, silent=silent)
         tail = detach(request, tcp, websocket)
         websocket.begin()
         tcp.write(head)

@@ -83,11 +83,14 @@ class WebSockets:
 class WebSocket(frames.FrameParser, asyncio.Protocol):
     """The asyncio protocol of one WebSocket."""
 
-    __slots__ = ("_all", "_extra", "_pace", "_taken_late", "deflate", "owner", "state", "transport")
+    __slots__ = ("_all", "_extra", "_pace", "_taken_late", "deflate", "owner", "silent", "state", "transport")
 
-    def __init__(self, owner: Owner, transport: asyncio.Transport, deflate: bool, shared: WebSockets) -> None:
+    def __init__(
+        self, owner: Owner, transport: asyncio.Transport, deflate: bool, shared: WebSockets, *, silent: bool = False
+    ) -> None:
+        """`silent`: close without a close frame."""
         super().__init__(shared.limits.max_packet, inflate if deflate else None)
-        self.deflate = deflate
+        self.deflate, self.silent = deflate, silent
         self.owner, self.transport, self._all = owner, transport, shared
         self.state = State.PROBE
         self._pace: Pace | None = None  # while there are unsent bytes
@@ -234,7 +237,8 @@ class WebSocket(frames.FrameParser, asyncio.Protocol):
         self.ended = True
         if self.state != State.CLOSING:
             self.state = State.CLOSING
-            self.transport.write(frames.close_frame(code))
+            if not self.silent:
+                self.transport.write(frames.close_frame(code))
             if self.transport.can_write_eof():
                 try:
                     self.transport.write_eof()

@@ -402,6 +402,20 @@ async def test_an_upgrade_that_fails_leaves_the_session_polling(serve: Serve) ->
     assert site.told.empty()
 
 
+async def test_the_java_client_gets_no_close_frame(site: Site) -> None:
+    """It would wait for the ping timeout behind one (okhttp does not tell it): its connection ends, after what was
+    sent. Others get the frame, with its code."""
+    java, other = await site.socket(User_Agent="okhttp/4.12.0"), await site.socket(User_Agent="Mozilla/5.0 okhttp/4")
+    site.server.publish("last", rooms=["all"])
+    await asyncio.sleep(0)
+    for sid in site.sids:
+        site.server.close(sid, "expired")
+    assert await java.event() == await other.event() == ["last"]
+    closed = await java.closed()
+    assert (closed.code, closed.reset) == (None, False)
+    assert (await other.closed()).code is not None
+
+
 async def test_who_tries_an_upgrade_first_may_connect_later(serve: Serve) -> None:
     """The websocket that brings nothing is reset, without a close frame, and the client has time to connect by polling
     after that. Once only: a second try gives it no more."""
