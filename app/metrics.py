@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
@@ -164,6 +165,11 @@ class Metrics:
         """Count signals."""
         for signal in signals:
             self.signals.labels(type(signal).__name__.removesuffix("Signal").lower()).inc()
+
+    def taken(self, after: timedelta) -> None:
+        """Count a message of ours that the provider has taken."""
+        self.delivered.inc()
+        self.delivery_seconds.observe(max(0.0, after.total_seconds()))
 
     def watch_engine(self, stats: EngineStats) -> None:
         """Include the engine's counters."""

@@ -21,7 +21,7 @@ from app.domain.deliveries import UNKNOWN_OUTCOME, Report
 from app.domain.events import now
 from app.domain.incoming import TypingAction
 from app.domain.models import MessageError
-from app.providers.outgoing import Answer, Order, Request, Seen, Way
+from app.providers.outgoing import Answer, Order, Request, Seen
 from app.providers.refusals import AWAY
 from app.providers.ways import WAYS
 from app.session_settings import Sessions
@@ -59,7 +59,12 @@ class Outgoing:
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL):
             return Report("retry", error=AWAY)
         except (aiohttp.ClientError, OSError, TimeoutError):
-            return _broken(way)
+            return self.broken(order.message.session_id)
+
+    def broken(self, session_id: str) -> Report:
+        """What an attempt means whose request was not answered."""
+        idempotent = WAYS[self._sessions.of(session_id).send.via].idempotent
+        return Report("retry", error=AWAY) if idempotent else Report("unknown", error=UNKNOWN_OUTCOME)
 
     def tell_typing(self, session_id: str, chat_id: str, action: TypingAction) -> None:
         """Tell the provider that an agent is typing. May be dropped."""
@@ -98,10 +103,6 @@ class Outgoing:
         async with self._http.post(request.url, data=request.body, headers=headers, allow_redirects=False) as response:
             raw = await response.content.read(MAX_ANSWER)
             return Answer(response.status, _json(raw), _seconds(response.headers.get("Retry-After", "")))
-
-
-def _broken(way: Way) -> Report:
-    return Report("retry", error=AWAY) if way.idempotent else Report("unknown", error=UNKNOWN_OUTCOME)
 
 
 def _json(raw: bytes) -> Any:

@@ -105,6 +105,9 @@ class Bots:
             return Report("retry", error=BOT_SILENT)
         return _report(answer)
 
+    def broken(self, session_id: str) -> Report:
+        return Report("retry", error=BOT_SILENT)  # it knows a repeat by its id
+
     def _choose(self, session_id: str) -> _Bot | None:
         able = [
             bot

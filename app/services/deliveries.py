@@ -24,7 +24,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from app.domain.deliveries import HOLD_SECONDS, LEASE, NOT_CONNECTED, UNKNOWN_OUTCOME, UNTAKEN, Delivery, Report
+from app.domain.deliveries import HOLD_SECONDS, LEASE, NOT_CONNECTED, UNTAKEN, Delivery, Report
 from app.domain.events import now
 from app.domain.known import Outcome
 from app.domain.models import Message
@@ -64,6 +64,9 @@ class Way(Protocol):
         """The sessions that can be delivered for now."""
 
     async def deliver(self, order: Order) -> Report: ...
+
+    def broken(self, session_id: str) -> Report:
+        """What an attempt means that was broken off."""
 
 
 class Deliveries:
@@ -137,15 +140,16 @@ class Deliveries:
                 await self._take_due()
 
     async def close(self, seconds: float) -> None:
-        """Start nothing more, and wait for current attempts. Those not reported by then are left to other servers."""
+        """Start nothing more, and wait for current attempts. Those that last longer are broken off."""
         self._closed = True
         for timer in self._holding.values():
             timer.cancel()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=seconds)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            for _ in range(2 if late else 0):  # first the attempt, and then its report
+                for task in late:
+                    task.cancel()
+                await asyncio.wait(late, timeout=REPORT_SECONDS)
 
     # taking
 
@@ -223,23 +227,22 @@ class Deliveries:
             self.look(delivery.session_id)  # there is room again
 
     async def _attempt(self, delivery: Delivery, message: Message | None) -> None:
+        way = self._way(delivery.session_id)
         try:
             if message is None:
-                found = await self._store.ask(stored.messages_of, [delivery])
-                message = found.get(delivery.message_id)
-            if message is None:
-                report = Report("failed", error=NOT_CONNECTED)
-            else:
-                order = await self._order(delivery, message)
-                assert delivery.lease is not None, "it has started"
-                if now() > delivery.lease.until - LEASE + timedelta(seconds=START_SECONDS):
-                    return  # too late to end in time: it is due again when the lease is over
-                report = await self._way(delivery.session_id).deliver(order)
+                message = (await self._store.ask(stored.messages_of, [delivery]))[delivery.message_id]
+            order = await self._order(delivery, message)
+            assert delivery.lease is not None, "it has started"
+            if now() > delivery.lease.until - LEASE + timedelta(seconds=START_SECONDS):
+                return  # too late to end in time: it is due again when the lease is over
+            report = await way.deliver(order)
         except Unavailable:
             return  # nothing was sent; it is due again when the lease is over
+        except asyncio.CancelledError:  # the server is stopping
+            report = way.broken(delivery.session_id)
         except Exception:
             log.exception("delivery_failed", session_id=delivery.session_id, delivery_id=delivery.id)
-            report = Report("unknown", error=UNKNOWN_OUTCOME)
+            report = way.broken(delivery.session_id)
         await self._report(delivery, report)
 
     async def _order(self, delivery: Delivery, message: Message) -> Order:
@@ -270,12 +273,13 @@ class Deliveries:
                 return
             except AppError as error:
                 log.warning("delivery_not_reported", session_id=delivery.session_id, error=error.detail)
+            if self._closed:
+                return  # it is due again when the lease is over
             await asyncio.sleep(REPORT_SECONDS)
 
     def _count(self, delivery: Delivery) -> None:
         if delivery.state == "sent":
-            self._metrics.delivered.inc()
-            self._metrics.delivery_seconds.observe(max(0.0, (now() - delivery.created_at).total_seconds()))
+            self._metrics.taken(now() - delivery.created_at)
         elif delivery.state in ("failed", "unknown") and delivery.error is not None:
             code = delivery.error.code
             self._metrics.deliveries_failed.labels(code if code in CODES else "other").inc()

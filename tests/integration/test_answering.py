@@ -384,3 +384,22 @@ async def test_figures(site: Site, connect_client: Connect, bots: Bots) -> None:
         "roomcast_deliveries_due 0.0",
     ):
         assert line in told.splitlines(), line
+
+
+async def test_a_stopping_server_takes_a_message_from_a_silent_bot(
+    processes: Callable[..., Awaitable[Process]], bots: Bots
+) -> None:
+    """A server that stops does not wait for a bot that is silent: another server's bot has the message at once."""
+    one, two = await asyncio.gather(processes(), processes())
+    silent = await bots(one.site)
+    silent.hold = asyncio.Event()
+    ann = await Client(two.site).connect(mint("shop", scopes=AGENT, sub="ann"))
+    await ann.subscribe("shop")
+    stored = (await ann.ask("send_message", **text("c1")))["message"]
+    await silent.wait_for(lambda me: silent.delivered)
+    other = await bots(two.site)
+    assert await one.stop() == 0
+    await reaches(ann, stored["messageId"], "sent")
+    assert [order["deliveryId"] for order in other.delivered] == [silent.delivered[0]["deliveryId"]]
+    silent.hold.set()
+    await ann.close()
