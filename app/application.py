@@ -26,6 +26,7 @@ from app.http.drain import Draining
 from app.http.health import Health
 from app.http.outgoing import Outgoing
 from app.http.page import Page
+from app.http.quick_replies import QuickReplies
 from app.http.webhook import Webhook
 from app.metrics import Metrics
 from app.parsing import Parser
@@ -222,6 +223,7 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
     bodies = Bodies(settings.body_timeout)
     Webhook(access, sessions, bodies, parser, ingest, metrics, metrics.signalled).add_routes(app.router)
     Answers(access, bodies, desk).add_routes(app.router)
+    QuickReplies(access, bodies, store).add_routes(app.router)
     Api(access, store).add_routes(app.router)
     Health(
         store,

@@ -28,6 +28,10 @@ from app.domain.models import (
 from app.errors import AppError, Fault
 from app.fields import SESSION_ID, Choice, Flag, Id, Name, Number, Preview, SessionId, Text, Timestamp, Url, Whole
 
+MAX_SHORTCUT: Final = 32
+MAX_QUICK_REPLY: Final = 4_096
+"""Characters."""
+MAX_QUICK_REPLIES: Final = 200
 MAX_FAULTS: Final = 100
 """Maximum number of errors reported for one request."""
 
@@ -150,6 +154,11 @@ class ServeSchema(_Strict):
     sessionId = SessionId(required=True)  # noqa: N815
 
 
+class _QuickReplySchema(_Strict):
+    shortcut = Text(MAX_SHORTCUT, shortest=1, required=True, validate=validate.Regexp(r"[^\s/]+\Z"))
+    text = Text(MAX_QUICK_REPLY, shortest=1, required=True)
+
+
 class AuthenticateSchema(_Strict):
     token = fields.String(required=True, validate=validate.Length(1))
 
@@ -207,6 +216,20 @@ def load_message(value: object, session_id: str, received_at: datetime, pointer:
         timestamp=data.get("timestamp", received_at),
         chat_name=data.get("chatName"),
     )
+
+
+def load_quick_replies(value: object) -> list[dict[str, Any]]:
+    """A list of quick replies, each with a shortcut of its own. Raises AppError `invalid`."""
+    if not isinstance(value, list) or len(value) > MAX_QUICK_REPLIES:
+        raise invalid([Fault("#", f"Must be a list of at most {MAX_QUICK_REPLIES} quick replies.")])
+    try:
+        replies: list[dict[str, Any]] = _QuickReplySchema(many=True).load(value)
+    except ValidationError as error:
+        raise invalid(faults_of(error.messages, "#")) from None
+    shortcuts = [reply["shortcut"] for reply in replies]
+    if twice := [number for number, one in enumerate(shortcuts) if one in shortcuts[:number]]:
+        raise invalid([Fault(f"#/{twice[0]}/shortcut", "Must not be used twice.")])
+    return replies
 
 
 def check_session_id(value: str) -> None:

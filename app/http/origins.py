@@ -87,7 +87,7 @@ def middleware(origins: Origins, engine_path: str) -> Middleware:
         if allowed and request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
             asked = request.headers.get("Access-Control-Request-Headers", "")
             response: web.StreamResponse = web.Response(status=204)
-            response.headers["Access-Control-Allow-Methods"] = "GET, POST"
+            response.headers["Access-Control-Allow-Methods"] = "GET, POST, PUT"
             response.headers["Access-Control-Allow-Headers"] = (
                 asked if _FIELD_NAMES.fullmatch(asked) else "Authorization, Content-Type"
             )

@@ -14,7 +14,7 @@ from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from app.domain.deliveries import KEPT_DAYS
 from app.domain.incoming import PARKED_FOR
-from app.storage import deliveries, migration, revocations
+from app.storage import deliveries, migration, quick_replies, revocations
 from app.storage.causes import SetupError
 from app.storage.documents import Document
 
@@ -71,6 +71,7 @@ _INDEXES: Final[dict[str, list[IndexModel]]] = {
         IndexModel([("sessionId", ASCENDING), ("lid", ASCENDING)], unique=True),
         IndexModel([("sessionId", ASCENDING), ("address", ASCENDING)]),
     ],
+    quick_replies.COLLECTION: [],
     "contacts": [IndexModel([("sessionId", ASCENDING), ("chatId", ASCENDING)], unique=True)],
     "parked": [
         IndexModel([("sessionId", ASCENDING), ("messageId", ASCENDING)]),

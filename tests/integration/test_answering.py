@@ -403,3 +403,28 @@ async def test_a_stopping_server_takes_a_message_from_a_silent_bot(
     assert [order["deliveryId"] for order in other.delivered] == [silent.delivered[0]["deliveryId"]]
     silent.hold.set()
     await ann.close()
+
+
+async def test_quick_replies(site: Site) -> None:
+    """A session's quick replies are replaced as a list; what is not valid changes nothing."""
+    path = "/api/v1/sessions/shop/quick-replies"
+    reader, writer = mint("shop", scopes=("read",)), mint("shop", scopes=("write",))
+    assert (await site.get(path, token=reader)).body == {"ok": True, "data": []}
+    replies = [{"shortcut": "thanks", "text": "Thank you, {name}!"}, {"shortcut": "早", "text": "早安"}]
+    answer = await site.request("PUT", path, token=writer, json=replies)
+    assert (answer.status, answer.body["data"]) == (200, replies)
+    for wrong in (
+        {"shortcut": "a", "text": "b"},
+        [{"shortcut": "a"}],
+        [{"shortcut": "a b", "text": "c"}],
+        [{"shortcut": "/a", "text": "c"}],
+        [{"shortcut": "a", "text": ""}],
+        [{"shortcut": "a", "text": "b"}, {"shortcut": "a", "text": "c"}],
+        [{"shortcut": "a", "text": "b", "more": 1}],
+        [{"shortcut": f"a{n}", "text": "b"} for n in range(201)],
+    ):
+        answer = await site.request("PUT", path, token=writer, json=wrong)
+        assert (answer.status, answer.body["code"]) == (422, "invalid"), wrong
+    assert (await site.request("PUT", path, token=reader, json=[])).status == 404
+    assert (await site.get(path, token=mint("other", scopes=("read",)))).status == 404
+    assert (await site.get(path, token=reader)).body["data"] == replies

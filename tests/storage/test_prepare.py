@@ -22,6 +22,7 @@ COLLECTIONS = {
     "bus",
     "contacts",
     "deliveries",
+    "quickReplies",
     "parked",
     "revocations",
 }
