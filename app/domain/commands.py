@@ -75,6 +75,7 @@ class StoreMessages:
             touched.chats.update(people.all_names(alias.lid))
 
     def apply(self, ledger: Ledger) -> list[MessageResult]:
+        ledger.foresee(self.aliases)
         for alias in self.aliases:
             learn(ledger, alias)
         return [self._store(ledger, incoming) for incoming in self.messages]

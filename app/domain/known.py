@@ -78,6 +78,9 @@ class Source(Protocol):
 
     def messages(self, keys: Iterable[Key]) -> Mapping[Key, Message]: ...
 
+    def concerned(self, addresses: Collection[str]) -> Collection[str]:
+        """Those of these addresses in whose chats updates wait, or that are `hidden` in messages."""
+
     def under(self, address: str, limit: int) -> Sequence[Message]:
         """Messages in groups with a receipt or a reaction under this hidden address."""
 

@@ -50,6 +50,7 @@ class Ledger:
         self._messages: dict[Key, Message] = {}
         self._by_id: defaultdict[str, set[Key]] = defaultdict(set)
         self._take(known.messages.values())
+        self._unconcerned: set[str] = set()  # addresses that the source has nothing about
         self._stored_as: dict[Key, Key] = {}
         """The stored keys of messages whose key has changed."""
         self._quiet: dict[Key, list[UpdateResult]] = {}
@@ -106,9 +107,18 @@ class Ledger:
         if missing := [key for key in keys if key not in self._messages and self.is_untouched(key)]:
             self._take(self.source.messages(missing).values())
 
+    def foresee(self, aliases: Sequence[Alias]) -> None:
+        """Ask the source at once about all people but the first, before the aliases are learned one by one."""
+        addresses = {one for alias in aliases[1:] for one in (alias.lid, alias.address)}
+        self._unconcerned |= addresses.difference(self.source.concerned(addresses)) if addresses else set()
+
+    def parked_in(self, chat_ids: Sequence[str]) -> Sequence[Parked]:
+        return self.source.parked_in(chat_ids) if not self._unconcerned.issuperset(chat_ids) else ()
+
     def under(self, address: str, limit: int) -> list[Message]:
         """Messages in groups with a receipt or a reaction under this hidden address."""
-        found = [one for one in self.source.under(address, limit) if one.key not in self._messages]
+        stored = () if address in self._unconcerned else self.source.under(address, limit)
+        found = [one for one in stored if one.key not in self._messages]
         self._take(one for one in found if self.is_untouched(one.key))
         if missing := {one.chat_id for one in found} - self._chats.keys():
             self._chats |= self.source.chats(missing)

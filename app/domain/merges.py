@@ -51,7 +51,7 @@ def unite(ledger: Ledger, address: str, message_id: str | None = None) -> None:
 def _wake(ledger: Ledger, address: str) -> None:
     """Apply updates that wait under one address of a person for a message stored under another."""
     names = ledger.aliases.all_names(address)
-    waiting = {parked.id: parked for parked in ledger.source.parked_in(names) if parked.id not in ledger.out.unparked}
+    waiting = {parked.id: parked for parked in ledger.parked_in(names) if parked.id not in ledger.out.unparked}
     waiting |= {one.id: one for one in ledger.out.parked.values() if one.update.chat_id in names}
     chat = ledger.chat(names[0])
     places = (*names, *(chat.also if chat else ()))

@@ -37,6 +37,7 @@ class TellContacts:
                 touched.chats.update(people.all_names(alias.lid))
 
     def apply(self, ledger: Ledger) -> None:
+        ledger.foresee(self.aliases)
         for contact in self.contacts:
             for alias in aliases_of((contact.id, *contact.aliases)):
                 learn(ledger, alias)

@@ -160,6 +160,21 @@ class Reader:
             late, session=session, hint=_BY_LATE_SEQ
         )
 
+    def concerned(self, addresses: Collection[str]) -> Collection[str]:
+        here = {"sessionId": self._session_id}
+        wanted = {"$in": list(addresses)}
+        parked: list[Document] = [{"$match": {**here, "chatId": wanted}}, {"$group": {"_id": "$chatId"}}]
+        hidden: list[Document] = [
+            {"$match": {**here, "hidden": wanted}},
+            {"$unwind": "$hidden"},
+            {"$match": {"hidden": wanted}},
+            {"$group": {"_id": "$hidden"}},
+        ]
+        session = self._client_session
+        found = [*self._database["parked"].aggregate(parked, session=session)]
+        found += self._database["messages"].aggregate(hidden, session=session, hint={"sessionId": 1, "hidden": 1})
+        return {document["_id"] for document in found}
+
     def under(self, address: str, limit: int) -> Sequence[Message]:
         hint = [("sessionId", ASCENDING), ("hidden", ASCENDING)]
         return [load_message(d) for d in self._find("messages", {"hidden": address}, hint=hint).limit(limit)]

@@ -130,6 +130,11 @@ class _Source:
     def __init__(self, messages: dict[Key, Message], chats: dict[str, Chat], parked: list[Parked]) -> None:
         self._messages, self._chats, self._parked = messages, chats, parked
 
+    def concerned(self, addresses: Collection[str]) -> Collection[str]:
+        parked = {parked.update.chat_id for parked in self._parked}
+        hidden = {address for message in self._messages.values() for address in message.hidden}
+        return (parked | hidden) & set(addresses)
+
     def under(self, address: str, limit: int) -> Sequence[Message]:
         return [message for message in self._messages.values() if address in message.hidden][:limit]
 
