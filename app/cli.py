@@ -62,7 +62,7 @@ class _Quiet(click.Group):
 @click.group(cls=_Quiet, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="roomcast")
 def main() -> None:
-    """Pushes chat messages to the people who answer them."""
+    """Roomcast pushes chat messages to the people who answer them."""
 
 
 @main.command()
@@ -127,7 +127,9 @@ def config(check: bool) -> None:
 @click.option("--token", "given", help="A token to try. Created with the secret of the settings unless given.")
 @click.option("--json", "as_json", is_flag=True, help="Print each result as a line of JSON.")
 def doctor(url: str, given: str | None, as_json: bool) -> None:
-    """Check the deployment at URL as a client would, and its database if the settings name it.
+    """Check the deployment at URL.
+
+    Checks it as a client would, and also its database if the settings name it.
 
     Exit status: 0 if all checks are ok, 1 with warnings, 2 with failures.
     """
@@ -153,10 +155,10 @@ async def _doctor(effective: Settings, url: str, given: str | None, as_json: boo
 
 @main.command("new-epoch")
 def new_epoch() -> None:
-    """Make clients load their lists again after the database was restored.
+    """Invalidate clients' positions after a restore of the database.
 
-    Run this while no server is running. Clients then do not use positions from before the restore. Servers that are
-    running do not notice: restart them.
+    Run this while no server is running. Clients then load their lists again instead of using positions from before the
+    restore. Running servers do not notice the change: restart them.
     """
     effective = load_settings()
     running = asyncio.run(_new_epoch(effective))
@@ -198,9 +200,10 @@ async def _revoke(effective: Settings, kind: Literal["sub", "jti"], value: str) 
 @click.option("--failed", is_flag=True, help=f"List deliveries that failed in the last {KEPT_DAYS} days.")
 @click.option("--retry", is_flag=True, help="With --failed: deliver these messages again.")
 def deliveries_command(session_id: str, failed: bool, retry: bool) -> None:
-    """List messages that are waiting to be delivered, or that failed, newest first, at most 1,000.
+    """List undelivered messages, and retry failed ones.
 
-    Servers may be running; they deliver retried messages. Messages with an unknown outcome may arrive twice.
+    Lists messages that are waiting to be delivered, or that failed, newest first, at most 1,000. Servers may be
+    running; they deliver retried messages. Messages with an unknown outcome may arrive twice.
     """
     if retry and not failed:
         raise click.UsageError("--retry needs --failed.")

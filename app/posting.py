@@ -41,10 +41,10 @@ from app.startup import known_secrets, load_settings
 def simulate_command(
     url: str, session_id: str, given: str | None, rate: float, seconds: float, chats: int, seed: int | None
 ) -> None:
-    """Post simulated conversations to a running server, for demos and load tests.
+    """Post simulated conversations to a running server.
 
-    The simulated customers also answer what is written to them: they read, type and reply. Some messages cannot be
-    delivered; those with the word "fail" never can. This needs the scope deliver.
+    The simulated customers also answer messages: they read, type and reply. Some messages cannot be delivered; those
+    with the word "fail" never can. This needs the scope deliver.
     """
     bearer = given or Tokens(known_secrets(load_settings())).mint(
         "simulation", sessions=[session_id], scopes=["ingest", "deliver"], lifetime=seconds + DAY
@@ -82,9 +82,10 @@ async def _with_customers(work: Awaitable[Posted], url: str, token: str, session
     "--token", "given", help="A token with the scope ingest. By default one is created with this server's secret."
 )
 def replay_command(file: BinaryIO, session_id: str, source: str, dry_run: bool, url: str, given: str | None) -> None:
-    """Post provider payloads from FILE, one JSON document per line, to a running server.
+    """Post provider payloads from FILE to a running server.
 
-    If the provider signs, the session's webhook secret from SESSIONS_FILE is used. It is safe to repeat a file.
+    FILE has one JSON document per line. If the provider signs, the session's webhook secret from SESSIONS_FILE is
+    used. It is safe to repeat a file.
     """
     figures = Figures()
     if dry_run:
