@@ -233,6 +233,23 @@ class Process:
         return code
 
 
+async def command(*arguments: str, **environ: str) -> tuple[int, str, str]:
+    """`python -m app …`: its exit code, standard output and standard error, which has no traceback."""
+    plain = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "app", *arguments),
+        cwd=ROOT,
+        env=plain | environ,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(30):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    assert "Traceback" not in err.decode()
+    return process.returncode, out.decode(), err.decode()
+
+
 @contextlib.asynccontextmanager
 async def serve(http: aiohttp.ClientSession, *, port: int = 0, **environ: str) -> AsyncIterator[Process]:
     """Run `python -m app serve` with these settings. Yields when it listens; killed at the end if it is still

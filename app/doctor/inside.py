@@ -6,15 +6,16 @@ import json
 import resource
 import secrets
 import time
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import aiohttp
 
 from app.doctor.findings import FAILURE, OK, WARNING, Check, Context, Finding
-from app.doctor.outside import CLOCK_SECONDS
+from app.doctor.outside import compared
 from app.doctor.sockets import Refused, connect, event
 from app.storage import inspection
-from app.storage.mongo import TRANSACTION_LIFETIME_SECONDS
+from app.storage.mongo import TRANSACTION_LIFETIME_SECONDS, Store
 
 OPEN_FILES: Final = 10_256
 SLOW_SECONDS: Final = 1.0
@@ -23,6 +24,18 @@ SLOW_SECONDS: Final = 1.0
 def _unknown(check: str) -> Finding:
     words = "Not checked: the settings here name no database."
     return Finding(check, WARNING, words, "Run doctor with the server's settings.")
+
+
+def of_database(name: str) -> Callable[[Callable[[Store], Awaitable[Finding]]], Check]:
+    """A check that needs nothing but the database; where that is not known, it says so."""
+
+    def declare(check: Callable[[Store], Awaitable[Finding]]) -> Check:
+        async def run(it: Context) -> Finding:
+            return _unknown(name) if it.store is None else await check(it.store)
+
+        return run
+
+    return declare
 
 
 async def passage(it: Context) -> Finding:
@@ -83,20 +96,15 @@ async def open_files(it: Context) -> Finding:
     return Finding("open-files", OK, "The limit of open files is high enough here.")
 
 
-async def database_clock(it: Context) -> Finding:
-    if it.store is None:
-        return _unknown("database-clock")
-    apart = abs(await it.store.administer(inspection.clock_apart))
-    if apart > CLOCK_SECONDS:
-        words = f"The database's clock and this one are {apart:.0f} s apart."
-        return Finding("database-clock", WARNING, words, "Synchronize both (NTP).")
-    return Finding("database-clock", OK, "The database's clock and this one agree.")
+@of_database("database-clock")
+async def database_clock(store: Store) -> Finding:
+    apart = await store.administer(inspection.clock_apart)
+    return compared("database-clock", "The database's clock", apart, "Synchronize both (NTP).")
 
 
-async def rights(it: Context) -> Finding:
-    if it.store is None:
-        return _unknown("database-rights")
-    missing = await it.store.administer(inspection.missing_rights)
+@of_database("database-rights")
+async def rights(store: Store) -> Finding:
+    missing = await store.administer(inspection.missing_rights)
     if missing is None:
         return Finding("database-rights", WARNING, "The database needs no password.", "Turn on its authorization.")
     if missing:
@@ -105,10 +113,9 @@ async def rights(it: Context) -> Finding:
     return Finding("database-rights", OK, "The database's user has all rights that are needed.")
 
 
-async def change_stream(it: Context) -> Finding:
-    if it.store is None:
-        return _unknown("change-stream")
-    if await it.store.administer(inspection.change_stream_opens):
+@of_database("change-stream")
+async def change_stream(store: Store) -> Finding:
+    if await store.administer(inspection.change_stream_opens):
         return Finding("change-stream", OK, "The change stream can be opened.")
     words = "The change stream cannot be opened: servers learn of each other's messages a second late."
     return Finding(
@@ -116,10 +123,9 @@ async def change_stream(it: Context) -> Finding:
     )
 
 
-async def transactions(it: Context) -> Finding:
-    if it.store is None:
-        return _unknown("transaction-lifetime")
-    lifetime = await it.store.transaction_lifetime()
+@of_database("transaction-lifetime")
+async def transactions(store: Store) -> Finding:
+    lifetime = await store.transaction_lifetime()
     if lifetime is None:
         words = "The database's user may not read the transaction lifetime."
         advice = "Check transactionLifetimeLimitSeconds as its administrator."
@@ -131,10 +137,9 @@ async def transactions(it: Context) -> Finding:
     return Finding("transaction-lifetime", OK, f"The transaction lifetime is {lifetime} s.")
 
 
-async def traffic(it: Context) -> Finding:
-    if it.store is None:
-        return _unknown("past-hour")
-    count = await it.store.administer(inspection.events_of_the_past_hour)
+@of_database("past-hour")
+async def traffic(store: Store) -> Finding:
+    count = await store.administer(inspection.events_of_the_past_hour)
     if count == 0:
         return Finding("past-hour", WARNING, "Nothing was stored in the past hour.", "Check the bots and providers.")
     return Finding("past-hour", OK, f"{count} events were stored in the past hour.")

@@ -144,11 +144,16 @@ async def clock(it: Context) -> Finding:
         date = answer.headers.get("Date")
     if date is None:
         return Finding("clock", WARNING, "Answers have no Date header.", "The proxy must pass it on.")
-    apart = abs(parsedate_to_datetime(date).timestamp() - time.time())
-    if apart > CLOCK_SECONDS:
-        words = f"The server's clock and this one are {apart:.0f} s apart."
-        return Finding("clock", WARNING, words, "Synchronize both (NTP): tokens begin and end by the clock.")
-    return Finding("clock", OK, "The server's clock and this one agree.")
+    apart = parsedate_to_datetime(date).timestamp() - time.time()
+    advice = "Synchronize both (NTP): tokens begin and end by the clock."
+    return compared("clock", "The server's clock", apart, advice)
+
+
+def compared(check: str, clock: str, apart: float, advice: str) -> Finding:
+    """A clock that is so many seconds apart from this machine's."""
+    if abs(apart) > CLOCK_SECONDS:
+        return Finding(check, WARNING, f"{clock} and this one are {abs(apart):.0f} s apart.", advice)
+    return Finding(check, OK, f"{clock} and this one agree.")
 
 
 async def token(it: Context) -> Finding:

@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
-from app.domain.aliases import People
-from app.domain.commands import NOTHING
 from app.domain.events import render_chat
-from app.domain.known import Refusal, Touched
+from app.domain.known import OfChat, Refusal
 from app.domain.ledger import Ledger
 from app.domain.merges import unite
-from app.domain.models import Agent, Alias, Chat, ChatState
+from app.domain.models import Agent, Chat, ChatState
 
 
 @dataclass(frozen=True, slots=True)
-class AssignChat:
+class AssignChat(OfChat):
     """Assign the chat to an agent, or to nobody. With `compare`, only if `expected` (None: nobody) is its assignee.
 
     The result is the chat, or None if nothing is stored of it.
     """
 
-    alone: ClassVar[bool] = False
     chat_id: str
     assignee: Agent | None
     compare: bool = False
     expected: str | None = None
-    size: int = 256
-    aliases: Sequence[Alias] = NOTHING
-
-    def addresses(self) -> Iterable[str]:
-        return (self.chat_id,)
-
-    def touch(self, people: People, touched: Touched) -> None:
-        touched.chats.update(people.all_names(self.chat_id))
 
     def apply(self, ledger: Ledger) -> Chat | Refusal | None:
         unite(ledger, self.chat_id)
@@ -48,20 +35,11 @@ class AssignChat:
 
 
 @dataclass(frozen=True, slots=True)
-class SetChatState:
+class SetChatState(OfChat):
     """Open or close the chat. The result is the chat, or None if nothing is stored of it."""
 
-    alone: ClassVar[bool] = False
     chat_id: str
     state: ChatState
-    size: int = 128
-    aliases: Sequence[Alias] = NOTHING
-
-    def addresses(self) -> Iterable[str]:
-        return (self.chat_id,)
-
-    def touch(self, people: People, touched: Touched) -> None:
-        touched.chats.update(people.all_names(self.chat_id))
 
     def apply(self, ledger: Ledger) -> Chat | None:
         unite(ledger, self.chat_id)

@@ -17,7 +17,7 @@ from app.domain.aliases import People
 from app.domain.changes import apply_update, is_receipt, preview, without_content
 from app.domain.copies import take_copy
 from app.domain.incoming import IncomingUpdate, Parked
-from app.domain.known import Touched
+from app.domain.known import OfChat, Touched
 from app.domain.ledger import Ledger
 from app.domain.mentions import known_names, with_mentions, with_names
 from app.domain.merges import learn, unite
@@ -244,20 +244,12 @@ class UpdateMessages:
 
 
 @dataclass(frozen=True, slots=True)
-class MarkRead:
+class MarkRead(OfChat):
     """Mark the chat as read up to and including event `seq`, or, with None, everything stored."""
 
     alone: ClassVar[bool] = True
     chat_id: str
     seq: int | None
-    size: int = 128
-    aliases: Sequence[Alias] = NOTHING
-
-    def addresses(self) -> Iterable[str]:
-        return (self.chat_id,)
-
-    def touch(self, people: People, touched: Touched) -> None:
-        touched.chats.update(people.all_names(self.chat_id))
 
     def apply(self, ledger: Ledger) -> Chat | None:
         unite(ledger, self.chat_id)

@@ -69,6 +69,22 @@ class Command(Protocol):
     def apply(self, ledger: Ledger) -> Result: ...
 
 
+class OfChat:
+    """What a command needs that concerns one chat: that chat, under whichever name."""
+
+    __slots__ = ()
+    alone: ClassVar[bool] = False
+    size: ClassVar[int] = 128
+    aliases: ClassVar[Sequence[Alias]] = ()
+    chat_id: str
+
+    def addresses(self) -> Iterable[str]:
+        return (self.chat_id,)
+
+    def touch(self, people: People, touched: Touched) -> None:
+        touched.chats.update(people.all_names(self.chat_id))
+
+
 class Source(Protocol):
     """Reads within the transaction that only few commands need. They show the session as it was before the batch."""
 

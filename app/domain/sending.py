@@ -21,7 +21,7 @@ from app.domain.deliveries import (
     digest,
 )
 from app.domain.events import render_message
-from app.domain.known import Refusal, Touched
+from app.domain.known import OfChat, Refusal, Touched
 from app.domain.ledger import Ledger
 from app.domain.merges import unite
 from app.domain.models import (
@@ -154,26 +154,31 @@ class SendMessage:
         StoreMessages(self.at, (incoming,), answers_read=seen).apply(ledger)
 
 
-@dataclass(frozen=True, slots=True)
-class RetryMessage:
-    """Deliver a failed message again. The result is the message, or None if it does not exist."""
+class OfSent(OfChat):
+    """What a command needs that concerns a message that an agent has sent."""
 
-    alone: ClassVar[bool] = False
-    chat_id: str
+    __slots__ = ()
     message_id: str
-    holder: str | None = None
-    size: int = 128
-    aliases: Sequence[Alias] = NOTHING
-
-    def addresses(self) -> Iterable[str]:
-        return (self.chat_id,)
 
     def touch(self, people: People, touched: Touched) -> None:
         touch_sent(self.chat_id, self.message_id, people, touched)
 
-    def apply(self, ledger: Ledger) -> Message | Refusal | None:
+    def sent(self, ledger: Ledger) -> Message | None:
         message = ledger.find(self.chat_id, self.message_id)
-        if message is None or message.client_id is None:
+        return message if message is not None and message.client_id is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryMessage(OfSent):
+    """Deliver a failed message again. The result is the message, or None if it does not exist."""
+
+    chat_id: str
+    message_id: str
+    holder: str | None = None
+
+    def apply(self, ledger: Ledger) -> Message | Refusal | None:
+        message = self.sent(ledger)
+        if message is None:
             return None
         if message.status != "failed" or message.deleted_at is not None:
             return _not_possible(message)
@@ -195,27 +200,18 @@ class RetryMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class CancelMessage:
+class CancelMessage(OfSent):
     """Cancel a message that is not being delivered. The result is the message, or None if it does not exist.
 
     The message stays as deleted, with the error `cancelled`, and the chat is as if it had never been written.
     """
 
-    alone: ClassVar[bool] = False
     chat_id: str
     message_id: str
-    size: int = 128
-    aliases: Sequence[Alias] = NOTHING
-
-    def addresses(self) -> Iterable[str]:
-        return (self.chat_id,)
-
-    def touch(self, people: People, touched: Touched) -> None:
-        touch_sent(self.chat_id, self.message_id, people, touched)
 
     def apply(self, ledger: Ledger) -> Message | Refusal | None:
-        message = ledger.find(self.chat_id, self.message_id)
-        if message is None or message.client_id is None:
+        message = self.sent(ledger)
+        if message is None:
             return None
         if message.is_cancelled:
             return message

@@ -10,7 +10,6 @@ where spec.json is {"servers": [{"url": "ws://127.0.0.1:9001/"}], "cases": ["*"]
 
 from __future__ import annotations
 
-import asyncio
 import pathlib
 import sys
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from app.engine.detach import Detached, detach
 from app.engine.frames import BINARY, TEXT, frame
 from app.engine.stats import Stats
 from app.engine.websocket import WebSocket, WebSockets
+from tests.conformance.server import serve
 
 PORT = 9001
 # The largest message of the suite has 16 MiB.
@@ -87,11 +87,7 @@ async def main() -> None:
 
     app = web.Application()
     app.router.add_get("/", open_websocket)
-    runner = web.AppRunner(app, handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", PORT).start()
-    print(f"WebSocket echo server on port {PORT}", flush=True)
-    await asyncio.Event().wait()
+    await serve(app, PORT, "WebSocket echo")
 
 
 if __name__ == "__main__":

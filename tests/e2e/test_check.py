@@ -51,6 +51,10 @@ def test_all_is_well(desk: Desk, server: Server) -> None:
     assert page.evaluate("sessionStorage.getItem('roomcast.token')") not in copied
 
 
+def answering(path: str, status: int, body: str) -> Callable[[Page], None]:
+    return lambda page: _answer(page, path, status=status, content_type="text/html", body=body)
+
+
 def _answer(page: Page, path: str, **what: Any) -> None:
     """Something between the page and the server answers this path."""
     page.route(re.compile(re.escape(path)), lambda route: route.fulfill(**what))
@@ -90,32 +94,24 @@ def _another_version(page: Page) -> None:
 
 BROKEN: dict[str, tuple[Callable[[Page], None], str, str, str]] = {
     "a captive portal": (
-        lambda page: _answer(page, "/healthz", status=200, content_type="text/html", body="<h1>Hotel</h1>"),
-        *("checkHttp", "failure", "Something else answered (200)"),
+        answering("/healthz", 200, "<h1>Hotel</h1>"),
+        "checkHttp",
+        "failure",
+        "Something else answered (200)",
     ),
     "a proxy without its server": (
-        lambda page: _answer(page, "/healthz", status=502, body="Bad Gateway"),
-        *("checkHttp", "failure", "Something else answered (502)"),
+        answering("/healthz", 502, "Bad Gateway"),
+        "checkHttp",
+        "failure",
+        "Something else answered (502)",
     ),
-    "no database": (
-        lambda page: _answer(page, "/readyz", status=503, body="{}"),
-        *("checkReady", "failure", "cannot reach its database"),
-    ),
-    "the token refused": (
-        lambda page: _answer(page, "/api/v1/sessions", status=401, body="{}"),
-        *("checkToken", "failure", "Sign in again"),
-    ),
+    "no database": (answering("/readyz", 503, "{}"), "checkReady", "failure", "cannot reach its database"),
+    "the token refused": (answering("/api/v1/sessions", 401, "{}"), "checkToken", "failure", "Sign in again"),
     "no upgrade": (_no_upgrade, "checkWebsocket", "failure", "WebSocket is blocked"),
     "silence after the upgrade": (_silent, "checkWebsocket", "failure", "a proxy buffers it"),
     "no sticky sessions": (_not_sticky, "checkPolling", "warning", "sticky sessions"),
-    "the origin refused": (
-        lambda page: _answer(page, "transport=polling&sid=", status=403, body="{}"),
-        *("checkPolling", "warning", "PUBLIC_URL"),
-    ),
-    "no polling": (
-        lambda page: _answer(page, "transport=polling", status=404, body=""),
-        *("checkPolling", "warning", "Polling does not work (404)"),
-    ),
+    "the origin refused": (answering("transport=polling&sid=", 403, "{}"), "checkPolling", "warning", "PUBLIC_URL"),
+    "no polling": (answering("transport=polling", 404, ""), "checkPolling", "warning", "Polling does not work (404)"),
     "a wrong clock": (_late_clock, "checkClock", "warning", "differ by 4"),
     "a page of another version": (_another_version, "checkVersion", "warning", "another version (99.0). Reload"),
 }

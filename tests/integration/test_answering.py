@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from tests.answering import ALICE, Bot, reaches, states, text
-from tests.support import ROOT, SECRET, Client, Process, Site, message, mint
+from tests.support import SECRET, Client, Process, Site, command, message, mint
 
 AGENT = ("read", "write", "send")
 Connect = Callable[..., Awaitable[Client]]
@@ -335,17 +334,8 @@ async def test_the_command_line_lists_and_retries(
 ) -> None:
     """`deliveries` lists what waits and what has failed; --retry delivers that again."""
 
-    async def run(*arguments: str) -> tuple[int, str, str]:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "app", "deliveries", "--session", "shop", *arguments),
-            cwd=ROOT,
-            env={"PATH": os.environ["PATH"], "MONGODB_URI": mongodb_uri, "MONGODB_DATABASE": database}
-            | {"AUTH_SECRET": SECRET},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await process.communicate()
-        return process.returncode or 0, out.decode(), err.decode()
+    where = {"MONGODB_URI": mongodb_uri, "MONGODB_DATABASE": database, "AUTH_SECRET": SECRET}
+    run = functools.partial(command, "deliveries", "--session", "shop", **where)
 
     bot, ann = await bots(), await agent(connect_client)
     error = {"code": "odd", "title": "Odd."}

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -33,47 +34,29 @@ async def stand_in() -> AsyncIterator[Provider]:
         yield made
 
 
+def sending(via: str, url: str, key: str, **more: Any) -> dict[str, Any]:
+    return {"via": via, "url": url, "key": key, **more}
+
+
 @pytest.fixture
 def sessions_file(tmp_path: Path, stand_in: Provider) -> Path:
     path = tmp_path / "sessions.toml"
+    marks = {"read_receipts": True}
+    sections = {
+        "shop": sending("webhook", f"{stand_in.url}/hook", f"{KEY} {OTHER_KEY}"),
+        "evo": sending("evolution", f"{stand_in.url}/", "evo-key", instance="my shop", typing=True, **marks),
+        "waha": sending("waha", stand_in.url, "waha-key", **marks),
+        "meta": sending("cloud-api", f"{stand_in.url}/v23.0", "meta-token", **marks),
+        "bots": {**marks, "typing": True},
+        "slow": sending("webhook", f"{stand_in.url}/hook", KEY, rate=10),
+        "away": sending("evolution", "http://127.0.0.1:9", "evo-key", instance="shop"),
+    }
     path.write_text(
-        f"""
-[shop]
-send.via = "webhook"
-send.url = "{stand_in.url}/hook"
-send.key = "{KEY} {OTHER_KEY}"
-[evo]
-send.via = "evolution"
-send.url = "{stand_in.url}/"
-send.key = "evo-key"
-send.instance = "my shop"
-send.typing = true
-send.read_receipts = true
-[waha]
-send.via = "waha"
-send.url = "{stand_in.url}"
-send.key = "waha-key"
-send.read_receipts = true
-[meta]
-source.phone_number_id = "106"
-send.via = "cloud-api"
-send.url = "{stand_in.url}/v23.0"
-send.key = "meta-token"
-send.read_receipts = true
-[bots]
-send.read_receipts = true
-send.typing = true
-[slow]
-send.via = "webhook"
-send.url = "{stand_in.url}/hook"
-send.key = "{KEY}"
-send.rate = 10
-[away]
-send.via = "evolution"
-send.url = "http://127.0.0.1:9"
-send.key = "evo-key"
-send.instance = "shop"
-"""
+        "".join(
+            f"[{name}]\n" + "".join(f"send.{key} = {json.dumps(value)}\n" for key, value in section.items())
+            for name, section in sections.items()
+        )
+        + '[meta.source]\nphone_number_id = "106"\n'
     )
     return path
 

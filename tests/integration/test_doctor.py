@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import ssl
@@ -23,8 +24,7 @@ from pymongo import MongoClient
 from app.auth import Tokens
 from app.doctor import FAILURE, OK, WARNING, Finding, examine, exit_status
 from app.storage.mongo import Store, connect
-from tests.integration.test_running import run
-from tests.support import ROOT, SECRET, TOKENS, Site, message, mint
+from tests.support import ROOT, SECRET, TOKENS, Site, command, message, mint
 
 HOP = {"connection", "keep-alive", "transfer-encoding", "upgrade", "host", "content-length", "content-encoding"}
 STRANGER = Tokens("another-secret-that-is-long-enough-too")
@@ -262,11 +262,10 @@ async def test_rights_of_the_database_user(
     site: Site, database: str, user: Callable[[list[dict[str, Any]]], str]
 ) -> None:
     """A user who may only read is found; nothing stored in the past hour is a warning."""
-    narrow = connect(user([{"resource": {"db": database, "collection": ""}, "actions": ["find"]}]), database, 5)
-    try:
+    with contextlib.closing(
+        connect(user([{"resource": {"db": database, "collection": ""}, "actions": ["find"]}]), database, 5)
+    ) as narrow:
         found = await findings(site.url, narrow)
-    finally:
-        narrow.close()
     assert found["database-rights"].status == FAILURE
     assert "insert" in found["database-rights"].meaning
     assert found["past-hour"].status == WARNING
@@ -278,11 +277,8 @@ async def test_user_without_change_streams(
     """A user who may do all but follow changes is found by both checks that need it."""
     actions = ["find", "insert", "update", "remove", "createIndex", "createCollection", "collMod"]
     privilege = {"resource": {"db": database, "collection": ""}, "actions": actions}
-    narrow = connect(user([privilege]), database, 5)
-    try:
+    with contextlib.closing(connect(user([privilege]), database, 5)) as narrow:
         found = await findings(site.url, narrow)
-    finally:
-        narrow.close()
     assert (found["change-stream"].status, found["database-rights"].status) == (FAILURE, FAILURE)
     assert "changeStream" in found["change-stream"].advice
     assert found["database-rights"].meaning == "The database's user may not changeStream."
@@ -316,11 +312,8 @@ async def test_clock_of_the_database(site: Site, store: Store, monkeypatch: pyte
 
 async def test_another_database(site: Site, mongodb_uri: str) -> None:
     """Settings that name another database than the server's are found."""
-    other = connect(mongodb_uri, "doctor_other", 5)
-    try:
+    with contextlib.closing(connect(mongodb_uri, "doctor_other", 5)) as other:
         found = await findings(site.url, other)
-    finally:
-        other.close()
     assert found["passage"].status == FAILURE
     assert "another database" in found["passage"].meaning
 
@@ -344,7 +337,7 @@ async def test_open_files(site: Site) -> None:
 async def test_what_is_not_an_address() -> None:
     """Without a scheme, or with another than http and https, the command says what it needs; exit status 2."""
     for url in ("chat.example.com", "wss://chat.example.com", "https://"):
-        code, _, err = await run("doctor", url)
+        code, _, err = await command("doctor", url)
         assert code == 2
         assert "is not an address such as https://chat.example.com" in err
 
@@ -352,13 +345,13 @@ async def test_what_is_not_an_address() -> None:
 async def test_command(site: Site, mongodb_uri: str, database: str) -> None:
     """`--json` prints an object for each check; the exit status is 2 where one fails, and no secret is printed."""
     given = {"AUTH_SECRET": SECRET, "MONGODB_URI": mongodb_uri, "MONGODB_DATABASE": database}
-    code, out, _ = await run("doctor", site.url, "--json", **given)
+    code, out, _ = await command("doctor", site.url, "--json", **given)
     found = [json.loads(line) for line in out.splitlines()]
     assert {one["check"] for one in found} >= {"http", "tls", "websocket", "polling", "passage", "change-stream"}
     assert all(one.keys() == {"check", "status", "meaning", "advice"} for one in found)
     assert code == exit_status([Finding(**one) for one in found])
     assert FAILURE not in {one["status"] for one in found}
-    code, out, _ = await run("doctor", "http://127.0.0.1:1", **given)
+    code, out, _ = await command("doctor", "http://127.0.0.1:1", **given)
     assert code == 2
     assert out.startswith("failure http: ")
     assert SECRET not in out

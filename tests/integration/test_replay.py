@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-from tests.support import ROOT, SECRET, Site, serve, until
+from tests.support import SECRET, Site, command, serve, until
 
 MINA = "4915112345678@s.whatsapp.net"
 
@@ -34,17 +32,7 @@ def written(tmp_path: Path, *lines: object) -> Path:
 
 
 async def run(*arguments: str, **environ: str) -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "app", "replay", *arguments),
-        cwd=ROOT,
-        env={"AUTH_SECRET": SECRET, **environ},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
+    return await command("replay", *arguments, **{"AUTH_SECRET": SECRET, **environ})
 
 
 async def test_dry_run_says_what_would_come(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ import os
 import re
 import signal
 import socket
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +31,7 @@ from app.services.recovery import Recovery
 from app.settings import SETTINGS, Settings
 from app.startup import auth_secrets
 from app.storage.mongo import Store
-from tests.support import PATIENCE, ROOT, SECRET, TOKENS, Client, Process, Site, message, mint, serve, until
+from tests.support import PATIENCE, SECRET, TOKENS, Client, Process, Site, command, message, mint, serve, until
 
 RunApp = Callable[[web.Application], Awaitable[Site]]
 BUILT = pytest.mark.skipif(not (STATIC / "index.html").is_file(), reason="the page is not built")
@@ -342,32 +341,12 @@ async def test_unreadable_requests_stay_out_of_the_logs(processes: Callable[...,
 # The command line
 
 
-async def run(*arguments: str, **environ: str) -> tuple[int, str, str]:
-    """`python -m app …`: its exit code, standard output and standard error."""
-    plain = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "app",
-        *arguments,
-        cwd=ROOT,
-        env=plain | environ,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(30):
-        out, err = await process.communicate()
-    assert process.returncode is not None
-    assert "Traceback" not in err.decode()
-    return process.returncode, out.decode(), err.decode()
-
-
 async def test_token(site: Site, tmp_path: Path) -> None:
     """`token` prints a token alone, and it works, for what was asked and nothing else."""
     where = {"DATA_DIR": str(tmp_path), "AUTH_SECRET": SECRET}
     (code, everything, err), (_, narrow, _) = await asyncio.gather(
-        run("token", **where),
-        run("token", "--sub", "ann", "--session", "shop", "--scope", "read", "--days", "0.5", **where),
+        command("token", **where),
+        command("token", "--sub", "ann", "--session", "shop", "--scope", "read", "--days", "0.5", **where),
     )
     assert (code, err) == (0, "")
     assert re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+\n", everything)
@@ -388,14 +367,14 @@ async def test_made_secret_is_kept(settings: Settings, tmp_path: Path) -> None:
     assert [path.name for path in kept.parent.iterdir()] == [kept.name]
     assert kept.stat().st_mode & 0o077 == 0
     assert len(kept.read_text()) >= 43
-    _, token, _ = await run("token", DATA_DIR=str(settings.data_dir))
+    _, token, _ = await command("token", DATA_DIR=str(settings.data_dir))
     assert Tokens(kept.read_text()).verify(token.strip()).sub == "agent"
 
 
-@pytest.mark.parametrize("command", [["token"], ["simulate", "--seconds", "1"]], ids=lambda command: command[0])
-async def test_no_command_makes_a_secret(command: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [["token"], ["simulate", "--seconds", "1"]], ids=lambda words: words[0])
+async def test_no_command_makes_a_secret(words: list[str], tmp_path: Path) -> None:
     """`token` and `simulate` say where they looked for a secret, and make neither a secret nor a directory."""
-    code, out, err = await run(*command, DATA_DIR=str(tmp_path / "typo"))
+    code, out, err = await command(*words, DATA_DIR=str(tmp_path / "typo"))
     assert (code, out) == (2, "")
     assert err.startswith("roomcast: AUTH_SECRET: ")
     assert str(tmp_path / "typo" / "auth_secret") in err
@@ -407,7 +386,7 @@ async def test_short_secret(where: str, tmp_path: Path) -> None:
     """A secret that is shorter than 32 bytes is refused wherever it comes from, and never shown."""
     (tmp_path / "auth_secret").write_text("" if where == "AUTH_SECRET" else "short-one")
     given = {"AUTH_SECRET": "short-one"} if where == "AUTH_SECRET" else {}
-    code, out, err = await run("token", DATA_DIR=str(tmp_path), **given)
+    code, out, err = await command("token", DATA_DIR=str(tmp_path), **given)
     assert (code, out) == (2, "")
     assert err.startswith("roomcast: AUTH_SECRET: ")
     assert "short-one" not in err
@@ -416,7 +395,7 @@ async def test_short_secret(where: str, tmp_path: Path) -> None:
 async def test_config(tmp_path: Path) -> None:
     """`config` prints every effective setting, secrets hidden."""
     uri = "mongodb://user:pa55word@db.example/"
-    code, out, err = await run("config", AUTH_SECRET=SECRET, MONGODB_URI=uri, PORT="5000")
+    code, out, err = await command("config", AUTH_SECRET=SECRET, MONGODB_URI=uri, PORT="5000")
     assert (code, err) == (0, "")
     shown = dict(line.split("=", 1) for line in out.splitlines())
     assert shown.keys() == {setting.name for setting in SETTINGS}
@@ -428,7 +407,7 @@ async def test_config(tmp_path: Path) -> None:
 async def test_bad_settings(tmp_path: Path) -> None:
     """Bad settings end every command with code 2 and all faults at once, and start nothing."""
     bad = {"PORT": "x", "LOG_LEVEL": "loud", "PING_INTERVAL": "-1", "MONGODB_URI": "mongodb://x:pa55word@y/"}
-    commands = [run(command, DATA_DIR=str(tmp_path / "data"), **bad) for command in ("serve", "token", "config")]
+    commands = [command(name, DATA_DIR=str(tmp_path / "data"), **bad) for name in ("serve", "token", "config")]
     for code, out, err in await asyncio.gather(*commands):
         assert (code, out) == (2, "")
         named = [line.split(": ")[1] for line in err.splitlines()]
@@ -442,7 +421,7 @@ async def test_bad_settings(tmp_path: Path) -> None:
 )
 async def test_database_that_cannot_be_used(uri: str) -> None:
     """An address that cannot be a database's is told in words and ends the server at once."""
-    code, out, err = await run("serve", MONGODB_URI=uri, AUTH_SECRET=SECRET, PORT="0")
+    code, out, err = await command("serve", MONGODB_URI=uri, AUTH_SECRET=SECRET, PORT="0")
     assert (code, out) == (2, "")
     assert err.startswith("roomcast: MONGODB_URI: ")
     assert len(err.splitlines()) == 1
@@ -459,11 +438,11 @@ async def test_first_minute_and_second_server(http: aiohttp.ClientSession, tmp_p
         port = process.site.url.rpartition(":")[2]
         page = re.search(rf"http://127\.0\.0\.1:{port}/#token=(\S+)", printed)
         assert page
-        command = re.search(r"curl -X POST .*?-d '[^']*'", printed, re.S)
-        assert command
+        curl = re.search(r"curl -X POST .*?-d '[^']*'", printed, re.S)
+        assert curl
         assert str(tmp_path) in printed
         curl = await asyncio.create_subprocess_shell(
-            command[0].replace("curl ", "curl -sS ", 1), stdout=asyncio.subprocess.PIPE
+            curl[0].replace("curl ", "curl -sS ", 1), stdout=asyncio.subprocess.PIPE
         )
         answer = json.loads((await curl.communicate())[0])
         assert answer["data"]["results"][0]["seq"] == 1
@@ -471,8 +450,8 @@ async def test_first_minute_and_second_server(http: aiohttp.ClientSession, tmp_p
         assert chats.body["data"][0]["name"] == "Alice"
         assert page[1] not in "\n".join(process.log)
         second, taken = await asyncio.gather(
-            run("serve", DATA_DIR=str(tmp_path), PORT="0", HOST="127.0.0.1"),
-            run("serve", DATA_DIR=str(tmp_path / "other"), PORT=port, HOST="127.0.0.1"),
+            command("serve", DATA_DIR=str(tmp_path), PORT="0", HOST="127.0.0.1"),
+            command("serve", DATA_DIR=str(tmp_path / "other"), PORT=port, HOST="127.0.0.1"),
         )
         assert second[0] == 2
         assert str(tmp_path) in second[2]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from typing import Any
 
 from aiohttp import web
@@ -12,7 +10,7 @@ from aiohttp import web
 from app.application import INGEST
 from app.domain.incoming import PARKED_FOR
 from app.storage.mongo import Store
-from tests.support import ROOT, SECRET, Client, Site, message, mint
+from tests.support import SECRET, Client, Site, command, message, mint
 
 CHAT = "alice@s.whatsapp.net"
 ANA, ANA_LID = "5511999998888@s.whatsapp.net", "99887766554433@lid"
@@ -141,17 +139,11 @@ async def test_undoing_a_merge(site: Site, mongodb_uri: str, database: str) -> N
     await site.post("shop", {"contacts": [{"id": ANA, "aliases": [ANA_LID]}]})
     assert [chat["chatId"] for chat in await site.chats("shop")] == [ANA]
 
+    where = {"MONGODB_URI": mongodb_uri, "MONGODB_DATABASE": database, "AUTH_SECRET": SECRET}
+
     async def split() -> tuple[int, str]:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "app", "split", "--session", "shop", "--chat", ANA, "--from", ANA_LID),
-            cwd=ROOT,
-            env={"PATH": os.environ["PATH"], "MONGODB_URI": mongodb_uri, "MONGODB_DATABASE": database}
-            | {"AUTH_SECRET": SECRET},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        out, _ = await process.communicate()
-        return process.returncode or 0, out.decode()
+        code, out, err = await command("split", "--session", "shop", "--chat", ANA, "--from", ANA_LID, **where)
+        return code, out + err
 
     code, words = await split()
     assert (code, f"{ANA_LID} is a separate chat again" in words) == (0, True), words

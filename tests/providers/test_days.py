@@ -24,15 +24,8 @@ def lived(source: str, payloads: Iterable[object]) -> Memory:
     memory = Memory()
     for payload in payloads:
         parsed = PROVIDERS[source].parse(payload, "shop", NOW)
-        commands = commands_of(
-            NOW,
-            messages=parsed.messages,
-            updates=parsed.updates,
-            contacts=parsed.contacts,
-            aliases=parsed.aliases,
-            reads=parsed.reads,
-        )
-        for command in commands:
+        told = {name: getattr(parsed, name) for name in ("messages", "updates", "contacts", "aliases", "reads")}
+        for command in commands_of(NOW, **told):
             memory.apply(command)
     return memory
 

@@ -93,13 +93,19 @@ test("loses nothing that comes while the messages of a chat are read", async () 
   expect(texts(inbox)).toEqual(["one, changed", "between"]);
 });
 
-test("reads older pages until the beginning", async () => {
-  for (let n = 1; n <= 150; n += 1) server.post("a", "x", `${n}`);
-  server.markRead("a", "x", 150);
+/** A chat of so many messages, all read, that is open. */
+async function openedAtTheEnd(count: number): Promise<ReturnType<typeof start>> {
+  for (let n = 1; n <= count; n += 1) server.post("a", "x", `${n}`);
+  server.markRead("a", "x", count);
   const inbox = start();
   await connected(inbox);
   inbox.open({ sessionId: "a", chatId: "x" });
   await until("the newest page", () => inbox.log.value?.loaded.value === true);
+  return inbox;
+}
+
+test("reads older pages until the beginning", async () => {
+  const inbox = await openedAtTheEnd(150);
   expect(texts(inbox)?.length).toBe(60);
   inbox.loadOlder();
   inbox.loadOlder();
@@ -235,12 +241,7 @@ describe("what was kept from an earlier time", () => {
 });
 
 test("a message far back is found, and one that is not there is not", async () => {
-  for (let n = 1; n <= 700; n += 1) server.post("a", "x", `${n}`);
-  server.markRead("a", "x", 700);
-  const inbox = start();
-  await connected(inbox);
-  inbox.open({ sessionId: "a", chatId: "x" });
-  await until("the newest page", () => inbox.log.value?.loaded.value === true);
+  const inbox = await openedAtTheEnd(700);
   expect(await inbox.seek("m50")).toBe(true);
   expect(texts(inbox)?.length).toBe(660);
   expect(await inbox.seek("nowhere")).toBe(false);
