@@ -98,6 +98,11 @@ def ids(commands: Sequence[Command]) -> list[str]:
     return [one.message_id for command in commands if isinstance(command, StoreMessages) for one in command.messages]
 
 
+@pytest.fixture
+def database_timeout() -> float:
+    return 30
+
+
 def ingest_over(store: FakeStore | Store, deadline: float = 60) -> Ingest:
     edges = cast(Edges, NoEdges())
     return Ingest(cast(Store, store), edges, Metrics(), max_commands=10_000, max_bytes=2**24, deadline=deadline)
