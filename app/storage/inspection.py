@@ -39,7 +39,7 @@ def missing_rights(database: Database[Document]) -> list[str] | None:
 
 def change_stream_opens(database: Database[Document]) -> bool:
     try:
-        with database["sessions"].watch(max_await_time_ms=1) as stream:
+        with database["bus"].watch(max_await_time_ms=1) as stream:
             stream.try_next()
     except OperationFailure:
         return False
@@ -55,7 +55,7 @@ def running_servers(database: Database[Document]) -> int:
         {"$currentOp": {"allUsers": False, "idleCursors": True}},
         {
             "$match": {
-                "ns": f"{database.name}.sessions",
+                "ns": f"{database.name}.bus",
                 "cursor.originatingCommand.pipeline.0.$changeStream": {"$exists": True},
             }
         },
