@@ -193,14 +193,14 @@ class Deliveries:
         self._look_in(session_id, at - loop.time())
 
     async def _take(self, session_ids: Collection[str], room: int) -> list[Delivery]:
-        taken = await self._store.ask(stored.take_due, session_ids, now(), self._holder, room)
+        taken, abandoned = await self._store.ask(stored.take_due, session_ids, now(), self._holder, room)
         messages = await self._store.ask(stored.messages_of, taken) if taken else {}
         for one in taken:
-            if one.held and one.id not in self._holding:
+            if one.held and one.id in abandoned:
                 # Its holder is dead. A copy that came since shows whether it was sent.
                 await self._ingest.apply(one.session_id, ReleaseCopies(one, again=True))
             else:
-                self._begin(one, messages.get(one.message_id))
+                self._begin(one, messages.get(one.id))
         return taken
 
     # attempts
@@ -230,7 +230,7 @@ class Deliveries:
         way = self._way(delivery.session_id)
         try:
             if message is None:
-                message = (await self._store.ask(stored.messages_of, [delivery]))[delivery.message_id]
+                message = (await self._store.ask(stored.messages_of, [delivery]))[delivery.id]
             order = await self._order(delivery, message)
             assert delivery.lease is not None, "it has started"
             if now() > delivery.lease.until - LEASE + timedelta(seconds=START_SECONDS):

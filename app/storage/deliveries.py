@@ -111,28 +111,33 @@ def _load_copy(document: Document) -> IncomingMessage:
 
 def take_due(
     database: Database[Document], session_ids: Collection[str], now: datetime, holder: str, limit: int
-) -> list[Delivery]:
-    """Take due deliveries of these sessions for the length of a lease, oldest first, at most `limit`."""
+) -> tuple[list[Delivery], set[str]]:
+    """Take due deliveries of these sessions for the length of a lease, oldest first, at most `limit`.
+
+    Also returns the ids of those whose last lease has run out without a report.
+    """
     deliveries = database["deliveries"]
     due: Document = {"sessionId": {"$in": list(session_ids)}, "nextAt": {"$lte": now}}
-    ids = [d["_id"] for d in deliveries.find(due, {"_id": 1}).sort("nextAt", ASCENDING).limit(limit)]
-    if not ids:
-        return []
+    states = {d["_id"]: d["state"] for d in deliveries.find(due, {"state": 1}).sort("nextAt", ASCENDING).limit(limit)}
+    if not states:
+        return [], set()
+    ids = list(states)
     mine = {"_id": {"$in": ids}, "lease.taking": (taking := secrets.token_hex(8))}
     until = now + LEASE
     lease = {"holder": holder, "until": until, "taking": taking}
     change: Document = {"$set": {"state": "sending", "lease": lease, "nextAt": until}, "$inc": {"attempt": 1}}
     deliveries.update_many({"_id": {"$in": ids}, "nextAt": {"$lte": now}}, change)
-    return [load_delivery(d) for d in deliveries.find(mine).sort("order", ASCENDING)]
+    taken = [load_delivery(d) for d in deliveries.find(mine).sort("order", ASCENDING)]
+    return taken, {id_ for id_, state in states.items() if state == "sending"}
 
 
 def messages_of(database: Database[Document], deliveries: Collection[Delivery]) -> dict[str, Message]:
-    """The messages of a session's deliveries by messageId, wherever they are stored by now."""
+    """The deliveries' messages by deliveryId, wherever they are stored by now."""
     found: dict[str, Message] = {}
     for session_id in {one.session_id for one in deliveries}:
-        wanted = {one.message_id: one.chat_id for one in deliveries if one.session_id == session_id}
+        wanted = {one.message_id: one.id for one in deliveries if one.session_id == session_id}
         query: Document = {"sessionId": session_id, "messageId": {"$in": list(wanted)}, "clientId": {"$ne": None}}
-        found |= {d["messageId"]: load_message(d) for d in database["messages"].find(query, hint=BY_ID)}
+        found |= {wanted[d["messageId"]]: load_message(d) for d in database["messages"].find(query, hint=BY_ID)}
     return found
 
 

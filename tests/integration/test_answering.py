@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from app.storage.deliveries import of_session
+from app.storage.mongo import Store
 from tests.answering import ALICE, Bot, reaches, states, text
-from tests.support import SECRET, Client, Process, Site, command, message, mint
+from tests.support import SECRET, Client, Process, Site, command, message, mint, until
 
 AGENT = ("read", "write", "send")
 Connect = Callable[..., Awaitable[Client]]
@@ -418,3 +420,40 @@ async def test_quick_replies(site: Site) -> None:
     assert (await site.request("PUT", path, token=reader, json=[])).status == 404
     assert (await site.get(path, token=mint("other", scopes=("read",)))).status == 404
     assert (await site.get(path, token=reader)).body["data"] == replies
+
+
+async def test_one_client_id_in_two_sessions(connect_client: Connect, site: Site) -> None:
+    """A clientId is one of its session: what waits in several sessions is delivered where it belongs."""
+    ann = await connect_client(mint(scopes=AGENT, sub="ann"))
+    for session in ("one", "two"):
+        await ann.subscribe(session)
+        await ann.ask("send_message", **(text("c1", f"to {session}") | {"sessionId": session}))
+    bot = Bot(site)
+    await bot.connect(mint(scopes=("deliver",), sub="bot"))
+    served = await asyncio.gather(*(bot.ask("serve", sessionId=session) for session in ("one", "two")))
+    assert served == [{}, {}]
+    await bot.wait_for(lambda me: len(bot.delivered) == 2)
+    assert {order["sessionId"]: order["message"]["text"] for order in bot.delivered} == {
+        "one": "to one",
+        "two": "to two",
+    }
+    assert len({order["deliveryId"] for order in bot.delivered}) == 2
+    await bot.close()
+
+
+async def test_retries_keep_their_times(processes: Callable[..., Awaitable[Process]], bots: Bots, store: Store) -> None:
+    """Whoever of two servers takes it, a message that waits for its next attempt is not tried early, also while copies
+    wait for it."""
+    one, two = await asyncio.gather(processes(), processes())
+    ann = await Client(one.site).connect(mint("shop", scopes=AGENT, sub="ann"))
+    busy = [await bots(server.site) for server in (one, two)]
+    for bot in busy:
+        bot.answer = lambda order: {"ok": False, "retry": True, "error": {"code": "busy", "title": "Busy."}}
+    await ann.ask("send_message", **text("c1"))
+    for number in range(2):  # phone messages, each of which might be the copy
+        await one.site.post("shop", message(f"{number}", ALICE, messageId=f"phone-{number}", fromMe=True))
+        await until(lambda number=number: sum(len(bot.delivered) for bot in busy) > number)
+    (delivery,) = await store.ask(of_session, "shop", failed=False, limit=9)
+    assert (delivery.attempt, len(delivery.held)) == (2, 2)
+    assert sum(len(bot.delivered) for bot in busy) == 2
+    await ann.close()
