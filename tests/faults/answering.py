@@ -90,6 +90,8 @@ class Answering:
         self.conflicts: set[str] = set()
         self.phone: set[tuple[str, str]] = set()
         self.leases_may_end = False
+        self.busy = 0.05
+        """How often the provider and the webhook ask to try again."""
         self.sent = 0
         self._moved = asyncio.Event()
         self._echoes: list[asyncio.Task[None]] = []
@@ -104,7 +106,7 @@ class Answering:
         fate = self.random.random()
         if fate < 0.05:
             return 400, {"message": "something odd"}
-        if fate < 0.1:
+        if fate < 0.05 + self.busy:
             return 503, {}
         self.delivered.append((session, chat, text))
         provider_id = f"EVO{len(self.delivered)}"
@@ -123,12 +125,12 @@ class Answering:
         order = request.body["data"]
         name = request.headers["webhook-id"]
         fate = self.random.random()
-        if fate < 0.05:
+        if fate < self.busy:
             return 503, {}
         self.ids[name] += 1
         if self.ids[name] == 1:  # a receiver remembers which it had
             self.delivered.append((self.hook, order["chatId"], order["message"]["text"]))
-        if fate < 0.15:
+        if fate < 3 * self.busy:
             return HANG_UP
         return 200, {"messageId": order["message"]["messageId"]}
 
@@ -344,6 +346,7 @@ async def database_killed(a: Answering) -> None:
 
 
 async def provider_away(a: Answering) -> None:
+    a.busy = 0  # the attempts that are left after the outage are five minutes apart
     await a.provider.close()
     await asyncio.sleep(2 if a.r.scale.short else 60)
     await a.provider.open()
