@@ -28,10 +28,6 @@ SCOPES: Final = ("read", "write", "send", "ingest", "deliver")
 ALL_SESSIONS: Final = "*"
 DAY: Final = 86_400.0
 """In seconds, as lifetimes are."""
-MAX_KNOWN: Final = 4_096
-"""Size of the cache of verified tokens: a bot sends the same one with each message."""
-MAX_TOKEN: Final = 16_384
-"""Maximum length of a token, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +51,12 @@ class Principal:
     @property
     def expired(self) -> bool:
         return self.exp <= time.time()
+
+
+MAX_KNOWN: Final = 4_096
+"""Size of the cache of verified tokens: a bot sends the same one with each message."""
+MAX_TOKEN: Final = 16_384
+"""Maximum length of a token, in characters."""
 
 
 class Tokens:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
@@ -87,67 +88,43 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        r = self.registry
-        streams = Gauge("roomcast_streams", "Live streams, and connections that are catching up", ["state"], registry=r)
+        counter = partial(Counter, namespace="roomcast", registry=self.registry)
+        gauge = partial(Gauge, namespace="roomcast", registry=self.registry)
+        histogram = partial(Histogram, namespace="roomcast", registry=self.registry)
+        streams = gauge("streams", "Live streams, and connections that are catching up", ["state"])
         self.live_streams = streams.labels("live")
         self.catching_up = streams.labels("catching_up")
-        self.recoveries = Counter("roomcast_recoveries", "Socket.IO recoveries, by result", ["outcome"], registry=r)
-        self.messages_stored = Counter("roomcast_messages_stored", "Messages stored", registry=r)
-        self.events_stored = Counter("roomcast_events_stored", "Durable events stored, by name", ["event"], registry=r)
-        self.duplicates = Counter("roomcast_duplicates", "Messages that were already stored", registry=r)
-        self.updates = Counter("roomcast_updates", "Updates of messages, by result", ["state"], registry=r)
-        self.signals = Counter("roomcast_signals", "Signals received, by type", ["type"], registry=r)
-        self.events_published = Counter(
-            "roomcast_events_published", "Durable events sent to the rooms of this process", registry=r
+        self.recoveries = counter("recoveries", "Socket.IO recoveries, by result", ["outcome"])
+        self.messages_stored = counter("messages_stored", "Messages stored")
+        self.events_stored = counter("events_stored", "Durable events stored, by name", ["event"])
+        self.duplicates = counter("duplicates", "Messages that were already stored")
+        self.updates = counter("updates", "Updates of messages, by result", ["state"])
+        self.signals = counter("signals", "Signals received, by type", ["type"])
+        self.events_published = counter("events_published", "Durable events sent to the rooms of this process")
+        self.events_caught_up = counter("events_caught_up", "Durable events sent to connections that were catching up")
+        self.log_reads = counter("log_reads", "Reads of the log to catch up")
+        self.background_failures = counter(
+            "background_failures", "Background tasks that ended unexpectedly and were restarted", ["task"]
         )
-        self.events_caught_up = Counter(
-            "roomcast_events_caught_up", "Durable events sent to connections that were catching up", registry=r
+        self.skipped = counter("source_skipped", "Skipped parts of provider payloads", ["source", "kind"])
+        self.deliveries_due = gauge("deliveries_due", "Due deliveries that have not been started")
+        self.deliveries_under_way = gauge("deliveries_under_way", "Messages that this server is delivering")
+        self.delivered = counter("delivered", "Delivered messages")
+        self.deliveries_failed = counter("deliveries_failed", "Messages that could not be delivered", ["reason"])
+        self.delivery_seconds = histogram(
+            "delivery_seconds", "Time from storing a message to its delivery", buckets=(*_SECONDS, 30, 60, 300, 600)
         )
-        self.log_reads = Counter("roomcast_log_reads", "Reads of the log to catch up", registry=r)
-        self.background_failures = Counter(
-            "roomcast_background_failures",
-            "Background tasks that ended unexpectedly and were restarted",
-            ["task"],
-            registry=r,
+        self.queue_depth = gauge("queue_depth", "Commands waiting to be written")
+        self.commit_seconds = histogram("commit_seconds", "Time of a transaction", buckets=_SECONDS)
+        self.bus_connected = gauge("bus_connected", "1 while the bus between servers is connected")
+        self.bus_missed = counter("bus_missed", "Commits that the bus did not report and a query found")
+        self.conflicts = counter("conflicts", "Transaction retries")
+        self.receipt_to_push = histogram(
+            "receipt_to_push_seconds", "Time from receiving a message to pushing it in this process", buckets=_SECONDS
         )
-        self.skipped = Counter(
-            "roomcast_source_skipped",
-            "Skipped parts of provider payloads",
-            ["source", "kind"],
-            registry=r,
-        )
-        self.deliveries_due = Gauge("roomcast_deliveries_due", "Due deliveries that have not been started", registry=r)
-        self.deliveries_under_way = Gauge(
-            "roomcast_deliveries_under_way", "Messages that this server is delivering", registry=r
-        )
-        self.delivered = Counter("roomcast_delivered", "Delivered messages", registry=r)
-        self.deliveries_failed = Counter(
-            "roomcast_deliveries_failed", "Messages that could not be delivered", ["reason"], registry=r
-        )
-        self.delivery_seconds = Histogram(
-            "roomcast_delivery_seconds",
-            "Time from storing a message to its delivery",
-            buckets=(*_SECONDS, 30, 60, 300, 600),
-            registry=r,
-        )
-        self.queue_depth = Gauge("roomcast_queue_depth", "Commands waiting to be written", registry=r)
-        self.commit_seconds = Histogram(
-            "roomcast_commit_seconds", "Time of a transaction", buckets=_SECONDS, registry=r
-        )
-        self.bus_connected = Gauge("roomcast_bus_connected", "1 while the bus between servers is connected", registry=r)
-        self.bus_missed = Counter(
-            "roomcast_bus_missed", "Commits that the bus did not report and a query found", registry=r
-        )
-        self.conflicts = Counter("roomcast_conflicts", "Transaction retries", registry=r)
-        self.receipt_to_push = Histogram(
-            "roomcast_receipt_to_push_seconds",
-            "Time from receiving a message to pushing it in this process",
-            buckets=_SECONDS,
-            registry=r,
-        )
-        self.refused = Counter("roomcast_refused", "Refused requests and events, by code", ["reason"], registry=r)
-        self.requests = Counter("roomcast_http_requests", "HTTP requests, by status", ["status"], registry=r)
-        Gauge("roomcast_tasks", "Tasks of the event loop", registry=r).set_function(_tasks)
+        self.refused = counter("refused", "Refused requests and events, by code", ["reason"])
+        self.requests = counter("http_requests", "HTTP requests, by status", ["status"])
+        gauge("tasks", "Tasks of the event loop").set_function(_tasks)
 
     def stored(self, outcome: Outcome) -> None:
         """Count the results of a commit."""

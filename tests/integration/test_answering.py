@@ -18,6 +18,13 @@ AGENT = ("read", "write", "send")
 Connect = Callable[..., Awaitable[Client]]
 
 
+async def ann_at(server: Process) -> Client:
+    """An agent of the session, subscribed to it, on a server process."""
+    ann = await Client(server.site).connect(mint("shop", scopes=AGENT, sub="ann"))
+    await ann.subscribe("shop")
+    return ann
+
+
 async def agent(connect_client: Connect, sub: str = "ann", **more: Any) -> Client:
     client = await connect_client(mint("shop", scopes=AGENT, sub=sub), **more)
     await client.subscribe("shop")
@@ -300,8 +307,7 @@ async def test_a_bot_on_another_server(processes: Callable[..., Awaitable[Proces
     """What one server stores goes to a bot of another one at once; the agent sees it sent."""
     one, two = await asyncio.gather(processes(), processes())
     bot = await bots(two.site)
-    ann = await Client(one.site).connect(mint("shop", scopes=AGENT, sub="ann"))
-    await ann.subscribe("shop")
+    ann = await ann_at(one)
     for number in range(5):
         stored = (await ann.ask("send_message", **text(f"c{number}", str(number))))["message"]
         await reaches(ann, stored["messageId"], "sent")
@@ -316,8 +322,7 @@ async def test_a_stopping_server_leaves_nothing_behind(
     one, two = await asyncio.gather(processes(), processes())
     bot = await bots(one.site)
     bot.hold = asyncio.Event()
-    ann = await Client(two.site).connect(mint("shop", scopes=AGENT, sub="ann"))
-    await ann.subscribe("shop")
+    ann = await ann_at(two)
     first = (await ann.ask("send_message", **text("c1", "one")))["message"]
     second = (await ann.ask("send_message", **text("c2", "two")))["message"]
     await bot.wait_for(lambda me: bot.delivered)
@@ -385,8 +390,7 @@ async def test_a_stopping_server_takes_a_message_from_a_silent_bot(
     one, two = await asyncio.gather(processes(), processes())
     silent = await bots(one.site)
     silent.hold = asyncio.Event()
-    ann = await Client(two.site).connect(mint("shop", scopes=AGENT, sub="ann"))
-    await ann.subscribe("shop")
+    ann = await ann_at(two)
     stored = (await ann.ask("send_message", **text("c1")))["message"]
     await silent.wait_for(lambda me: silent.delivered)
     other = await bots(two.site)
