@@ -16,6 +16,7 @@ from app.domain.graphemes import cut
 from app.domain.incoming import IncomingUpdate, Parked, ReactionChange, Receipt
 from app.domain.models import (
     PREVIEW_LENGTH,
+    Chat,
     LastMessage,
     Message,
     MessageError,
@@ -216,4 +217,14 @@ def preview(message: Message) -> LastMessage:
         sender_name=message.sender.name,
         timestamp=message.timestamp,
         deleted_at=message.deleted_at,
+    )
+
+
+def ending_with(chat: Chat, last: Message) -> Chat:
+    """The chat with this as its last message."""
+    chat = replace(chat, last_message=preview(last))
+    if last.type == "system":
+        return chat
+    return replace(
+        chat, answered=last.from_me, waiting_since=None if last.from_me else chat.waiting_since or last.timestamp
     )

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import ClassVar, Final
 
 from app.domain.aliases import People
-from app.domain.changes import apply_update, is_receipt, preview, without_content
+from app.domain.changes import apply_update, ending_with, is_receipt, without_content
 from app.domain.copies import take_copy
 from app.domain.incoming import IncomingUpdate, Parked
 from app.domain.known import OfChat, Touched
@@ -145,14 +145,12 @@ class StoreMessages:
             name=name,
             name_given=name_given,
             unread_count=before.unread_count + message.counts,
-            last_message=preview(message),
             last_seq=message.seq,
             updated_seq=message.seq,
             updated_at=ledger.now,
-            answered=before.answered if system else message.from_me,
             state=before.state if system or message.from_me else "open",
         )
-        last = before.last_message
+        chat, last = ending_with(chat, message), before.last_message
         if (
             self.answers_read
             and message.from_me

@@ -182,6 +182,7 @@ def render_chat(chat: Chat) -> Wire:
         "assignee": chat.assignee and render_agent(chat.assignee),
         "state": chat.state,
         "answered": chat.answered,
+        "waitingSince": chat.waiting_since and format_time(chat.waiting_since),
     }
 
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from app.domain.changes import moved, preview
+from app.domain.changes import ending_with, moved, preview
 from app.domain.deliveries import Deliveries
 from app.domain.events import MESSAGE_UPDATED, NEW_MESSAGE, chat_event, message_event
 from app.domain.incoming import Parked
@@ -188,17 +188,13 @@ class Ledger:
         unread -= before.counts and before.content_seq > chat.read_seq
         unread += after.counts and after.content_seq > chat.read_seq
         if late:
-            answered = chat.answered if after.type == "system" else after.from_me
-            return replace(
-                chat, unread_count=unread, last_message=preview(after), last_seq=after.content_seq, answered=answered
-            )
+            return ending_with(replace(chat, unread_count=unread, last_seq=after.content_seq), after)
         last = chat.last_message
         if last is not None and last.message_id == after.message_id:
             last = preview(after)
             earlier = self._last_but(chat, after) if after.is_gone else None
             if earlier is not None:
-                answered = chat.answered if earlier.type == "system" else earlier.from_me
-                return replace(chat, unread_count=unread, last_message=preview(earlier), answered=answered)
+                return ending_with(replace(chat, unread_count=unread), earlier)
         return replace(chat, unread_count=unread, last_message=last)
 
     def _last_but(self, chat: Chat, gone: Message) -> Message | None:

@@ -96,6 +96,9 @@ def _merge(ledger: Ledger, old: Chat, chat_id: str) -> None:
         last_seq=newer.last_seq,
         answered=newer.answered,
         unread_count=unread,
+        waiting_since=None
+        if newer.answered
+        else min((one.waiting_since for one in (old, into) if one.waiting_since is not None), default=None),
         read_seq=min(old.read_seq, into.read_seq),
         assignee=into.assignee or old.assignee,
         state="open" if "open" in (into.state, old.state) else "closed",

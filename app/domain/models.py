@@ -250,6 +250,8 @@ class Chat:
     state: ChatState = "open"
     answered: bool = False
     """Whether the last message, not counting `system` ones, is ours."""
+    waiting_since: datetime | None = None
+    """The time of the first message since our last one; None if there is none."""
     also: Sequence[str] = ()
     """Chats merged into this one, of which some messages are still stored under the old chatId."""
 

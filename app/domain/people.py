@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from app.domain.aliases import People, aliases_of
-from app.domain.changes import moved, preview
+from app.domain.changes import ending_with, moved
 from app.domain.incoming import Contact
 from app.domain.known import Touched
 from app.domain.ledger import Ledger
@@ -90,7 +90,15 @@ class SplitChat:
         if not found and apart is None:
             return None
         apart = apart or replace(
-            chat, chat_id=self.old, name=None, name_given=False, last_message=None, unread_count=0, last_seq=0, also=()
+            chat,
+            chat_id=self.old,
+            name=None,
+            name_given=False,
+            last_message=None,
+            unread_count=0,
+            last_seq=0,
+            waiting_since=None,
+            also=(),
         )
         for message in found:
             back = replace(moved(message, self.old), came_as=None)
@@ -99,13 +107,13 @@ class SplitChat:
             chat = replace(chat, unread_count=chat.unread_count - unread)
             apart = replace(apart, unread_count=apart.unread_count + unread)
             if back.content_seq >= apart.last_seq:
-                apart = replace(apart, last_message=preview(back), last_seq=back.content_seq, answered=back.from_me)
+                apart = ending_with(replace(apart, last_seq=back.content_seq), back)
         ledger.put_chat(chat)
         ledger.put_chat(apart)
         if len(found) == MOVE_AT_ONCE:
             ledger.out.follow_up.append(self)
             return apart
         last = ledger.source.last([self.chat_id], but_came_as=self.old)
-        answered = last is not None and last.from_me
-        ledger.change_chat(replace(chat, last_message=preview(last) if last else None, answered=answered))
+        emptied = replace(chat, last_message=None, answered=False, waiting_since=None)
+        ledger.change_chat(ending_with(emptied, last) if last else emptied)
         return ledger.change_chat(apart)

@@ -112,7 +112,8 @@ def load_sender(document: Document) -> Sender:
 
 
 def dump_chat(chat: Chat) -> Document:
-    document = {**render_chat(chat), "nameGiven": chat.name_given, "updatedAt": chat.updated_at}
+    own = {"nameGiven": chat.name_given, "updatedAt": chat.updated_at, "waitingSince": chat.waiting_since}
+    document = {**render_chat(chat), **own}
     if chat.last_message:
         document["lastMessage"]["timestamp"] = chat.last_message.timestamp
         document["lastMessage"]["deletedAt"] = chat.last_message.deleted_at
@@ -146,6 +147,8 @@ def load_chat(document: Document) -> Chat:
         assignee=assignee and Agent(assignee["id"], assignee["name"]),
         state=document["state"],
         answered=document["answered"],
+        # Chats that were stored before this field have waited since their last message, as far as is known.
+        waiting_since=document.get("waitingSince", None if document["answered"] or not last else last["timestamp"]),
         also=document.get("also", ()),
     )
 

@@ -56,6 +56,19 @@ def test_a_message_and_its_delivery_are_stored_together() -> None:
     assert (delivery.state, delivery.attempt, delivery.lease and delivery.lease.holder) == ("sending", 1, "me")
 
 
+def test_a_chat_waits_since_the_first_message_that_nobody_has_answered() -> None:
+    """More messages do not make the wait shorter, an answer ends it, and an answer that is given up does not."""
+    memory = Memory()
+    first, second = NOW - timedelta(minutes=9), NOW - timedelta(minutes=3)
+    memory.apply(store(incoming("m1", timestamp=first), incoming("m2", timestamp=second)))
+    assert memory.chats["a"].waiting_since == first
+    message = sent(memory, send())
+    assert memory.chats["a"].waiting_since is None
+    report(memory, message, "failed", error=REFUSED)
+    memory.apply(CancelMessage("a", message.message_id))
+    assert (memory.chats["a"].answered, memory.chats["a"].waiting_since is None) == (False, False)
+
+
 def test_a_client_id_is_sent_once() -> None:
     """The same clientId of the same author again changes nothing, whatever else is in it; another author's does."""
     memory = Memory()
