@@ -1,5 +1,5 @@
 import { RoomcastError, type ErrorCode } from "./errors.js";
-import type { ChatPage, MessagePage, SessionPage } from "./types.js";
+import type { ChatPage, Message, MessagePage, OutgoingMessage, QuickReply, SessionPage } from "./types.js";
 
 export interface ApiOptions {
   /** The server's origin, without a trailing slash; empty for the page's own. */
@@ -12,7 +12,7 @@ interface CallOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** The lists of the REST API. */
+/** The REST API: the lists, quick replies, and messages that are too large for a packet. */
 export class RoomcastApi {
   constructor(private readonly options: ApiOptions) {}
 
@@ -39,18 +39,42 @@ export class RoomcastApi {
     return this.get(path, { limit, before, after }, options);
   }
 
-  private async get<Body>(
-    path: string,
-    query: Record<string, string | number | undefined>,
-    { signal }: CallOptions,
-  ): Promise<Body> {
+  /** The same as `RoomcastClient.sendMessage`, for programs and for long texts. */
+  async sendMessage(sessionId: string, chatId: string, message: OutgoingMessage, options: CallOptions = {}): Promise<Message> {
+    const path = `/api/v1/sessions/${encodeURIComponent(sessionId)}/chats/${encodeURIComponent(chatId)}/messages`;
+    const body = await this.call<{ data: { message: Message } }>("POST", path, options, message);
+    return body.data.message;
+  }
+
+  async quickReplies(sessionId: string, options: CallOptions = {}): Promise<QuickReply[]> {
+    const body = await this.get<{ data: { quickReplies: QuickReply[] } }>(quickRepliesOf(sessionId), {}, options);
+    return body.data.quickReplies;
+  }
+
+  /** Puts these in place of the session's quick replies. */
+  async putQuickReplies(sessionId: string, quickReplies: readonly QuickReply[], options: CallOptions = {}): Promise<QuickReply[]> {
+    const path = quickRepliesOf(sessionId);
+    const body = await this.call<{ data: { quickReplies: QuickReply[] } }>("PUT", path, options, { quickReplies });
+    return body.data.quickReplies;
+  }
+
+  private get<Body>(path: string, query: Record<string, string | number | undefined>, options: CallOptions): Promise<Body> {
     const search = new URLSearchParams();
     for (const [name, value] of Object.entries(query)) if (value !== undefined) search.set(name, String(value));
-    const suffix = search.size ? `?${search}` : "";
+    return this.call("GET", path + (search.size ? `?${search}` : ""), options);
+  }
+
+  private async call<Body>(method: string, path: string, { signal }: CallOptions, body?: unknown): Promise<Body> {
     const timeout = AbortSignal.timeout(this.options.timeoutMs ?? 15_000);
     try {
-      const response = await fetch(`${this.options.url}${path}${suffix}`, {
-        headers: { Accept: "application/json", Authorization: `Bearer ${this.options.token()}` },
+      const response = await fetch(this.options.url + path, {
+        method,
+        headers: {
+          Accept: "application/json",
+          Authorization: `Bearer ${this.options.token()}`,
+          ...(body !== undefined && { "Content-Type": "application/json" }),
+        },
+        body: body === undefined ? null : JSON.stringify(body),
         cache: "no-store",
         signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
       });
@@ -65,18 +89,31 @@ export class RoomcastApi {
   }
 }
 
-const CODE_OF_STATUS: Record<number, ErrorCode> = { 401: "unauthorized", 404: "not_found", 429: "rate_limited" };
+function quickRepliesOf(sessionId: string): string {
+  return `/api/v1/sessions/${encodeURIComponent(sessionId)}/quick-replies`;
+}
+
+const CODE_OF_STATUS: Record<number, ErrorCode> = {
+  401: "unauthorized",
+  404: "not_found",
+  409: "conflict",
+  413: "too_large",
+  429: "rate_limited",
+};
 
 async function problem(response: Response): Promise<RoomcastError> {
   const seconds = Number(response.headers.get("Retry-After") ?? Number.NaN);
   const retryAfterMs = Number.isFinite(seconds) ? seconds * 1000 : null;
   // Something between us and the server may have answered instead, in its own format.
-  const body: { code?: unknown; title?: unknown; detail?: unknown } = response.headers
+  const body: { code?: unknown; title?: unknown; detail?: unknown; details?: unknown } = response.headers
     .get("Content-Type")
     ?.includes("json")
     ? await response.json().catch(() => ({}))
     : {};
   const fallback: ErrorCode = CODE_OF_STATUS[response.status] ?? (response.status >= 500 ? "unavailable" : "invalid");
   const code = typeof body.code === "string" ? (body.code as ErrorCode) : fallback;
-  return new RoomcastError(code, String(body.detail ?? body.title ?? response.statusText), { retryAfterMs });
+  return new RoomcastError(code, String(body.detail ?? body.title ?? response.statusText), {
+    retryAfterMs,
+    details: body.details,
+  });
 }

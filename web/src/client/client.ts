@@ -1,12 +1,12 @@
 import { Backoff, DEFAULT_BACKOFF } from "./backoff.js";
-import { Emitter } from "./emitter.js";
+import { Calls } from "./calls.js";
 import { detectEnvironment, type Sign } from "./environment.js";
 import { RoomcastError } from "./errors.js";
 import { Link } from "./link.js";
-import type { ClientEvents, ClientOptions, ClientState } from "./options.js";
+import type { ClientOptions, ClientState } from "./options.js";
 import { checkTransports, type Transport } from "./runtime.js";
 import { Subscriptions, type Subscribed } from "./subscriptions.js";
-import type { Chat, DurableEvent, DurableName, Position, PositionPayload, RequestName, Requests } from "./types.js";
+import type { DurableEvent, DurableName, Position, PositionPayload, RequestName, Requests } from "./types.js";
 
 /** After a connection that lasted this long, the reconnect delay starts short again. */
 const STABLE_MS = 5_000;
@@ -16,7 +16,7 @@ const FRESH_TRY_MS = 2_000;
 const RESTART_MS = 60_000;
 
 /** Follows sessions, with automatic reconnects. */
-export class RoomcastClient extends Emitter<ClientEvents> {
+export class RoomcastClient extends Calls {
   private readonly options: Required<ClientOptions>;
   private readonly backoff: Backoff;
   private readonly subscriptions: Subscriptions;
@@ -110,10 +110,6 @@ export class RoomcastClient extends Emitter<ClientEvents> {
     this.subscriptions.remove(sessionId, chatId ?? null);
   }
 
-  async markRead(sessionId: string, chatId: string, seq: number): Promise<Chat> {
-    return (await this.request("mark_read", { sessionId, chatId, seq })).chat;
-  }
-
   /** Replaces the token. It is sent to the server if connected, and otherwise used for the next connection. */
   async authenticate(token: string): Promise<void> {
     if (this.link?.isUp) await this.request("authenticate", { token });
@@ -133,7 +129,7 @@ export class RoomcastClient extends Emitter<ClientEvents> {
     this.options.log(step, details);
   }
 
-  private request<Name extends RequestName>(name: Name, payload: Requests[Name]["payload"]): Promise<Requests[Name]["data"]> {
+  protected request<Name extends RequestName>(name: Name, payload: Requests[Name]["payload"]): Promise<Requests[Name]["data"]> {
     return new Promise((resolve, reject) => {
       if (!this.link) return reject(new RoomcastError("disconnected", "not connected"));
       this.link.request(name, payload, (error, data) => (data ? resolve(data) : reject(error)));

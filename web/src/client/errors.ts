@@ -1,3 +1,5 @@
+import type { Chat, Message } from "./types.js";
+
 /** All errors, distinguished by `code`: the server's codes, and those of the connection. */
 export type ErrorCode =
   // Socket.IO
@@ -5,6 +7,8 @@ export type ErrorCode =
   | "forbidden"
   | "unknown_event"
   | "too_many_subscriptions"
+  // something stands against it: `details` says what
+  | "conflict"
   | "rate_limited"
   | "unavailable"
   | "internal"
@@ -25,18 +29,26 @@ export type ErrorCode =
   | "unsupported"
   | "aborted";
 
+export interface ErrorDetails {
+  readonly message?: Message;
+  readonly chat?: Chat;
+}
+
 export class RoomcastError extends Error {
   override readonly name = "RoomcastError";
   /** The server's `Retry-After`, in milliseconds. */
   readonly retryAfterMs: number | null;
+  /** What the server adds: for `conflict` the `message` or the `chat` that stands against it. */
+  readonly details: ErrorDetails;
 
   constructor(
     readonly code: ErrorCode,
     message: string,
-    options: { retryAfterMs?: number | null; cause?: unknown } = {},
+    options: { retryAfterMs?: number | null; details?: unknown; cause?: unknown } = {},
   ) {
     super(message, { cause: options.cause });
     this.retryAfterMs = options.retryAfterMs ?? null;
+    this.details = Object(options.details) as ErrorDetails;
   }
 }
 

@@ -95,8 +95,9 @@ export class Link {
       } else if (answer?.ok) {
         done(null, answer.data);
       } else {
-        const { code, message } = answer?.error ?? { code: "internal", message: "an answer of no known form" };
-        done(new RoomcastError(code as ErrorCode, message), null);
+        const refused = { code: "internal", message: "an answer of no known form", details: undefined };
+        const { code, message, details } = { ...refused, ...answer?.error };
+        done(new RoomcastError(code as ErrorCode, message, { details }), null);
       }
     };
     this.socket.timeout(timeoutMs).emit(name, payload, answered);

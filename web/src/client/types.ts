@@ -100,6 +100,8 @@ export interface Chat {
   state: "open" | "closed";
   /** Whether the last message, not counting `system` ones, is ours. */
   answered: boolean;
+  /** When the first message came that nobody has answered yet; `null` if there is none. */
+  waitingSince: string | null;
 }
 
 export interface Session {
@@ -138,6 +140,29 @@ export interface ServicePayload {
   available: boolean;
 }
 
+interface Place {
+  sessionId: string;
+  chatId: string;
+}
+
+/** An answer of an agent or a program. One of `text`, which must not be blank, and `media` is needed. */
+export interface OutgoingMessage {
+  /** A UUID, or whatever is unique among the sender's messages. */
+  clientId: string;
+  text?: string;
+  media?: Media;
+  /** The messageId of a message of the chat. */
+  replyTo?: string;
+  /** The last `seq` of the chat that its author has seen. */
+  after?: number;
+}
+
+/** A text to be inserted by its name; `{name}` in it stands for the contact's name. */
+export interface QuickReply {
+  name: string;
+  text: string;
+}
+
 /** The client's requests, with the data of their answers. */
 export interface Requests {
   subscribe: {
@@ -146,6 +171,12 @@ export interface Requests {
   };
   unsubscribe: { payload: { sessionId: string; chatId?: string }; data: Record<string, never> };
   mark_read: { payload: { sessionId: string; chatId: string; seq: number }; data: { chat: Chat } };
+  send_message: { payload: OutgoingMessage & Place; data: { message: Message } };
+  retry_message: { payload: Place & { messageId: string }; data: { message: Message } };
+  cancel_message: { payload: Place & { messageId: string }; data: { message: Message } };
+  assign_chat: { payload: Place & { assignee: Agent | null; expected?: string | null }; data: { chat: Chat } };
+  set_chat_state: { payload: Place & { state: Chat["state"] }; data: { chat: Chat } };
+  typing: { payload: Place & { action: "typing" | "recording" | "stopped" }; data: Record<string, never> };
   authenticate: { payload: { token: string }; data: { exp: number } };
 }
 
