@@ -38,7 +38,7 @@ def server(media_origin: str = "") -> Iterator[Server]:
 
 def opened(browser: Browser, server: Server, **options: Any) -> Page:
     page = browser.new_context(**({"viewport": SIZE, "locale": "en-GB"} | options)).new_page()
-    token = TOKENS.mint("mei", name="Mei Tanaka", sessions=[SESSION], scopes=["read", "write"], lifetime=3600)
+    token = TOKENS.mint("mei", name="Mei Tanaka", sessions=[SESSION], scopes=["read", "write", "send"], lifetime=3600)
     page.goto(f"{server.url}/#token={token}")
     page.locator("[data-testid=connection][data-state=connected]").wait_for()
     page.locator("[data-testid=chat]").first.wait_for()

@@ -4,11 +4,14 @@ import { render } from "preact";
 import { RoomcastApi, RoomcastClient } from "./client";
 import { showUnread } from "./store/badge";
 import { Cache } from "./store/cache";
+import { Desk } from "./store/desk";
+import { Drafts } from "./store/drafts";
 import { Inbox } from "./store/inbox";
 import { keep } from "./store/keeper";
 import { tellOfNews } from "./store/notifier";
 import { preference } from "./store/preferences";
 import { readWhatIsSeen } from "./store/reader";
+import { QuickReplies } from "./store/quickreplies";
 import { goTo, parseRoute, routeOf } from "./store/route";
 import { Search } from "./store/search";
 import type { SavedSession } from "./store/sessionstore";
@@ -16,7 +19,8 @@ import type { Settings } from "./store/settings";
 import { Sound } from "./store/sound";
 import { attended, now } from "./store/surroundings";
 import { Tabs } from "./store/tabs";
-import { forgetToken, keepToken, readClaims } from "./store/token";
+import { forgetToken, keepToken, readClaims, type Claims } from "./store/token";
+import { IndexedShelf } from "./store/unsentshelf";
 import type { Formats } from "./text/formats";
 import type { Translate } from "./text/language";
 import { originOf } from "./text/links";
@@ -49,7 +53,11 @@ export function signedIn(root: Element, token: string, { settings, t, formats, .
   // If the token has expired, stored data is not shown before the server has been asked.
   const saved = claims.expiresAt > Date.now() ? cache.read().then((all) => all.filter(allowed)) : Promise.resolve([]);
   const inbox = new Inbox(client, api, { mayGrow: any, named: claims.sessions, saved: saved.catch(() => []) });
-  const search = new Search(inbox, inbox.opened, t);
+  const me = { id: claims.sub, name: claims.name };
+  const drafts = new Drafts(claims.sub);
+  const desk = new Desk({ client, api, inbox, drafts, shelf: new IndexedShelf(claims.sub), me });
+  const rights = signal(rightsOf(claims));
+  const search = new Search(inbox, inbox.opened, t, me.id);
   const [notify, sounds] = [preference("notify"), preference("sound")];
   const sound = new Sound();
   const tabs = new Tabs(claims.sub, {
@@ -66,10 +74,14 @@ export function signedIn(root: Element, token: string, { settings, t, formats, .
   const page: Page = {
     inbox,
     search,
+    desk,
+    drafts,
+    quick: new QuickReplies(api),
+    rights,
+    me,
     t,
     formats,
     loadsByItself: (url) => settings.mediaOrigins.has(originOf(url) ?? ""),
-    agent: claims.name,
     overlay: signal<Overlay | null>(null),
     notify,
     sound: sounds,
@@ -83,7 +95,11 @@ export function signedIn(root: Element, token: string, { settings, t, formats, .
       moment: (time) => formats.moment(new Date(time).toISOString()),
     }),
     signOut: () => {
+      const count = desk.unsent.all.peek().length;
+      if (count > 0 && !confirm(t("signOutUnsent", { count }))) return;
       void cache.forget();
+      void desk.unsent.forget();
+      drafts.forget();
       tabs.signOut();
       options.onSignedOut(false);
     },
@@ -99,6 +115,7 @@ export function signedIn(root: Element, token: string, { settings, t, formats, .
         return false;
       }
       keepToken(given);
+      rights.value = rightsOf(other);
       await cache.read();
       return true;
     },
@@ -107,6 +124,8 @@ export function signedIn(root: Element, token: string, { settings, t, formats, .
   const stops = [
     () => inbox.stop(),
     () => search.stop(),
+    () => desk.stop(),
+    () => drafts.stop(),
     () => tabs.stop(),
     readWhatIsSeen(inbox, attended),
     keep(inbox, cache),
@@ -152,6 +171,11 @@ export function signedIn(root: Element, token: string, { settings, t, formats, .
     root,
   );
   return () => stops.splice(0).forEach((end) => end());
+}
+
+/** The rights that the token claims, for what the page offers; the server decides. */
+function rightsOf({ scopes }: Claims): { send: boolean; write: boolean } {
+  return { send: scopes.includes("send"), write: scopes.includes("write") };
 }
 
 /** Stored data is deleted when the token expires, even if the server cannot be reached. */

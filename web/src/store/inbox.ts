@@ -5,6 +5,7 @@ import {
   type Chat,
   type ClientState,
   type DurableEvent,
+  type Message,
   type RoomcastApi,
   type RoomcastClient,
 } from "../client";
@@ -150,9 +151,18 @@ export class Inbox {
     for (const store of this.shown.peek()) this.attempt(this.pages.nextChats(store));
   }
 
+  chat({ sessionId, chatId }: Address): Chat | undefined {
+    return this.stores.get(sessionId)?.chats.get(chatId);
+  }
+
+  /** Takes in what an answer brought; its event may be yet to come. */
+  put({ chat, message }: { chat?: Chat; message?: Message }): void {
+    if (chat) this.stores.get(chat.sessionId)?.chats.put(chat);
+    if (message) this.stores.get(message.sessionId)?.putMessage(message);
+  }
+
   async markRead({ sessionId, chatId }: Chat, seq: number): Promise<void> {
-    const chat = await this.client.markRead(sessionId, chatId, seq);
-    this.stores.get(sessionId)?.chats.put(chat);
+    this.put({ chat: await this.client.markRead(sessionId, chatId, seq) });
   }
 
   /** The present state, to be stored. Sessions that are being replaced are omitted. */

@@ -13,7 +13,7 @@ export function isUnread({ fromMe, type, deletedAt, seq, contentSeq }: Message, 
   return !fromMe && type !== "system" && !deletedAt && (contentSeq ?? seq) > readSeq;
 }
 
-/** Whether this is a message that turned out to have no content. */
-export function isNothing({ type, deletedAt, text, media }: Message): boolean {
-  return type === "unknown" && Boolean(deletedAt) && !text && !media;
+/** Whether this is a message that turned out to have no content, or that was cancelled before it was sent. */
+export function isNothing({ type, deletedAt, error, text, media }: Message): boolean {
+  return Boolean(deletedAt) && !text && !media && (type === "unknown" || error?.code === "cancelled");
 }

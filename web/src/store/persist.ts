@@ -1,7 +1,17 @@
 import { Backoff, hasCode, RoomcastError } from "../client";
 
 /** Errors for which a retry is pointless. */
-const FINAL = ["unauthorized", "not_found", "invalid", "malformed", "aborted"] as const;
+const FINAL = [
+  "unauthorized",
+  "not_found",
+  "invalid",
+  "malformed",
+  "aborted",
+  "conflict",
+  "forbidden",
+  "too_large",
+  "unknown_event",
+] as const;
 
 export interface PersistOptions {
   signal: AbortSignal;

@@ -66,6 +66,11 @@ export class SessionStore {
     if ("message" in event) this.logs.get(event.chatId)?.apply(event.message);
   }
 
+  /** Apply the message of an answer, which may come before its event. */
+  putMessage(message: Message): void {
+    this.logs.get(message.chatId)?.apply(message);
+  }
+
   /** The loaded messages of both chats lack those of the other, so they are loaded again when the chat is opened. */
   private merge({ from, chatId, seq }: DurableEvent & { event: "chat_merged" }): void {
     this.chats.remove(from, seq);

@@ -9,6 +9,7 @@ export interface Claims {
   /** In milliseconds like `Date.now()`. */
   expiresAt: number;
   sessions: readonly string[];
+  scopes: readonly string[];
 }
 
 /** A token from a fragment `#token=…`, from a link with such a fragment, or as it is. */
@@ -37,13 +38,15 @@ export function readClaims(token: string): Claims {
   } catch {
     // The server decides whether it is valid.
   }
-  const { name, sub, exp, sessions } = claims;
+  const { name, sub, exp } = claims;
+  const strings = (value: unknown): string[] => (Array.isArray(value) ? value.filter((one) => typeof one === "string") : []);
   const words = [name, sub].filter((word): word is string => typeof word === "string" && word !== "");
   return {
     name: withoutBidiControls(words[0] ?? "") || null,
     sub: typeof sub === "string" ? sub : "",
     expiresAt: typeof exp === "number" ? exp * 1000 : 0,
-    sessions: Array.isArray(sessions) ? sessions.filter((id): id is string => typeof id === "string") : [],
+    sessions: strings(claims["sessions"]),
+    scopes: strings(claims["scopes"]),
   };
 }
 

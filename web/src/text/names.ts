@@ -1,4 +1,4 @@
-import type { Chat, Message } from "../client";
+import type { Agent, Chat, Message } from "../client";
 import type { Translate } from "./language";
 
 /** Country calling codes with two digits; +1 and +7 have one, all others three. */
@@ -45,6 +45,15 @@ export function chatName(chat: Pick<Chat, "chatId" | "name">, t: Translate): str
 
 export function senderName({ fromMe, sender }: Message, t: Translate): string {
   return personName(fromMe, sender, t);
+}
+
+/** Which colleague has written it; `null` for what is by a contact, by oneself (`me`), or from the phone. */
+export function colleague({ author }: Message, me: string): string | null {
+  return author && author.id !== me ? agentName(author) : null;
+}
+
+export function agentName({ id, name }: Agent): string {
+  return withoutBidiControls(name || id);
 }
 
 export function personName(fromMe: boolean, { id, name }: Message["sender"], t: Translate): string {

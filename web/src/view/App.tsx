@@ -3,6 +3,7 @@ import { useEffect, useLayoutEffect } from "preact/hooks";
 
 import type { Address } from "../store/address";
 import { goTo } from "../store/route";
+import { agentName } from "../text/names";
 import { Announcer } from "./Announcer";
 import { ChatList } from "./ChatList";
 import { Connection } from "./Connection";
@@ -13,7 +14,8 @@ import { Overlays } from "./Overlays";
 
 export function App(): JSX.Element {
   const page = usePage();
-  const { inbox, t, agent, overlay, signOut } = page;
+  const { inbox, t, me, overlay, signOut } = page;
+  const agent = agentName(me);
   const opened = inbox.opened.value;
   useKeys(page);
 
@@ -96,7 +98,7 @@ function useKeys({ inbox, overlay, search }: Page): void {
         else return;
         return event.preventDefault();
       }
-      const writing = event.target instanceof HTMLInputElement;
+      const writing = event.target instanceof HTMLInputElement || event.target instanceof HTMLTextAreaElement;
       if (event.key === "Escape" && inbox.opened.peek()) goTo(null);
       else if (event.key === "/" && !writing) {
         // On a narrow screen the list is hidden behind the chat.

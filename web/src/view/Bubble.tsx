@@ -4,14 +4,17 @@ import { useLayoutEffect, useRef } from "preact/hooks";
 import type { Message, MessageStatus } from "../client";
 import type { TextKey } from "../text/en";
 import type { Translate } from "../text/language";
-import { hueOf, senderName } from "../text/names";
+import type { UnsentMessage } from "../store/unsent";
+import { colleague, hueOf, senderName } from "../text/names";
 import { isBlank, kindOf } from "../text/summary";
 import { Contact, Location } from "./Card";
 import { usePage } from "./context";
+import { FailedFate, UnsentFate } from "./Fate";
 import { Icon, type IconName } from "./icons";
 import { Media } from "./Media";
 import { Quote, type Quoted } from "./Quote";
 import { Reactions } from "./Reactions";
+import { canReply, onLongPress } from "./replying";
 import { Words } from "./Words";
 
 const STATUS: Partial<Record<MessageStatus, [IconName, TextKey]>> = {
@@ -33,12 +36,18 @@ interface Props {
   /** Whether a quote led here. */
   found: boolean;
   onQuote: (messageId: string) => void;
+  /** `focus`: whether to write at once. */
+  onReply: ((messageId: string, focus: boolean) => void) | null;
+  /** What the server does not have yet. */
+  unsent: UnsentMessage | null;
 }
 
-export function Bubble({ message, named, leads, quoted, found, onQuote }: Props): JSX.Element {
-  const { t, formats } = usePage();
-  const { deletedAt, editedAt, error, fromMe, media, reactions, status, type } = message;
+export function Bubble({ message, named, leads, quoted, found, onQuote, onReply, unsent }: Props): JSX.Element {
+  const { t, formats, me } = usePage();
+  const { deletedAt, editedAt, fromMe, media, reactions, status, type } = message;
   const reacted = reactions?.length > 0;
+  const by = colleague(message, me.id);
+  const reply = onReply && canReply(message) ? (focus: boolean) => onReply(message.messageId, focus) : null;
   const classes = [
     "bubble",
     fromMe ? "is-mine" : "is-theirs",
@@ -55,6 +64,7 @@ export function Bubble({ message, named, leads, quoted, found, onQuote }: Props)
   }, [found]);
   return (
     <article
+      {...(reply && onLongPress(() => reply(false)))}
       ref={self}
       class={classes.filter(Boolean).join(" ")}
       data-testid="message"
@@ -62,11 +72,16 @@ export function Bubble({ message, named, leads, quoted, found, onQuote }: Props)
       data-seq={message.seq}
       data-type={type}
       tabIndex={-1}
-      aria-label={`${senderName(message, t)}, ${formats.time(message.timestamp)}`}
+      aria-label={`${by ?? senderName(message, t)}, ${formats.time(message.timestamp)}`}
     >
       {named && (
         <span class="sender" dir="auto" style={{ "--hue": String(hueOf(message.sender.id)) }}>
           {senderName(message, t)}
+        </span>
+      )}
+      {by && leads && (
+        <span class="sender" dir="auto" data-testid="author" style={{ "--hue": String(hueOf(message.author?.id ?? "")) }}>
+          {by}
         </span>
       )}
       {quoted && <Quote quoted={quoted} onQuote={onQuote} />}
@@ -77,11 +92,7 @@ export function Bubble({ message, named, leads, quoted, found, onQuote }: Props)
       )}
       {media && <Media message={message} media={media} />}
       <Body message={message} />
-      {status === "failed" && error && (
-        <span class="fault" data-testid="error">
-          {t("failedBecause", { title: error.title || error.code })}
-        </span>
-      )}
+      {unsent ? <UnsentFate unsent={unsent} /> : status === "failed" && !deletedAt && <FailedFate message={message} />}
       <span class="meta">
         {editedAt && !deletedAt && (
           <span data-testid="edited" title={t("editedAt", { time: formats.moment(editedAt) })}>
@@ -94,6 +105,11 @@ export function Bubble({ message, named, leads, quoted, found, onQuote }: Props)
         {fromMe && !deletedAt && <Status message={message} />}
       </span>
       {reacted && <Reactions reactions={reactions} />}
+      {reply && (
+        <button type="button" class="plain reply" tabIndex={-1} aria-label={t("reply")} title={t("reply")} onClick={() => reply(true)}>
+          <Icon name="reply" />
+        </button>
+      )}
     </article>
   );
 }

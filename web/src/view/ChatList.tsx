@@ -27,7 +27,7 @@ export function ChatList(): JSX.Element {
   // The arrow keys start at the chat that is, or was last, open.
   const begin = useRef(openKey);
   begin.current = openKey ?? begin.current;
-  const filtered = search.words.value.trim() !== "" || search.onlyUnread.value;
+  const filtered = search.narrowed.value;
   const activeId = active.value && chats.some((chat) => keyOf(chat) === active.value) ? rowId(active.value) : null;
 
   /** `first`: without a selected row, Enter opens the first one, as after a search. */
@@ -112,10 +112,11 @@ function Nothing(): JSX.Element {
       </div>
     );
   }
-  if (words || search.onlyUnread.value) {
+  if (search.narrowed.value) {
+    const none = search.onlyWaiting.value ? "waitingNone" : search.onlyUnread.value ? "unreadNone" : "shownNone";
     return (
       <div class="empty">
-        <p dir="auto">{words ? t("searchNone", { text: words }) : t("unreadNone")}</p>
+        <p dir="auto">{words ? t("searchNone", { text: words }) : t(none)}</p>
         <button type="button" class="plain link" onClick={() => search.clear()}>
           {t("showAll")}
         </button>

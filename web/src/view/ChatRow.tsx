@@ -1,11 +1,13 @@
+import { useComputed } from "@preact/signals";
 import type { JSX } from "preact";
 
 import type { Chat } from "../client";
 import { now } from "../store/surroundings";
-import { chatName } from "../text/names";
+import { agentName, chatName } from "../text/names";
 import { lastLine } from "../text/summary";
 import { Avatar } from "./Avatar";
 import { usePage } from "./context";
+import { Icon } from "./icons";
 
 interface Props {
   id: string;
@@ -18,8 +20,10 @@ interface Props {
 }
 
 export function ChatRow({ id, chat, open, active, count, place, onOpen }: Props): JSX.Element {
-  const { inbox, t, formats } = usePage();
-  const { lastMessage, unreadCount } = chat;
+  const { drafts, inbox, me, t, formats } = usePage();
+  const { assignee, lastMessage, unreadCount } = chat;
+  // What is being written just now is seen where it is written.
+  const draft = useComputed(() => (open ? "" : drafts.get(chat).text.trim())).value;
   const unread = unreadCount > 0;
   const classes = ["chat-row", open && "is-open", active && "is-active", unread && "is-unread"].filter(Boolean);
   return (
@@ -48,8 +52,19 @@ export function ChatRow({ id, chat, open, active, count, place, onOpen }: Props)
       </span>
       <span class="chat-line">
         <span class="chat-last" dir="auto">
-          {lastMessage && lastLine(chat, t)}
+          {draft ? <span data-testid="draft">{t("draft", { text: draft.slice(0, 120) })}</span> : lastMessage && lastLine(chat, t)}
         </span>
+        {chat.state === "closed" && (
+          <span class="chat-done" title={t("done")} data-testid="done">
+            <Icon name="check" />
+            <span class="for-ears">{t("done")}</span>
+          </span>
+        )}
+        {assignee && (
+          <span class="chat-session" dir="auto" data-testid="assignee">
+            {assignee.id === me.id ? t("you") : agentName(assignee)}
+          </span>
+        )}
         {inbox.severalSessions.value && <span class="chat-session">{chat.sessionId}</span>}
         {unread && (
           <span class="badge" data-testid="unread">

@@ -21,7 +21,8 @@ const WORDS: Record<ClientState["name"], [plain: TextKey, waiting?: TextKey]> = 
 
 /** The status line of the connection. */
 export function Connection(): JSX.Element {
-  const { inbox, t, overlay } = usePage();
+  const { desk, inbox, t, overlay } = usePage();
+  const unsent = desk.unsent.all.value.filter(({ refused }) => !refused).length;
   const state = inbox.connection.value;
   const retryAt = "retryAt" in state ? state.retryAt : null;
   const seconds = useSecondsUntil(retryAt);
@@ -33,6 +34,7 @@ export function Connection(): JSX.Element {
         {words(state, 0, t)}
       </span>
       <span aria-hidden="true">{words(state, seconds, t)}</span>
+      {unsent > 0 && state.name !== "connected" && <span role="status">{t("unsentCount", { count: unsent })}</span>}
       {retryAt !== null && (
         <button type="button" class="plain link" onClick={() => inbox.retryNow()}>
           {t("tryNow")}

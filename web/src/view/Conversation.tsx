@@ -3,14 +3,17 @@ import { useLayoutEffect, useRef } from "preact/hooks";
 
 import type { Address } from "../store/address";
 import { goTo } from "../store/route";
-import { chatName, isGroup, readableId } from "../text/names";
+import { agentName, chatName, isGroup, readableId } from "../text/names";
 import { Avatar } from "./Avatar";
+import { Composer } from "./Composer";
 import { usePage } from "./context";
+import { Handling } from "./Handling";
 import { Icon } from "./icons";
 import { Messages } from "./Messages";
+import { Notice } from "./Notice";
 
 export function Conversation({ address }: { address: Address }): JSX.Element {
-  const { inbox, t } = usePage();
+  const { inbox, me, t } = usePage();
   const chat = inbox.openedChat.value;
   const log = inbox.log.value;
   const name = chatName({ chatId: address.chatId, name: chat?.name ?? null }, t);
@@ -18,7 +21,9 @@ export function Conversation({ address }: { address: Address }): JSX.Element {
   const main = useRef<HTMLElement>(null);
   // An opened chat gets the focus at once, and not later, when the person may be typing elsewhere.
   useLayoutEffect(() => (document.getElementById("messages") ?? main.current)?.focus({ preventScroll: true }), []);
-  const facts = [name !== id && id, inbox.severalSessions.value && t("session", { name: address.sessionId })];
+  const assignee = chat?.assignee;
+  const whose = assignee && (assignee.id === me.id ? t("assignedToYou") : t("assignedTo", { name: agentName(assignee) }));
+  const facts = [whose, name !== id && id, inbox.severalSessions.value && t("session", { name: address.sessionId })];
   return (
     <main class="conversation" ref={main} tabIndex={-1} aria-label={t("messagesOf", { name })}>
       <header class="bar">
@@ -30,14 +35,17 @@ export function Conversation({ address }: { address: Address }): JSX.Element {
           <h2 dir="auto">{name}</h2>
           <p>{facts.filter(Boolean).join(" · ")}</p>
         </div>
+        {chat && <Handling chat={chat} />}
       </header>
       {log?.ready.value ? (
-        <Messages log={log} chat={chat} group={isGroup(address.chatId)} name={name} />
+        <Messages address={address} log={log} chat={chat} group={isGroup(address.chatId)} name={name} />
       ) : (
         <div class="empty" role="status">
           <p>{t("messagesLoading")}</p>
         </div>
       )}
+      <Notice />
+      <Composer address={address} chat={chat} log={log} />
     </main>
   );
 }

@@ -14,6 +14,12 @@ const KEYS: readonly [keys: readonly string[], text: TextKey][] = [
   [["Alt ↓", "Alt ↑"], "helpUnread"],
   [["Alt Shift ↓"], "helpOldest"],
   [["Alt Home"], "helpFirstUnread"],
+  [["Enter"], "helpWrite"],
+  [["r"], "helpReply"],
+  [["Enter"], "helpSend"],
+  [["Shift Enter"], "helpBreak"],
+  [["Ctrl ↑", "Ctrl ↓"], "helpReplyOther"],
+  [["/"], "helpQuick"],
   [["?"], "helpHelp"],
 ];
 

@@ -3,17 +3,17 @@ import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 
 import type { Chat, Message } from "../client";
+import type { Address } from "../store/address";
 import type { MessageLog } from "../store/messagelog";
 import { isUnread } from "../store/news";
+import { asMessage, unsentOf } from "../store/unsentview";
 import { today } from "../store/surroundings";
 import { startOfDay } from "../text/formats";
-import type { Translate } from "../text/language";
-import { readableId, senderName } from "../text/names";
-import { summary } from "../text/summary";
 import { Bubble } from "./Bubble";
 import { usePage } from "./context";
 import { Icon } from "./icons";
-import type { Quoted } from "./Quote";
+import { Known, quotedOf } from "./known";
+import { useReplying } from "./replying";
 import { useSeek } from "./seek";
 import { Still } from "./Still";
 import { VirtualList, type View } from "./VirtualList";
@@ -22,6 +22,7 @@ import { VirtualList, type View } from "./VirtualList";
 const MARKER_FROM_TOP = 40;
 
 interface Props {
+  address: Address;
   log: MessageLog;
   /** `null` while it is not known yet. */
   chat: Chat | null;
@@ -30,10 +31,12 @@ interface Props {
 }
 
 /** The messages of the open chat. */
-export function Messages({ log, chat, group, name }: Props): JSX.Element {
-  const { inbox, t, formats } = usePage();
+export function Messages({ address, log, chat, group, name }: Props): JSX.Element {
+  const { desk, inbox, t, formats, me } = usePage();
   const list = useRef<VirtualList<Message>>(null);
-  const messages = log.shown.value;
+  const stored = log.shown.value;
+  const unsent = unsentOf(desk.unsent.all.value, address, stored);
+  const messages = useMemo(() => [...stored, ...unsent.map((one) => asMessage(one, me))], [stored, ...unsent]);
   // The separator above the messages that were unread when the chat was opened. It stays while the chat is open.
   const [marker] = useState(() => {
     const first = chat && chat.unreadCount > 0 && messages.find((message) => isUnread(message, chat.readSeq));
@@ -53,6 +56,7 @@ export function Messages({ log, chat, group, name }: Props): JSX.Element {
     return log.shown.value.filter((message) => message.seq > from && isUnread(message, 0)).length;
   }).value;
   const seek = useSeek(list);
+  const onReply = useReplying(address, log);
   const known = useMemo(() => new Known(messages), [messages]);
 
   const onFollow = (following: boolean): void => {
@@ -92,6 +96,12 @@ export function Messages({ log, chat, group, name }: Props): JSX.Element {
     if (document.activeElement?.contains(scroller)) scroller?.focus({ preventScroll: true });
   }, []);
 
+  // Who has written something wants to see it.
+  const last = unsent.at(-1)?.clientId;
+  useLayoutEffect(() => {
+    if (last) list.current?.scrollToEnd();
+  }, [last]);
+
   if (messages.length === 0) {
     return (
       <div class="empty" role="status">
@@ -124,8 +134,9 @@ export function Messages({ log, chat, group, name }: Props): JSX.Element {
           const previous = messages[index - 1];
           const newDay = !previous || dayOf(previous) !== dayOf(message);
           const unreadFrom = message.seq === marker?.seq;
-          const leads = newDay || unreadFrom || previous.fromMe !== message.fromMe || previous.sender.id !== message.sender.id;
+          const leads = newDay || unreadFrom || !sameWriter(previous, message);
           const found = seek.found === message.messageId;
+          const waiting = unsent.find(({ clientId }) => clientId === message.messageId) ?? null;
           const original = message.replyTo && known.message(message.replyTo.messageId);
           return (
             <>
@@ -135,15 +146,17 @@ export function Messages({ log, chat, group, name }: Props): JSX.Element {
                 </p>
               )}
               {unreadFrom && <p class="unread-line">{t("newBelow", { count: marker.count })}</p>}
-              <Still of={[message, leads, found, original]}>
+              <Still of={[message, leads, found, original, onReply === null]}>
                 {() => (
                   <Bubble
                     message={message}
                     leads={leads}
                     named={leads && group && !message.fromMe && message.type !== "system"}
-                    quoted={quotedOf(message, known, t)}
+                    quoted={quotedOf(message.replyTo, known, t)}
                     found={found}
                     onQuote={seek.to}
+                    onReply={onReply}
+                    unsent={waiting}
                   />
                 )}
               </Still>
@@ -169,47 +182,8 @@ export function Messages({ log, chat, group, name }: Props): JSX.Element {
   );
 }
 
-/** Messages by id and names by address, made only if there is a quote. */
-class Known {
-  private readonly byId: () => ReadonlyMap<string, Message>;
-  private readonly bySender: () => ReadonlyMap<string, Message>;
-
-  constructor(messages: readonly Message[]) {
-    this.byId = lazy(() => new Map(messages.map((message) => [message.messageId, message])));
-    this.bySender = lazy(() => {
-      const named = messages.filter(({ fromMe, sender }) => fromMe || sender.name);
-      return new Map(named.map((message) => [message.sender.id, message]));
-    });
-  }
-
-  message(id: string): Message | undefined {
-    return this.byId().get(id);
-  }
-
-  /** A message of each sender, for the name. */
-  someOf(senderId: string): Message | undefined {
-    return this.bySender().get(senderId);
-  }
-}
-
-function lazy<Value>(make: () => Value): () => Value {
-  let made: { value: Value } | null = null;
-  return () => (made ??= { value: make() }).value;
-}
-
-/** The quoted text and its author, from the original message if it is loaded. */
-function quotedOf({ replyTo }: Message, known: Known, t: Translate): Quoted | null {
-  if (!replyTo) return null;
-  const { messageId, senderId, text } = replyTo;
-  const original = known.message(messageId);
-  const byThem = original ?? (senderId ? known.someOf(senderId) : undefined);
-  const address = senderId?.includes("@") ? readableId(senderId, t) : null;
-  return {
-    messageId,
-    hue: original?.sender.id ?? senderId ?? "",
-    name: byThem ? senderName(byThem, t) : address,
-    text: original ? summary(original, t) : text || t("quotedUnknown"),
-  };
+function sameWriter(one: Message, other: Message): boolean {
+  return one.fromMe === other.fromMe && one.sender.id === other.sender.id && one.author?.id === other.author?.id;
 }
 
 function dayOf(message: Message): number {

@@ -6,6 +6,7 @@ import { Dialog } from "./Dialog";
 import { Help } from "./Help";
 import { Icon } from "./icons";
 import { Preferences } from "./Preferences";
+import { QuickReplyEditor } from "./QuickReplies";
 import { SignInForm } from "./SignIn";
 
 /** The overlays of the page. */
@@ -16,6 +17,7 @@ export function Overlays(): JSX.Element | null {
   if (shown.name === "help") return <Help />;
   if (shown.name === "preferences") return <Preferences />;
   if (shown.name === "check") return <Check />;
+  if (shown.name === "quickReplies") return <QuickReplyEditor sessionId={shown.sessionId} />;
   if (shown.name === "picture") return <Picture {...shown.picture} />;
   const onToken = async (token: string): Promise<boolean> => {
     const good = await signInAgain(token);

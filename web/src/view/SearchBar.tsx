@@ -1,5 +1,7 @@
 import type { JSX } from "preact";
 
+import type { Whose } from "../store/search";
+import type { TextKey } from "../text/en";
 import { usePage } from "./context";
 import { Icon } from "./icons";
 
@@ -10,10 +12,16 @@ interface Props {
   onMove: (event: KeyboardEvent) => boolean;
 }
 
+const WHOSE: readonly [Whose, TextKey][] = [
+  ["all", "shownAll"],
+  ["mine", "shownMine"],
+  ["unassigned", "shownUnassigned"],
+];
+
 /** Search and filter of the list. */
 export function SearchBar({ activeId, onMove }: Props): JSX.Element {
   const { search, t } = usePage();
-  const { words, onlyUnread } = search;
+  const { words, onlyUnread, onlyWaiting, whose } = search;
   const typed = (event: KeyboardEvent): void => {
     if (event.isComposing) return;
     if (event.key === "Escape") {
@@ -24,38 +32,58 @@ export function SearchBar({ activeId, onMove }: Props): JSX.Element {
   };
   return (
     <search class="search-bar">
-      <span class="search-field">
-        <Icon name="search" />
-        <input
-          id="search"
-          type="search"
-          role="searchbox"
-          dir="auto"
-          value={words.value}
-          placeholder={t("search")}
-          aria-label={t("searchHint")}
-          {...(activeId && { "aria-activedescendant": activeId })}
-          autocomplete="off"
-          spellcheck={false}
-          enterkeyhint="search"
-          onInput={(event) => (words.value = event.currentTarget.value)}
-          onKeyDown={typed}
-        />
-        {words.value && (
-          <button type="button" class="plain" aria-label={t("searchClear")} onClick={() => (words.value = "")}>
-            <Icon name="close" />
-          </button>
-        )}
-      </span>
-      <button
-        type="button"
-        class="chip"
-        aria-pressed={onlyUnread.value}
-        title={t("onlyUnreadHint")}
-        onClick={() => (onlyUnread.value = !onlyUnread.peek())}
-      >
-        {t("onlyUnread")}
-      </button>
+      <div class="search-line">
+        <span class="search-field">
+          <Icon name="search" />
+          <input
+            id="search"
+            type="search"
+            role="searchbox"
+            dir="auto"
+            value={words.value}
+            placeholder={t("search")}
+            aria-label={t("searchHint")}
+            {...(activeId && { "aria-activedescendant": activeId })}
+            autocomplete="off"
+            spellcheck={false}
+            enterkeyhint="search"
+            onInput={(event) => (words.value = event.currentTarget.value)}
+            onKeyDown={typed}
+          />
+          {words.value && (
+            <button type="button" class="plain" aria-label={t("searchClear")} onClick={() => (words.value = "")}>
+              <Icon name="close" />
+            </button>
+          )}
+        </span>
+        <button
+          type="button"
+          class="chip"
+          aria-pressed={onlyUnread.value}
+          title={t("onlyUnreadHint")}
+          onClick={() => (onlyUnread.value = !onlyUnread.peek())}
+        >
+          {t("onlyUnread")}
+        </button>
+      </div>
+      <div class="search-line">
+        <span class="segments" role="group" aria-label={t("shown")}>
+          {WHOSE.map(([value, text]) => (
+            <button type="button" class="chip" aria-pressed={whose.value === value} onClick={() => (whose.value = value)}>
+              {t(text)}
+            </button>
+          ))}
+        </span>
+        <button
+          type="button"
+          class="chip"
+          aria-pressed={onlyWaiting.value}
+          title={t("waitingHint")}
+          onClick={() => (onlyWaiting.value = !onlyWaiting.peek())}
+        >
+          {t("waiting")}
+        </button>
+      </div>
     </search>
   );
 }

@@ -1,10 +1,14 @@
-import type { Signal } from "@preact/signals";
+import type { ReadonlySignal, Signal } from "@preact/signals";
 import { createContext } from "preact";
 import { useContext } from "preact/hooks";
 
+import type { Agent } from "../client";
 import type { CheckOptions } from "../store/check";
+import type { Desk } from "../store/desk";
+import type { Drafts } from "../store/drafts";
 import type { Inbox } from "../store/inbox";
 import type { Preference } from "../store/preferences";
+import type { QuickReplies } from "../store/quickreplies";
 import type { Search } from "../store/search";
 import type { Formats } from "../text/formats";
 import type { Translate } from "../text/language";
@@ -16,18 +20,23 @@ export interface FullPicture {
 }
 
 /** The open overlay; one at a time. */
-export type Overlay = { name: "help" } | { name: "preferences" } | { name: "check" } | { name: "signIn" } | { name: "picture"; picture: FullPicture };
+export type Overlay = { name: "help" } | { name: "preferences" } | { name: "check" } | { name: "signIn" } | { name: "quickReplies"; sessionId: string } | { name: "picture"; picture: FullPicture };
 
 /** What any part of the page may need. */
 export interface Page {
   inbox: Inbox;
   search: Search;
+  desk: Desk;
+  drafts: Drafts;
+  quick: QuickReplies;
+  /** What the token allows. */
+  rights: ReadonlySignal<{ send: boolean; write: boolean }>;
+  /** Whose token it is. */
+  me: Agent;
   t: Translate;
   formats: Formats;
   /** Whether media at this address loads by itself. */
   loadsByItself: (url: string) => boolean;
-  /** The token's owner. */
-  agent: string | null;
   overlay: Signal<Overlay | null>;
   notify: Preference;
   sound: Preference;

@@ -15,7 +15,7 @@ const last = (text: string, senderName: string | null = null): Partial<Chat> => 
 function searching(all: readonly Chat[], more = false) {
   const inbox = { chats: signal(all), moreChats: signal(more), loadMoreChats: vi.fn() };
   const opened = signal<Address | null>(null);
-  return { inbox, opened, search: new Search(inbox, opened, t) };
+  return { inbox, opened, search: new Search(inbox, opened, t, "me") };
 }
 
 const ids = (search: Search): string[] => search.found.value.map(({ chatId }) => chatId);
@@ -59,4 +59,42 @@ test("the server's older chats are asked for page by page, as long as there are 
   inbox.moreChats.value = false;
   expect([search.looking.value, ids(search)]).toEqual([false, ["b"]]);
   search.stop();
+});
+
+test("mine and unassigned leave out what others have and what is done", () => {
+  const ann = { id: "ann", name: "Ann" };
+  const { search } = searching([
+    chat("mine", 5, { assignee: { id: "me", name: null } }),
+    chat("mine, done", 4, { assignee: { id: "me", name: null }, state: "closed" }),
+    chat("ann's", 3, { assignee: ann }),
+    chat("nobody's", 2),
+    chat("nobody's, done", 1, { state: "closed" }),
+  ]);
+  search.whose.value = "mine";
+  expect(ids(search)).toEqual(["mine"]);
+  search.whose.value = "unassigned";
+  expect(ids(search)).toEqual(["nobody's"]);
+  search.clear();
+  expect(ids(search)).toHaveLength(5);
+});
+
+test("what waits for an answer is listed with the longest wait first, however many pages it takes", () => {
+  const at = (hour: number): string => `2026-02-06T${String(hour).padStart(2, "0")}:00:00.000Z`;
+  const wrote = last("hello?");
+  const { inbox, opened, search } = searching(
+    [
+      chat("wrote again just now", 9, { ...wrote, waitingSince: at(8) }),
+      chat("answered", 8, { ...wrote, answered: true }),
+      chat("done", 7, { ...wrote, state: "closed", waitingSince: at(1) }),
+      chat("empty", 6),
+      chat("short", 5, { ...wrote, waitingSince: at(11) }),
+    ],
+    true,
+  );
+  search.onlyWaiting.value = true;
+  expect(ids(search)).toEqual(["wrote again just now", "short"]);
+  expect(inbox.loadMoreChats).toHaveBeenCalled();
+  // The open chat stays, also when it has been answered.
+  opened.value = { sessionId: "a", chatId: "answered" };
+  expect(ids(search)).toContain("answered");
 });

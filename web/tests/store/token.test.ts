@@ -19,6 +19,7 @@ test("claims are read for words only, and nothing in them breaks the page", () =
     sub: "u1",
     expiresAt: 0,
     sessions: ["*"],
+    scopes: [],
   });
   expect(readClaims(encoded({ sub: "u1" }))).toMatchObject({ name: "u1", sessions: [] });
   for (const token of ["a.b.c", encoded(null), encoded([]), "..", ""]) {

@@ -42,6 +42,7 @@ export function chat(chatId: string, lastSeq: number, more: Partial<Chat> = {}):
     kind: "person",
     assignee: null,
     state: "open",
+    waitingSince: null,
     answered: false,
     ...more,
   };

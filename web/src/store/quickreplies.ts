@@ -1,0 +1,54 @@
+import { signal, type ReadonlySignal } from "@preact/signals";
+
+import type { QuickReply, RoomcastApi } from "../client";
+import { fold } from "../text/fold";
+
+/** The quick replies of the sessions, loaded when somebody wants one. */
+export class QuickReplies {
+  private readonly sessions = signal<ReadonlyMap<string, readonly QuickReply[]>>(new Map());
+
+  constructor(private readonly api: Pick<RoomcastApi, "quickReplies" | "putQuickReplies">) {}
+
+  /** Of all sessions; one that has not been loaded is missing. */
+  get all(): ReadonlySignal<ReadonlyMap<string, readonly QuickReply[]>> {
+    return this.sessions;
+  }
+
+  async load(sessionId: string): Promise<readonly QuickReply[]> {
+    return this.put(sessionId, await this.api.quickReplies(sessionId));
+  }
+
+  async save(sessionId: string, replies: readonly QuickReply[]): Promise<void> {
+    this.put(sessionId, await this.api.putQuickReplies(sessionId, replies));
+  }
+
+  private put(sessionId: string, replies: readonly QuickReply[]): readonly QuickReply[] {
+    this.sessions.value = new Map(this.sessions.peek()).set(sessionId, replies);
+    return replies;
+  }
+}
+
+/** What stands between a `/` and the caret. */
+export interface Slash {
+  from: number;
+  to: number;
+  word: string;
+}
+
+/** The `/` that the caret is behind, if it begins a word. */
+export function slashBefore(text: string, caret: number): Slash | null {
+  const [, word] = /(?:^|\s)\/([^\s/]*)$/.exec(text.slice(0, caret)) ?? [];
+  return word === undefined ? null : { from: caret - word.length - 1, to: caret, word };
+}
+
+/** Those that have the word in their name; before those that have it in their text. */
+export function matching(replies: readonly QuickReply[], word: string): QuickReply[] {
+  const wanted = fold(word);
+  const named = replies.filter(({ name }) => fold(name).includes(wanted));
+  return [...named, ...replies.filter((reply) => !named.includes(reply) && fold(reply.text).includes(wanted))];
+}
+
+/** The text with the contact's name; where it is not known, without the place for it. */
+export function filled(text: string, name: string | null): string {
+  return name ? text.replaceAll("{name}", () => name) : text.replace(/[^\S\n]?\{name\}/g, "");
+}

@@ -1,0 +1,184 @@
+import { batch, signal } from "@preact/signals";
+
+import { hasCode, RoomcastError, type Message } from "../client";
+import type { Address } from "./address";
+import { persist } from "./persist";
+import { routeOf } from "./route";
+import type { Shelf } from "./unsentshelf";
+
+/** So many chats are sent to at a time. */
+const AT_ONCE = 4;
+
+export interface UnsentMessage extends Address {
+  clientId: string;
+  /** Ascending in the order in which they were written. */
+  order: number;
+  text: string;
+  replyTo: string | null;
+  /** The last `seq` of the chat that its author had seen; `null`: nothing is known of the chat. */
+  after: number | null;
+  /** When it was written. */
+  at: string;
+  /** Why the server did not take it. With `conflict`, `other` is what somebody else has answered. */
+  refused: { code: string; other: Message | null } | null;
+}
+
+export interface UnsentOptions {
+  shelf: Shelf;
+  send: (message: UnsentMessage) => Promise<Message>;
+  /** The server has stored it. */
+  stored: (message: Message) => void;
+  connected: () => boolean;
+  /** Takes a callback for each time that the connection is there again. Returns how to stop. */
+  hurry: (wake: () => void) => () => void;
+}
+
+/**
+ * Messages that were written here and that the server has not stored yet.
+ *
+ * Policy: a message is kept before it is sent, and until the server has it or somebody discards it. The messages of a
+ * chat are sent one after another, each until there is an answer; a repeat has the same `clientId`, which the server
+ * sends once, so a reload or another tab that sends the same does no harm. All tabs send what any of them keeps. After a `conflict` the later messages of the chat wait until
+ * somebody has decided; after any other refusal they go on.
+ */
+export class Unsent {
+  /** In the order in which they were written. */
+  readonly all = signal<readonly UnsentMessage[]>([]);
+  /** What is being sent, by clientId, and how to stop it. */
+  private readonly underWay = new Map<string, AbortController>();
+  /** What is being written to the shelf, which does not know the newest of it yet. */
+  private readonly keeping = new Map<string, number>();
+  private readonly ended = new AbortController();
+  private readonly stopHurrying: () => void;
+  /** What is being removed from it. */
+  private readonly gone = new Set<string>();
+  private loaded = false;
+
+  constructor(private readonly options: UnsentOptions) {
+    this.stopHurrying = options.hurry(() => void this.load());
+  }
+
+  /** Goes on with what is kept, by an earlier page or another tab. */
+  async load(): Promise<void> {
+    const kept = await this.options.shelf.all();
+    if (this.ended.signal.aborted) return;
+    if (kept) {
+      const here = this.all.peek().filter(({ clientId }) => this.keeping.has(clientId));
+      const others = kept.filter(({ clientId }) => !this.keeping.has(clientId) && !this.gone.has(clientId));
+      this.all.value = [...others, ...here].sort((a, b) => a.order - b.order);
+    }
+    this.loaded = true;
+    this.go();
+  }
+
+  stop(): void {
+    this.ended.abort();
+    this.stopHurrying();
+  }
+
+  /** Settles when the message is kept. It is in `all` at once. */
+  async add(message: Omit<UnsentMessage, "order" | "at" | "refused">): Promise<void> {
+    const order = Math.max(Date.now(), (this.all.peek().at(-1)?.order ?? 0) + 1);
+    const added = { ...message, order, at: new Date(order).toISOString(), refused: null };
+    this.all.value = [...this.all.peek(), added];
+    await this.keep(added);
+    this.go();
+  }
+
+  /** Sends a refused message after all; `after`: what its author has seen by now. */
+  async again(clientId: string, after: number | null): Promise<void> {
+    await this.change(clientId, { refused: null, after });
+    this.go();
+  }
+
+  /** Gives a message up, and answers it. What is on its way may reach the server all the same. */
+  discard(clientId: string): UnsentMessage | undefined {
+    const message = this.all.peek().find((one) => one.clientId === clientId);
+    this.remove(clientId);
+    return message;
+  }
+
+  /** The server has this message, whoever has sent it: this tab, another one, or this one before a reload. */
+  arrived({ clientId }: Message): void {
+    if (clientId !== null && this.all.peek().some((one) => one.clientId === clientId)) this.remove(clientId);
+  }
+
+  /** The chat has become a part of another one. */
+  moved(from: Address, to: Address): void {
+    const concerned = this.all.peek().filter((message) => routeOf(message) === routeOf(from));
+    for (const { clientId } of concerned) void this.change(clientId, to);
+  }
+
+  /** Discards everything. */
+  async forget(): Promise<void> {
+    this.ended.abort();
+    this.all.value = [];
+    await this.options.shelf.clear();
+  }
+
+  private async change(clientId: string, change: Partial<UnsentMessage>): Promise<void> {
+    const changed = this.all.peek().map((one) => (one.clientId === clientId ? { ...one, ...change } : one));
+    this.all.value = changed;
+    const message = changed.find((one) => one.clientId === clientId);
+    if (message) await this.keep(message);
+  }
+
+  private async keep(message: UnsentMessage): Promise<void> {
+    const { clientId } = message;
+    this.keeping.set(clientId, (this.keeping.get(clientId) ?? 0) + 1);
+    await this.options.shelf.put(message);
+    const left = (this.keeping.get(clientId) ?? 1) - 1;
+    if (left > 0) this.keeping.set(clientId, left);
+    else this.keeping.delete(clientId);
+  }
+
+  private remove(clientId: string): void {
+    this.gone.add(clientId);
+    this.underWay.get(clientId)?.abort();
+    this.all.value = this.all.peek().filter((one) => one.clientId !== clientId);
+    void this.options.shelf.remove(clientId);
+    this.go();
+  }
+
+  /** Begins with the first message of each chat that has none under way. */
+  private go(): void {
+    if (!this.loaded || this.ended.signal.aborted || !this.options.connected()) return;
+    const passed = new Set<string>();
+    for (const message of this.all.peek()) {
+      const chat = routeOf(message);
+      const first = !passed.has(chat);
+      const { clientId, refused } = message;
+      if (!refused || refused.code === "conflict") passed.add(chat);
+      if (first && !refused && !this.underWay.has(clientId) && this.underWay.size < AT_ONCE) void this.send(message);
+    }
+  }
+
+  private async send(message: UnsentMessage): Promise<void> {
+    const { clientId } = message;
+    const stop = new AbortController();
+    this.underWay.set(clientId, stop);
+    try {
+      const stored = await persist(() => this.options.send(message), {
+        signal: AbortSignal.any([this.ended.signal, stop.signal]),
+        hurry: this.options.hurry,
+      });
+      batch(() => {
+        this.options.stored(stored);
+        this.arrived(stored);
+      });
+    } catch (error) {
+      // Signed out: it waits until somebody has signed in again.
+      const waits = stop.signal.aborted || this.ended.signal.aborted || hasCode(error, "unauthorized");
+      if (!waits) await this.change(clientId, { refused: reasonOf(error) });
+    } finally {
+      this.underWay.delete(clientId);
+    }
+    if (this.all.peek().some((one) => one.clientId === clientId && !one.refused)) return;
+    this.go();
+  }
+}
+
+function reasonOf(error: unknown): NonNullable<UnsentMessage["refused"]> {
+  if (!(error instanceof RoomcastError)) return { code: "internal", other: null };
+  return { code: error.code, other: error.details.message ?? null };
+}

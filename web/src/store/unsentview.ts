@@ -1,0 +1,47 @@
+import type { Agent, Message } from "../client";
+import type { Address } from "./address";
+import type { UnsentMessage } from "./unsent";
+
+/** Those of a chat that are not among its stored messages, which may have come by a list. */
+export function unsentOf(all: readonly UnsentMessage[], { sessionId, chatId }: Address, stored: readonly Message[]): UnsentMessage[] {
+  const here = all.filter((message) => message.chatId === chatId && message.sessionId === sessionId);
+  if (here.length === 0) return here;
+  const known = new Set(stored.map(({ clientId }) => clientId));
+  return here.filter(({ clientId }) => !known.has(clientId));
+}
+
+const made = new WeakMap<UnsentMessage, Message>();
+
+/** The message as it will look when the server has it, with its clientId as messageId and without a `seq`. */
+export function asMessage(unsent: UnsentMessage, author: Agent): Message {
+  const message = made.get(unsent) ?? draw(unsent, author);
+  made.set(unsent, message);
+  return message;
+}
+
+function draw({ sessionId, chatId, clientId, text, replyTo, at, refused }: UnsentMessage, author: Agent): Message {
+  return {
+    messageId: clientId,
+    sessionId,
+    chatId,
+    seq: 0,
+    updatedSeq: 0,
+    contentSeq: 0,
+    fromMe: true,
+    sender: { id: sessionId },
+    type: "text",
+    text,
+    media: null,
+    replyTo: replyTo === null ? null : { messageId: replyTo, senderId: null, text: null },
+    status: refused ? "failed" : "pending",
+    timestamp: at,
+    receivedAt: at,
+    author,
+    clientId,
+    editedAt: null,
+    deletedAt: null,
+    reactions: [],
+    receipts: null,
+    error: null,
+  };
+}

@@ -1,0 +1,75 @@
+import type { ComponentChildren, JSX } from "preact";
+
+import type { Message } from "../client";
+import type { UnsentMessage } from "../store/unsent";
+import type { Translate } from "../text/language";
+import { withoutBidiControls } from "../text/names";
+import { summary } from "../text/summary";
+import { usePage } from "./context";
+
+/** Of a message that the server does not have yet: why, and what one can do. */
+export function UnsentFate({ unsent }: { unsent: UnsentMessage }): JSX.Element | null {
+  const { desk, inbox, t } = usePage();
+  const { refused } = unsent;
+  const connected = inbox.connection.value.name === "connected";
+  if (!refused) {
+    if (connected) return null;
+    return (
+      <Fate words={t("waitsForConnection")} waiting>
+        <Button name={t("discard")} onClick={() => desk.discard(unsent)} />
+      </Fate>
+    );
+  }
+  const { code, other } = refused;
+  return (
+    <Fate words={refusal(code, other, t)}>
+      {other && (
+        <span class="fate-other" dir="auto">
+          {summary(other, t)}
+        </span>
+      )}
+      <Button name={t(code === "conflict" ? "sendAnyway" : "again")} onClick={() => desk.again(unsent)} />
+      <Button name={t("edit")} onClick={() => desk.edit(unsent)} />
+      <Button name={t("discard")} onClick={() => desk.discard(unsent)} />
+    </Fate>
+  );
+}
+
+/** Of a message that could not be delivered. */
+export function FailedFate({ message }: { message: Message }): JSX.Element {
+  const { desk, rights, t } = usePage();
+  const { error } = message;
+  // Only what was sent from here can be sent again.
+  const may = rights.value.send && message.clientId !== null;
+  return (
+    <Fate words={error ? t("failedBecause", { title: error.title || error.code }) : t("statusFailed")}>
+      {may && <Button name={t("again")} onClick={() => desk.again(message)} />}
+      {may && <Button name={t("discard")} onClick={() => desk.discard(message)} />}
+    </Fate>
+  );
+}
+
+function refusal(code: string, other: Message | null, t: Translate): string {
+  if (code === "conflict") {
+    const name = withoutBidiControls(other?.author?.name ?? other?.author?.id ?? "") || t("somebody");
+    return t("answeredMeanwhile", { name });
+  }
+  return code === "forbidden" ? t("refusedNotAllowed") : t("refusedOther", { code });
+}
+
+function Fate({ words, waiting = false, children }: { words: string; waiting?: boolean; children: ComponentChildren }): JSX.Element {
+  return (
+    <span class={`fate ${waiting ? "is-waiting" : ""}`} data-testid={waiting ? "waits" : "error"}>
+      <span class="fate-words">{words}</span>
+      {children}
+    </span>
+  );
+}
+
+function Button({ name, onClick }: { name: string; onClick: () => void }): JSX.Element {
+  return (
+    <button type="button" class="plain link" onClick={onClick}>
+      {name}
+    </button>
+  );
+}

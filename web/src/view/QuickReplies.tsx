@@ -1,0 +1,140 @@
+import type { JSX } from "preact";
+import { useEffect, useState } from "preact/hooks";
+
+import type { QuickReply } from "../client";
+import { usePage } from "./context";
+import { Dialog } from "./Dialog";
+import { Icon } from "./icons";
+
+export function quickId({ name }: QuickReply): string {
+  return `quick-${name}`;
+}
+
+interface Props {
+  sessionId: string;
+  replies: readonly QuickReply[];
+  /** The one that Enter inserts. */
+  active: QuickReply | null;
+  onChoose: (reply: QuickReply) => void;
+}
+
+/** What a `/` in the composer offers. The focus stays there. */
+export function QuickList({ sessionId, replies, active, onChoose }: Props): JSX.Element {
+  const { overlay, quick, rights, t } = usePage();
+  const none = quick.all.value.get(sessionId)?.length === 0;
+  const stay = (event: Event): void => event.preventDefault();
+  useEffect(() => {
+    if (active) document.getElementById(quickId(active))?.scrollIntoView({ block: "nearest" });
+  }, [active]);
+  return (
+    <div class="quick" onPointerDown={stay} onMouseDown={stay}>
+      <p class="for-ears" role="status">
+        {none ? t("quickNone") : t("quickFound", { count: replies.length })}
+      </p>
+      {replies.length > 0 && (
+        <ul id="quick-replies" role="listbox" aria-label={t("quickReplies")}>
+          {replies.map((reply) => (
+            <li
+              key={reply.name}
+              id={quickId(reply)}
+              role="option"
+              aria-selected={reply === active}
+              onClick={() => onChoose(reply)}
+            >
+              <span class="quick-name" dir="auto">
+                {reply.name}
+              </span>
+              <span class="quick-text" dir="auto">
+                {reply.text}
+              </span>
+            </li>
+          ))}
+        </ul>
+      )}
+      <p class="quick-foot">
+        {none && <span>{t("quickNone")}</span>}
+        {rights.value.write && (
+          <button type="button" class="plain link" onClick={() => (overlay.value = { name: "quickReplies", sessionId })}>
+            {t("quickEdit")}
+          </button>
+        )}
+      </p>
+    </div>
+  );
+}
+
+/** All quick replies of a session, to be changed. */
+export function QuickReplyEditor({ sessionId }: { sessionId: string }): JSX.Element {
+  const { overlay, quick, t } = usePage();
+  const [rows, setRows] = useState<readonly QuickReply[] | null>(null);
+  const [fault, setFault] = useState("");
+
+  useEffect(() => {
+    quick.load(sessionId).then(
+      (replies) => setRows(replies.length > 0 ? replies : [{ name: "", text: "" }]),
+      () => setFault(t("quickFailed")),
+    );
+  }, [quick, sessionId, t]);
+
+  const change = (index: number, change: Partial<QuickReply>): void =>
+    setRows((all) => all && all.map((row, at) => (at === index ? { ...row, ...change } : row)));
+  const save = async (event: Event): Promise<void> => {
+    event.preventDefault();
+    try {
+      await quick.save(sessionId, (rows ?? []).filter(({ name, text }) => name.trim() || text.trim()));
+      overlay.value = null;
+    } catch (error) {
+      setFault(error instanceof Error ? error.message : t("notDone"));
+    }
+  };
+
+  return (
+    <Dialog title={t("quickReplies")} class="is-wide">
+      <p class="hint">{t("quickHint", { variable: "{name}" })}</p>
+      <form class="quick-form" onSubmit={(event) => void save(event)}>
+        {rows?.map(({ name, text }, index) => (
+          <div class="quick-row" key={index}>
+            <input
+              aria-label={t("quickName")}
+              placeholder={t("quickName")}
+              maxLength={64}
+              required={text.trim() !== ""}
+              value={name}
+              onInput={(event) => change(index, { name: event.currentTarget.value })}
+            />
+            <button
+              type="button"
+              class="plain"
+              aria-label={t("quickRemove", { name })}
+              title={t("quickRemove", { name })}
+              onClick={() => setRows(rows.filter((_, at) => at !== index))}
+            >
+              <Icon name="close" />
+            </button>
+            <textarea
+              aria-label={t("quickText")}
+              placeholder={t("quickText")}
+              dir="auto"
+              rows={2}
+              maxLength={4096}
+              required={name.trim() !== ""}
+              value={text}
+              onInput={(event) => change(index, { text: event.currentTarget.value })}
+            />
+          </div>
+        ))}
+        <p class="fault" role="alert">
+          {fault}
+        </p>
+        <p class="buttons">
+          <button type="button" class="secondary" disabled={!rows} onClick={() => setRows([...(rows ?? []), { name: "", text: "" }])}>
+            {t("quickAdd")}
+          </button>
+          <button type="submit" class="primary" disabled={!rows}>
+            {t("save")}
+          </button>
+        </p>
+      </form>
+    </Dialog>
+  );
+}
