@@ -47,15 +47,12 @@ export class RoomcastApi {
   }
 
   async quickReplies(sessionId: string, options: CallOptions = {}): Promise<QuickReply[]> {
-    const body = await this.get<{ data: { quickReplies: QuickReply[] } }>(quickRepliesOf(sessionId), {}, options);
-    return body.data.quickReplies;
+    return (await this.get<{ data: QuickReply[] }>(quickRepliesOf(sessionId), {}, options)).data;
   }
 
   /** Puts these in place of the session's quick replies. */
   async putQuickReplies(sessionId: string, quickReplies: readonly QuickReply[], options: CallOptions = {}): Promise<QuickReply[]> {
-    const path = quickRepliesOf(sessionId);
-    const body = await this.call<{ data: { quickReplies: QuickReply[] } }>("PUT", path, options, { quickReplies });
-    return body.data.quickReplies;
+    return (await this.call<{ data: QuickReply[] }>("PUT", quickRepliesOf(sessionId), options, quickReplies)).data;
   }
 
   private get<Body>(path: string, query: Record<string, string | number | undefined>, options: CallOptions): Promise<Body> {

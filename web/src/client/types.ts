@@ -157,9 +157,10 @@ export interface OutgoingMessage {
   after?: number;
 }
 
-/** A text to be inserted by its name; `{name}` in it stands for the contact's name. */
+/** A text that is inserted by its shortcut; `{name}` in it stands for the contact's name. */
 export interface QuickReply {
-  name: string;
+  /** 1–32 characters, without spaces and slashes. */
+  shortcut: string;
   text: string;
 }
 

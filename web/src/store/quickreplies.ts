@@ -41,10 +41,10 @@ export function slashBefore(text: string, caret: number): Slash | null {
   return word === undefined ? null : { from: caret - word.length - 1, to: caret, word };
 }
 
-/** Those that have the word in their name; before those that have it in their text. */
+/** Those that have the word in their shortcut, before those that have it in their text. */
 export function matching(replies: readonly QuickReply[], word: string): QuickReply[] {
   const wanted = fold(word);
-  const named = replies.filter(({ name }) => fold(name).includes(wanted));
+  const named = replies.filter(({ shortcut }) => fold(shortcut).includes(wanted));
   return [...named, ...replies.filter((reply) => !named.includes(reply) && fold(reply.text).includes(wanted))];
 }
 

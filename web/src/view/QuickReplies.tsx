@@ -6,8 +6,8 @@ import { usePage } from "./context";
 import { Dialog } from "./Dialog";
 import { Icon } from "./icons";
 
-export function quickId({ name }: QuickReply): string {
-  return `quick-${name}`;
+export function quickId({ shortcut }: QuickReply): string {
+  return `quick-${shortcut}`;
 }
 
 interface Props {
@@ -35,14 +35,14 @@ export function QuickList({ sessionId, replies, active, onChoose }: Props): JSX.
         <ul id="quick-replies" role="listbox" aria-label={t("quickReplies")}>
           {replies.map((reply) => (
             <li
-              key={reply.name}
+              key={reply.shortcut}
               id={quickId(reply)}
               role="option"
               aria-selected={reply === active}
               onClick={() => onChoose(reply)}
             >
               <span class="quick-name" dir="auto">
-                {reply.name}
+                {reply.shortcut}
               </span>
               <span class="quick-text" dir="auto">
                 {reply.text}
@@ -71,7 +71,7 @@ export function QuickReplyEditor({ sessionId }: { sessionId: string }): JSX.Elem
 
   useEffect(() => {
     quick.load(sessionId).then(
-      (replies) => setRows(replies.length > 0 ? replies : [{ name: "", text: "" }]),
+      (replies) => setRows(replies.length > 0 ? replies : [{ shortcut: "", text: "" }]),
       () => setFault(t("quickFailed")),
     );
   }, [quick, sessionId, t]);
@@ -81,7 +81,7 @@ export function QuickReplyEditor({ sessionId }: { sessionId: string }): JSX.Elem
   const save = async (event: Event): Promise<void> => {
     event.preventDefault();
     try {
-      await quick.save(sessionId, (rows ?? []).filter(({ name, text }) => name.trim() || text.trim()));
+      await quick.save(sessionId, (rows ?? []).filter(({ shortcut, text }) => shortcut.trim() || text.trim()));
       overlay.value = null;
     } catch (error) {
       setFault(error instanceof Error ? error.message : t("notDone"));
@@ -92,21 +92,23 @@ export function QuickReplyEditor({ sessionId }: { sessionId: string }): JSX.Elem
     <Dialog title={t("quickReplies")} class="is-wide">
       <p class="hint">{t("quickHint", { variable: "{name}" })}</p>
       <form class="quick-form" onSubmit={(event) => void save(event)}>
-        {rows?.map(({ name, text }, index) => (
+        {rows?.map(({ shortcut, text }, index) => (
           <div class="quick-row" key={index}>
             <input
               aria-label={t("quickName")}
               placeholder={t("quickName")}
-              maxLength={64}
+              maxLength={32}
+              pattern="[^\s\/]+"
+              title={t("quickNameHint")}
               required={text.trim() !== ""}
-              value={name}
-              onInput={(event) => change(index, { name: event.currentTarget.value })}
+              value={shortcut}
+              onInput={(event) => change(index, { shortcut: event.currentTarget.value })}
             />
             <button
               type="button"
               class="plain"
-              aria-label={t("quickRemove", { name })}
-              title={t("quickRemove", { name })}
+              aria-label={t("quickRemove", { name: shortcut })}
+              title={t("quickRemove", { name: shortcut })}
               onClick={() => setRows(rows.filter((_, at) => at !== index))}
             >
               <Icon name="close" />
@@ -117,7 +119,7 @@ export function QuickReplyEditor({ sessionId }: { sessionId: string }): JSX.Elem
               dir="auto"
               rows={2}
               maxLength={4096}
-              required={name.trim() !== ""}
+              required={shortcut !== ""}
               value={text}
               onInput={(event) => change(index, { text: event.currentTarget.value })}
             />
@@ -127,7 +129,7 @@ export function QuickReplyEditor({ sessionId }: { sessionId: string }): JSX.Elem
           {fault}
         </p>
         <p class="buttons">
-          <button type="button" class="secondary" disabled={!rows} onClick={() => setRows([...(rows ?? []), { name: "", text: "" }])}>
+          <button type="button" class="secondary" disabled={!rows} onClick={() => setRows([...(rows ?? []), { shortcut: "", text: "" }])}>
             {t("quickAdd")}
           </button>
           <button type="submit" class="primary" disabled={!rows}>

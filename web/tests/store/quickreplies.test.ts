@@ -13,10 +13,10 @@ test("a slash counts where a word begins, and up to the caret", () => {
 
 test("names are looked through before texts", () => {
   const replies = [
-    { name: "hours", text: "Thank you. We are open from 9 to 6." },
-    { name: "thanks", text: "You are welcome!" },
+    { shortcut: "hours", text: "Thank you. We are open from 9 to 6." },
+    { shortcut: "thanks", text: "You are welcome!" },
   ];
-  expect(matching(replies, "THA").map(({ name }) => name)).toEqual(["thanks", "hours"]);
+  expect(matching(replies, "THA").map(({ shortcut }) => shortcut)).toEqual(["thanks", "hours"]);
   expect(matching(replies, "")).toHaveLength(2);
   expect(matching(replies, "zzz")).toEqual([]);
 });
