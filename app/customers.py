@@ -1,7 +1,7 @@
-"""Simulated customers, for demos: they answer what agents write to them.
+"""Simulated customers for demos, who answer agents' messages.
 
-A customer gets the message, reads it, types, and mostly replies. Now and then a message cannot be delivered; one with
-the word "fail" in it never can. Together they are a bot: a connection that serves the session, and the webhook.
+A customer gets the message, reads it, types, and usually replies. Some messages cannot be delivered; those with the
+word "fail" never can. Together the customers are a bot: a connection that serves the session, and the webhook.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ _REFUSALS: Final = (
 FAILS_ONE_IN: Final = 15
 REPLIES_THREE_IN: Final = 4
 MAX_AT_ONCE: Final = 100
-"""Customers who are answering; further messages are delivered and stay without an answer."""
+"""Maximum number of customers answering at a time; further messages are delivered without an answer."""
 TYPING_SECONDS: Final = 3.0
-"""How often it is told that somebody still types."""
+"""Interval of typing signals."""
 
 
 @contextlib.asynccontextmanager
 async def customers(url: str, token: str, session_id: str, *, seed: int, pace: float = 1.0) -> AsyncIterator[None]:
-    """Customers of the session, until the end of the block. `pace`: the length of their seconds.
+    """Run the customers of the session until the end of the block. `pace`: the length of their seconds.
 
-    Where the token does not allow to deliver, or the server cannot be reached by Socket.IO, there are none.
+    Without the scope deliver, or if Socket.IO cannot connect, there are none.
     """
     headers = {"Authorization": f"Bearer {token}"}
     async with aiohttp.ClientSession(headers=headers) as http:

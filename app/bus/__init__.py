@@ -1,4 +1,4 @@
-"""The bus: what servers tell one another.
+"""The bus, which carries reports between servers.
 
 The log in the database is the truth. A bus may lose, repeat, delay and reorder what it carries: that costs latency,
 never an event. The follower reads missing events from the log, and queries the sessions' numbers every few seconds,
@@ -20,7 +20,7 @@ class Commit:
     session_id: str
     seq: int
     due: datetime | None = None
-    """When a delivery is due that no server has begun."""
+    """When a delivery that no server has started is due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,4 +46,4 @@ class Bus(Protocol):
         dropped."""
 
     async def send(self) -> None:
-        """Send what was told, forever. To be run in the background."""
+        """Send the waiting values, forever. Runs as a background task."""

@@ -155,7 +155,7 @@ class SendMessage:
 
 
 class OfSent(OfChat):
-    """What a command needs that concerns a message that an agent has sent."""
+    """The base of commands about a message sent by an agent."""
 
     __slots__ = ()
     message_id: str
