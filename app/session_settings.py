@@ -52,6 +52,8 @@ class Sessions:
         self._sessions: Mapping[str, SessionSettings] = {}
         self.unmarked: frozenset[str] = frozenset()
         """Sessions with `source.mark_read = false`."""
+        self.over_http: frozenset[str] = frozenset()
+        """Sessions whose messages are sent over HTTP. Those of all others are sent by bots."""
         self.reload()
 
     def reload(self) -> None:
@@ -60,13 +62,11 @@ class Sessions:
             self._sessions = load(self._path)
             unmarked = (name for name, settings in self._sessions.items() if not settings.source.mark_read)
             self.unmarked = frozenset(unmarked)
+            over_http = (name for name, settings in self._sessions.items() if settings.send.via != "bot")
+            self.over_http = frozenset(over_http)
 
     def of(self, session_id: str) -> SessionSettings:
         return self._sessions.get(session_id, _DEFAULT)
-
-    def over_http(self) -> list[str]:
-        """The sessions whose messages leave over HTTP. All others leave by bots."""
-        return [session_id for session_id, settings in self._sessions.items() if settings.send.via != "bot"]
 
     def __len__(self) -> int:
         return len(self._sessions)

@@ -84,8 +84,9 @@ class StoreMessages:
         unite(ledger, incoming.chat_id, incoming.message_id)
         stored = ledger.find(incoming.chat_id, incoming.message_id)
         if stored is None:
+            marks = self.answers_read and incoming.marks_read
             foreign = incoming.from_me and incoming.client_id is None
-            copy = take_copy(ledger, incoming, holds=self.holds) if foreign else None
+            copy = take_copy(ledger, replace(incoming, marks_read=marks), holds=self.holds) if foreign else None
             return copy or self._add(ledger, with_mentions(ledger, incoming))
         if stored.is_whole or not incoming.has_content:
             return MessageResult(stored.message_id, stored.seq, duplicate=True)
@@ -153,6 +154,7 @@ class StoreMessages:
         chat, last = ending_with(chat, message), before.last_message
         if (
             self.answers_read
+            and incoming.marks_read
             and message.from_me
             and not system
             and (last is None or message.timestamp >= last.timestamp)

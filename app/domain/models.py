@@ -133,6 +133,8 @@ class IncomingMessage:
     """Addresses of people mentioned by number (`@4915112345678`) in the text or the quote."""
     author: Agent | None = None
     client_id: str | None = None
+    marks_read: bool = True
+    """For a message that had to wait (`app.domain.copies`): `StoreMessages.answers_read`, as it was when it came."""
 
     @property
     def has_content(self) -> bool:

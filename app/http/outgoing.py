@@ -43,9 +43,9 @@ class Outgoing:
         self._telling: set[asyncio.Task[None]] = set()
 
     @property
-    def sessions(self) -> list[str]:
+    def sessions(self) -> frozenset[str]:
         """The sessions whose messages are sent this way."""
-        return self._sessions.over_http()
+        return self._sessions.over_http
 
     async def deliver(self, order: Order) -> Report:
         """Make one attempt."""

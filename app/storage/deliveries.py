@@ -89,6 +89,7 @@ def _dump_copy(copy: IncomingMessage) -> Document:
         "timestamp": copy.timestamp,
         "chatName": copy.chat_name,
         "mentions": list(copy.mentions),
+        "marksRead": copy.marks_read,
     }
 
 
@@ -106,6 +107,7 @@ def _load_copy(document: Document) -> IncomingMessage:
         timestamp=document["timestamp"],
         chat_name=document["chatName"],
         mentions=document["mentions"],
+        marks_read=document["marksRead"],
     )
 
 

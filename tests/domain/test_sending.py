@@ -212,6 +212,18 @@ def test_a_copy_waits_for_the_report() -> None:
     assert memory.messages[message.key].status == "sent"
 
 
+def test_a_message_that_waited_marks_as_read_as_it_would_have() -> None:
+    """Where the phone's answers do not mark a chat as read, those that had to wait do not either."""
+    for marks in (True, False):
+        memory = Memory()
+        message = sent(memory, send())
+        memory.apply(store(incoming("m1")))
+        memory.apply(store(incoming("phone", "a", "later", from_me=True), answers_read=marks))
+        report(memory, message, "sent", "p1")
+        assert memory.messages["a", "phone"].text == "later"
+        assert memory.chats["a"].unread_count == (0 if marks else 1)
+
+
 def test_a_copy_tells_of_an_unknown_outcome() -> None:
     """After an unknown outcome, a copy with the same text shows that the message was sent; other texts do not."""
     for early in (True, False):
