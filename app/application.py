@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
-import time
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-import structlog
 from aiohttp import web
 
-from app import __version__, devdb, engine
+from app import __version__, engine
 from app.auth import DAY, Tokens
 from app.bus.change_stream import ChangeStream
-from app.errors import Unavailable
+from app.database import open_store
+from app.domain.known import Outcome
 from app.http import listener, origins, problems
 from app.http.access import Access
 from app.http.addresses import Addresses
@@ -30,6 +28,8 @@ from app.http.quick_replies import QuickReplies
 from app.http.webhook import Webhook
 from app.metrics import Metrics
 from app.parsing import Parser
+from app.services.accounts import Accounts
+from app.services.attendance import FIELDS, MAX_LEASES, Attendance
 from app.services.background import Background
 from app.services.bots import Bots
 from app.services.catchup import CatchUp
@@ -41,24 +41,22 @@ from app.services.follower import Follower
 from app.services.ingest import Ingest
 from app.services.memory import Memory
 from app.services.merges import Merges
+from app.services.names import Names
 from app.services.publications import Publications
 from app.services.recovery import Recovery
 from app.services.revoker import Revoker
+from app.services.sets import Sets
 from app.services.subscriptions import Subscriptions
 from app.services.telling import Telling
 from app.session_settings import Sessions
 from app.settings import Settings
 from app.sockets.namespace import InboxNamespace
 from app.startup import auth_secrets, fit_open_files
-from app.storage.mongo import TRANSACTION_LIFETIME_SECONDS, Store, connect
-
-log = structlog.get_logger(__name__)
+from app.storage.mongo import Store
 
 SOCKET_PATH: Final = "/socket.io/"
 REQUESTS_SECONDS: Final = 2
 """How long pending requests may continue after everything else has stopped."""
-START_SECONDS: Final = 30
-"""How long the server waits at start for a database that is not yet available."""
 
 STORE: Final = web.AppKey("store", Store)
 ENGINE: Final = web.AppKey("engine", engine.Server)
@@ -161,13 +159,31 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
     bots = Bots(sio, lambda sid, session_id: connections.may(sid, "deliver", session_id))
     outgoing = Outgoing(sessions)
     deliveries = Deliveries(store, ingest, sessions, bots, outgoing, metrics)
-    telling = Telling(store, sessions, bots, outgoing)
+    telling = Telling(store, sessions, bots, outgoing, bus.tell)
     desk = Desk(ingest, deliveries, bots, telling)
-    ingest.on_deliveries, follower.on_due = deliveries.committed, deliveries.look
+    sets = Sets(sio, bus.tell, FIELDS, limit=MAX_LEASES, on_evicted=metrics.leases_evicted.inc)
+    metrics.leases.set_function(lambda: len(sets))
+    accounts = Accounts(
+        store,
+        sessions,
+        sio,
+        bus.tell,
+        watched=lambda: [edge.session_id for edge in edges],
+        has_bot=lambda session_id: attendance.has_bot(session_id),
+    )
+    attendance = Attendance(sets, accounts, Names(store.name_of), bots, telling, sio, metrics)
+    follower.on_told, follower.on_due = attendance.told, deliveries.look
+    subscriptions.on_subscribed, subscriptions.on_merged = attendance.subscribed, attendance.merged
+
+    def committed(outcome: Outcome) -> None:
+        deliveries.committed(outcome)
+        attendance.came(outcome.new_messages.values())
+
+    ingest.on_committed = committed
     parser = Parser()
     sio.on_congested = connections.congested
     sio.clients = connections
-    sio.register_namespace(InboxNamespace(tokens, connections, subscriptions, desk, metrics))
+    sio.register_namespace(InboxNamespace(tokens, connections, subscriptions, desk, attendance, metrics))
     metrics.watch_engine(sio.stats)
     if settings.admin_ui_password:
         sio.instrument(
@@ -195,12 +211,16 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
         background.start("housekeeping", connections.keep_house)
         background.start("positions", subscriptions.tell_positions)
         background.start("deliveries", deliveries.run)
+        background.start("sets", sets.run)
+        background.start("accounts", accounts.run)
+        background.start("presence", attendance.run)
         background.start("merges", Merges(store, ingest).run)
         yield
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(draining.left(keep=0.5) if draining() else None):
                 await background.close()
                 await telling.close()
+                await attendance.close()
                 await outgoing.close()
                 await connections.close()
                 edges.close()
@@ -221,10 +241,10 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
     app.on_shutdown.insert(0, drain)
     app.on_response_prepare.append(listener.set_headers)
     bodies = Bodies(settings.body_timeout)
-    Webhook(access, sessions, bodies, parser, ingest, metrics, metrics.signalled).add_routes(app.router)
+    Webhook(access, sessions, bodies, parser, ingest, metrics, attendance.signalled).add_routes(app.router)
     Answers(access, bodies, desk).add_routes(app.router)
     QuickReplies(access, bodies, store).add_routes(app.router)
-    Api(access, store).add_routes(app.router)
+    Api(access, store, accounts).add_routes(app.router)
     Health(
         store,
         metrics,
@@ -246,54 +266,3 @@ def page_config(settings: Settings) -> dict[str, Any]:
         "reconnectJitter": settings.reconnect_jitter,
         "mediaOrigins": settings.media_origins,
     }
-
-
-def database_name(settings: Settings) -> str:
-    """Which database it is, without user and password."""
-    if settings.mongodb_uri is None:
-        return f"private, in {settings.data_dir.absolute()}"
-    scheme, _, rest = settings.mongodb_uri.partition("://")
-    hosts = re.split(r"[/?]", rest, maxsplit=1)[0].rpartition("@")[2]
-    return f"{scheme}://{hosts}/{settings.mongodb_database}"
-
-
-@contextlib.asynccontextmanager
-async def connected(settings: Settings, *, beside: bool = False) -> AsyncIterator[Store]:
-    """The database without preparation: that of MONGODB_URI, or a private one that is stopped at the end. `beside`:
-    use the private database of a running server if there is one."""
-    async with contextlib.AsyncExitStack() as stack:
-        uri = settings.mongodb_uri or (devdb.uri_of_running(settings.data_dir) if beside else None)
-        if uri is None:
-            uri = await stack.enter_async_context(devdb.run(settings.data_dir, settings.mongod_binary))
-        store = connect(uri, settings.mongodb_database, settings.mongodb_timeout, keep_deleted=settings.keep_deleted)
-        stack.callback(store.close)
-        yield store
-
-
-@contextlib.asynccontextmanager
-async def open_store(settings: Settings, *, beside: bool = False) -> AsyncIterator[Store]:
-    """The database, ready to be read and written. `beside` as for `connected`."""
-    async with connected(settings, beside=beside) as store:
-        await _prepare(store, settings.event_retention_days)
-        yield store
-
-
-async def _prepare(store: Store, retention_days: int) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            await store.prepare(retention_days)
-            break
-        except Unavailable as error:
-            if time.monotonic() > deadline:
-                raise
-            log.warning("database_not_there_yet", reason=error.detail)
-            await asyncio.sleep(1)
-    lifetime = await store.transaction_lifetime()
-    if lifetime is not None and lifetime > TRANSACTION_LIFETIME_SECONDS:
-        log.warning(
-            "transaction_lifetime_is_long",
-            seconds=lifetime,
-            hint=f"Start mongod with --setParameter transactionLifetimeLimitSeconds={TRANSACTION_LIFETIME_SECONDS}: "
-            "a server that is killed while it writes can block its session for that long.",
-        )

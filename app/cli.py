@@ -16,9 +16,9 @@ import click
 import uvloop
 
 from app import __version__, devdb, logs, serving
-from app.application import connected, database_name, open_store
 from app.auth import DAY, SCOPES, Tokens
 from app.beside import apply
+from app.database import connected, database_name, open_store
 from app.devdb import DevDatabaseError
 from app.doctor import examine, exit_status
 from app.domain.deliveries import KEPT_DAYS, Delivery

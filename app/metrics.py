@@ -100,6 +100,8 @@ class Metrics:
         self.duplicates = counter("duplicates", "Messages that were already stored")
         self.updates = counter("updates", "Updates of messages, by result", ["state"])
         self.signals = counter("signals", "Signals received, by type", ["type"])
+        self.leases = gauge("leases", "People in sets: typing, online, viewing, of all servers")
+        self.leases_evicted = counter("leases_evicted", "People dropped from sets because there were too many")
         self.events_published = counter("events_published", "Durable events sent to the rooms of this process")
         self.events_caught_up = counter("events_caught_up", "Durable events sent to connections that were catching up")
         self.log_reads = counter("log_reads", "Reads of the log to catch up")
@@ -138,7 +140,7 @@ class Metrics:
                     if isinstance(one, UpdateResult):
                         self.updates.labels(one.state).inc()
 
-    def signalled(self, session_id: str, signals: Sequence[Signal]) -> None:
+    def signalled(self, signals: Sequence[Signal]) -> None:
         """Count signals."""
         for signal in signals:
             self.signals.labels(type(signal).__name__.removesuffix("Signal").lower()).inc()

@@ -150,6 +150,11 @@ class TypingSchema(_ChatSchema):
     action = Choice(("typing", "recording", "stopped"), required=True)
 
 
+class ViewSchema(_Strict):
+    sessionId = SessionId(required=True)  # noqa: N815
+    chatId = Id(required=True, allow_none=True)  # noqa: N815
+
+
 class ServeSchema(_Strict):
     sessionId = SessionId(required=True)  # noqa: N815
 

@@ -15,8 +15,9 @@ import structlog
 from aiohttp import web
 
 from app import __version__
-from app.application import DRAINING, REQUESTS_SECONDS, SESSIONS, connected, create_app, database_name
+from app.application import DRAINING, REQUESTS_SECONDS, SESSIONS, create_app
 from app.auth import DAY, Tokens
+from app.database import connected, database_name
 from app.http import listener
 from app.http.addresses import Addresses
 from app.http.limits import Limits

@@ -148,6 +148,7 @@ class _Reader:
             given.rate("rate"),
             given.flag("read_receipts", default=False),
             given.flag("typing", default=False),
+            given.flag("presence", default=False),
         )
         for name in _NEEDED[send.via]:
             if not getattr(send, name):

@@ -17,6 +17,7 @@ LAYERS = (
     ("app.posting",),
     ("app.serving",),
     ("app.application", "app.doctor", "app.replay", "app.simulate", "app.split"),
+    ("app.database",),
     ("app.beside", "app.customers"),
     ("app.http", "app.sockets"),
     (

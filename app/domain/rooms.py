@@ -40,3 +40,14 @@ def of_session(session_id: str) -> list[Room]:
 
 SERVICE: Final[Room] = ("service",)
 """All connections with a subscription, live or catching up."""
+
+
+def who(session_id: str, chat_id: str | None = None) -> Room:
+    """Connections with a subscription to the whole session, or to this chat of it, live or catching up. The sets of
+    `app.services.sets` go here."""
+    return ("who", session_id) if chat_id is None else ("who", session_id, chat_id)
+
+
+def account(session_id: str) -> Room:
+    """Connections with any subscription in the session, live or catching up."""
+    return ("account", session_id)

@@ -25,6 +25,7 @@ from app.domain.models import Message
 from app.errors import AppError, Fault, RateLimited
 from app.http.access import Access
 from app.http.listener import GuardedHandler
+from app.services.accounts import Accounts
 from app.storage.mongo import Store
 from app.turns import Turns
 
@@ -45,8 +46,8 @@ _Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
 class Api:
-    def __init__(self, access: Access, store: Store) -> None:
-        self._access, self._store = access, store
+    def __init__(self, access: Access, store: Store, accounts: Accounts) -> None:
+        self._access, self._store, self._accounts = access, store, accounts
         busy = RateLimited("Too many requests with this token at the same time.")
         self._turns = Turns(AT_ONCE, each=AT_ONCE_FOR_ONE, waiting=MAX_WAITING, error=busy)
 
@@ -68,8 +69,11 @@ class Api:
         seqs = dict.fromkeys(named, 0)
         every = ALL_SESSIONS in principal.sessions
         seqs |= await self._store.seqs(None if every else named, after=after, limit=limit + 1)
+        if every:  # an account may have reported its state before any message
+            seqs = dict.fromkeys(await self._accounts.names(after, limit + 1), 0) | seqs
         rows = sorted(seqs.items())[: limit + 1]
-        data = _fitting({"sessionId": one, "position": self._position(seq)} for one, seq in rows[:limit])
+        described = await self._accounts.describe([one for one, _ in rows[:limit]])
+        data = _fitting(described[one] | {"position": self._position(seq)} for one, seq in rows[:limit])
         more = len(data) < len(rows)
         following = _make_cursor("s", rows[len(data) - 1][0]) if more else None
         return _answer(data, {"nextCursor": following} if more or query else {})

@@ -76,6 +76,11 @@ class Outgoing:
         settings = self._sessions.of(session_id)
         self._tell(WAYS[settings.send.via].seen(seen, settings.send, settings.source.phone_number_id))
 
+    def ask_presence(self, session_id: str, chat_id: str) -> None:
+        """Ask the provider to report the presence of the chat's contact. May be dropped."""
+        send = self._sessions.of(session_id).send
+        self._tell(WAYS[send.via].presence(chat_id, send))
+
     async def close(self) -> None:
         for task in self._telling:
             task.cancel()

@@ -32,6 +32,8 @@ class SendSettings:
     """Whether to tell the provider what agents have read."""
     typing: bool = False
     """Whether to tell the provider when an agent is typing."""
+    presence: bool = False
+    """Whether to ask the provider for the presence of contacts whose chats agents look at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +109,5 @@ class Way:
     """The request that reports typing in a chat. None if it cannot be reported."""
     seen: Callable[[Seen, SendSettings, str | None], Request | None] = lambda seen, send, account: None
     """The request that reports what was read. None if it cannot be reported."""
+    presence: Callable[[str, SendSettings], Request | None] = lambda chat_id, send: None
+    """The request for reports of a contact's presence, sent again while agents look. None if there is none."""

@@ -15,8 +15,10 @@ from app.providers.webhook import send as webhook
 WAYS: Final[Mapping[Via, Way]] = MappingProxyType(
     {
         "webhook": Way(webhook.request, webhook.read, idempotent=True),
-        "evolution": Way(evolution.request, evolution.read, typing=evolution.typing, seen=evolution.seen),
-        "waha": Way(waha.request, waha.read, typing=waha.typing, seen=waha.seen),
+        "evolution": Way(
+            evolution.request, evolution.read, typing=evolution.typing, seen=evolution.seen, presence=evolution.presence
+        ),
+        "waha": Way(waha.request, waha.read, typing=waha.typing, seen=waha.seen, presence=waha.presence),
         "cloud-api": Way(cloud_api.request, cloud_api.read, seen=cloud_api.seen),
     }
 )

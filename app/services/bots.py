@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, Protocol
 
 from app.domain.deliveries import NOT_CONNECTED, Report
@@ -57,6 +57,8 @@ class Bots:
         self._asking, self._allowed, self._seconds = asking, allowed, answer_seconds
         self._bots: dict[str, _Bot] = {}
         self._serving: dict[str, list[_Bot]] = {}
+        self.on_serving: Callable[[str, bool], None] = lambda session_id, serving: None
+        """Called when a session gets its first bot on this server, and when it has lost the last one."""
 
     def serve(self, sid: str, session_id: str) -> None:
         """The connection delivers messages of the session from now on. Raises AppError `too_many_subscriptions`."""
@@ -67,6 +69,8 @@ class Bots:
             raise AppError("too_many_subscriptions", f"A connection may serve {MAX_SERVED} sessions.")
         bot.sessions.add(session_id)
         self._serving.setdefault(session_id, []).append(bot)
+        if len(self._serving[session_id]) == 1:
+            self.on_serving(session_id, True)
 
     def gone(self, sid: str) -> None:
         """The connection has ended. Its unacknowledged messages go to other bots."""
@@ -75,19 +79,33 @@ class Bots:
             return
         bot.gone.set()
         for session_id in bot.sessions:
-            self._serving[session_id].remove(bot)
-            if not self._serving[session_id]:
-                del self._serving[session_id]
+            self._stop(bot, session_id)
+
+    def narrow(self, sid: str) -> None:
+        """The connection has a new token: it no longer serves the sessions that this does not allow."""
+        bot = self._bots.get(sid, _Bot(sid))
+        for session_id in [one for one in bot.sessions if not self._allowed(sid, one)]:
+            bot.sessions.remove(session_id)
+            self._stop(bot, session_id)
+
+    def _stop(self, bot: _Bot, session_id: str) -> None:
+        self._serving[session_id].remove(bot)
+        if not self._serving[session_id]:
+            del self._serving[session_id]
+            self.on_serving(session_id, False)
 
     @property
     def sessions(self) -> Collection[str]:
         """The sessions with a bot on this server."""
         return self._serving.keys()
 
-    def tell(self, session_id: str, event: str, payload: Mapping[str, Any]) -> None:
-        """Send something to one bot of the session, if there is one, without waiting for an acknowledgement."""
-        if (bot := self._choose(session_id)) is not None:
+    def tell(self, session_id: str, event: str, payload: Mapping[str, Any]) -> bool:
+        """Send something to one bot of the session, without waiting for an acknowledgement. Returns whether there is
+        one."""
+        bot = self._choose(session_id)
+        if bot is not None:
             self._asking.push(bot.sid, event, payload, ephemeral=True)
+        return bot is not None
 
     async def deliver(self, order: Order) -> Report:
         """Have a bot deliver the message. Reports `retry` if there is no bot, or if it does not answer or

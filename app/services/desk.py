@@ -73,11 +73,9 @@ class Desk:
         self._telling.read(payload["sessionId"], answer["chat"]["chatId"], answer["chat"]["readSeq"])
         return answer
 
-    def typing(self, principal: Principal, payload: Payload) -> None:
-        """An agent is typing. Raises AppError `forbidden`."""
-        if not principal.may("send", payload["sessionId"]):
-            raise AppError("forbidden", _REFUSED)
-        self._telling.typing(payload["sessionId"], payload["chatId"], payload["action"])
+    def renewed(self, sid: str) -> None:
+        """The connection has a new token."""
+        self._bots.narrow(sid)
 
     def serve(self, sid: str, session_id: str) -> None:
         """A bot delivers messages of the session from now on, beginning with those that are waiting for one."""

@@ -77,8 +77,8 @@ class Ingest:
         self._nothing_waits = asyncio.Event()
         self._nothing_waits.set()
         self._looked_for_abandoned = 0.0
-        self.on_deliveries: Callable[[Outcome], None] = lambda outcome: None
-        """Called with an outcome with new or changed deliveries after its commit. It must not raise."""
+        self.on_committed: Callable[[Outcome], None] = lambda outcome: None
+        """Called with each outcome after its commit. It must not raise."""
         self._closed = False
         """Nothing more is accepted."""
         self._given_up = False
@@ -263,8 +263,7 @@ class Ingest:
                 self._metrics.receipt_to_push.observe(pushed - one.since)
             self._metrics.stored(outcome)
             self._finish(group[session_id], outcome.results)
-            if outcome.deliveries:
-                self.on_deliveries(outcome)
+            self.on_committed(outcome)
             for command in outcome.follow_up:
                 self._follow_up(session_id, command)
 

@@ -38,6 +38,8 @@ class Stream:
     wanted."""
     batch: bool = False
     live: bool = False
+    shown: set[Room] = field(default_factory=set)
+    """Those of `who_rooms` that its connection is in."""
     joined: int = 0
     """The publication since which the stream is live."""
     told: int = 0
@@ -133,6 +135,12 @@ class Stream:
         for chat_id in self.chats:
             self.chats[chat_id] = began.seq
         self.names = {name: (chat_id, began.seq) for name, (chat_id, _) in self.names.items()}
+
+    def who_rooms(self) -> set[Room]:
+        """The rooms of its connection for what is ephemeral, live or catching up."""
+        session_id = self.edge.session_id
+        chats = [None] if self.whole is not None else self.all_chats()
+        return {rooms.account(session_id), *(rooms.who(session_id, chat) for chat in chats)}
 
     def rooms(self, *, recovery: bool) -> list[Room]:
         """The rooms of its connection while the stream is live. `recovery`: the connection may be recovered."""

@@ -11,7 +11,7 @@ A congested connection leaves the rooms and catches up once it has drained.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from app.domain import rooms
@@ -53,6 +53,10 @@ class Subscriptions:
         self._in_session: dict[str, set[Connection]] = {}
         """The connections with a stream of each session."""
         edges.on_merged = self._merged
+        self.on_subscribed: Callable[[Connection, str, str | None], None] = lambda connection, session_id, chat_id: None
+        """Called with each subscription, before its answer, and with those of recovered connections."""
+        self.on_merged: Callable[[str, Entry], None] = lambda session_id, entry: None
+        """Called with each `chat_merged` that was sent."""
 
     async def subscribe(
         self,
@@ -107,7 +111,9 @@ class Subscriptions:
             stream.begin_anew(self._begin(connection, position.seq if recovered else edge.seq))
             stream.asked = edge.seq - stream.cursor
             stream.request = chat_id, position, recovered
+        self._show(connection, stream)
         self._settle(connection)
+        self.on_subscribed(connection, session_id, chat_id)
         return {"position": render_position(self._store.position(edge.seq)), "recovered": recovered}
 
     def unsubscribe(self, connection: Connection, session_id: str, chat_id: str | None) -> None:
@@ -120,6 +126,8 @@ class Subscriptions:
         stream.drop(chat_id)
         if stream.whole is None and not stream.chats:
             self._end(connection, stream)
+        else:
+            self._show(connection, stream)
         self._settle(connection)
 
     def narrow(self, connection: Connection) -> None:
@@ -131,8 +139,11 @@ class Subscriptions:
 
     def resume(self, connection: Connection) -> None:
         """Start the streams of a recovered connection."""
-        for session_id in connection.streams:
+        for session_id, stream in connection.streams.items():
             self._entered(connection, session_id)
+            self._show(connection, stream)
+            for chat_id in [None] if stream.whole is not None else stream.chats:
+                self.on_subscribed(connection, session_id, chat_id)
         if connection.streams:
             self._catch_up_later(connection)
 
@@ -149,6 +160,7 @@ class Subscriptions:
             connection.task = None
         for stream in connection.streams.values():
             self._leave_rooms(connection, stream)
+            self._hide(connection, stream)
             self._left(connection, stream.edge.session_id)
 
     def close_all(self, session_id: str) -> None:
@@ -213,6 +225,7 @@ class Subscriptions:
             self._batches.enter(stream.edge.session_id, exact=connection.pid is not None)
         for room in stream.rooms(recovery=connection.pid is not None):
             self._sender.join(connection.sid, room)
+        self._show(connection, stream)  # a merge that was caught up may have added names
         stream.live, stream.joined = True, self._publications.number
         self._metrics.live_streams.inc()
 
@@ -229,12 +242,27 @@ class Subscriptions:
 
     def _end(self, connection: Connection, stream: Stream) -> None:
         self._leave_rooms(connection, stream)
+        self._hide(connection, stream)
         stream.unpin()
         del connection.streams[stream.edge.session_id]
         self._left(connection, stream.edge.session_id)
         if not connection.streams:
             self._sender.leave(connection.sid, rooms.SERVICE)
         self._edges.unwatch(stream.edge)
+
+    def _show(self, connection: Connection, stream: Stream) -> None:
+        """Join the rooms for what is ephemeral that the stream wants, and leave the others."""
+        wanted = stream.who_rooms()
+        for room in wanted - stream.shown:
+            self._sender.join(connection.sid, room)
+        for room in stream.shown - wanted:
+            self._sender.leave(connection.sid, room)
+        stream.shown = wanted
+
+    def _hide(self, connection: Connection, stream: Stream) -> None:
+        for room in stream.shown:
+            self._sender.leave(connection.sid, room)
+        stream.shown = set()
 
     # catching up
 
@@ -268,3 +296,5 @@ class Subscriptions:
                 stream.follow(entry)
                 for room in stream.rooms(recovery=connection.pid is not None):
                     self._sender.join(connection.sid, room)
+                self._show(connection, stream)
+        self.on_merged(session_id, entry)

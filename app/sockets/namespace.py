@@ -18,6 +18,7 @@ from app import schemas
 from app.auth import Tokens
 from app.errors import AppError, Fault
 from app.metrics import Metrics
+from app.services.attendance import Attendance
 from app.services.closing import TOKEN_REVOKED
 from app.services.connections import Connections
 from app.services.desk import Desk
@@ -58,11 +59,12 @@ class InboxNamespace(socketio.AsyncNamespace):  # type: ignore[misc]  # python-s
         connections: Connections,
         subscriptions: Subscriptions,
         desk: Desk,
+        attendance: Attendance,
         metrics: Metrics,
     ) -> None:
         super().__init__("/")
         self.tokens, self.desk, self.metrics = tokens, desk, metrics
-        self.connections, self.subscriptions = connections, subscriptions
+        self.connections, self.subscriptions, self.attendance = connections, subscriptions, attendance
 
     async def on_connect(self, sid: str, environ: object, auth: object = None) -> None:
         auth = auth if isinstance(auth, dict) else {}
@@ -87,6 +89,7 @@ class InboxNamespace(socketio.AsyncNamespace):  # type: ignore[misc]  # python-s
     async def on_disconnect(self, sid: str, reason: str | None = None) -> None:
         self.connections.disconnect(sid, reason)
         self.desk.gone(sid)
+        self.attendance.gone(sid)
         log.debug("disconnected", connection_id=sid, reason=reason)
 
     @command(schemas.SubscribeSchema)
@@ -127,7 +130,13 @@ class InboxNamespace(socketio.AsyncNamespace):  # type: ignore[misc]  # python-s
 
     @command(schemas.TypingSchema)
     async def on_typing(self, sid: str, payload: Payload) -> Payload:
-        self.desk.typing(self.connections.get(sid).principal, payload)
+        connection = self.connections.get(sid)
+        self.attendance.typing(connection, payload["sessionId"], payload["chatId"], payload["action"])
+        return {}
+
+    @command(schemas.ViewSchema)
+    async def on_view(self, sid: str, payload: Payload) -> Payload:
+        self.attendance.view(self.connections.get(sid), payload["sessionId"], payload["chatId"])
         return {}
 
     @command(schemas.ServeSchema)
@@ -145,4 +154,6 @@ class InboxNamespace(socketio.AsyncNamespace):  # type: ignore[misc]  # python-s
         except AppError as error:
             raise AppError("forbidden", "The token is not valid.") from error
         self.connections.authenticate(sid, principal)
+        self.desk.renewed(sid)
+        self.attendance.renewed(self.connections.get(sid))
         return {"exp": principal.exp}

@@ -218,7 +218,7 @@ class Store:
         *args: Parameters.args,
         **kwargs: Parameters.kwargs,
     ) -> Result:
-        """Call a function of `app.storage.deliveries` in a thread. Raises Unavailable."""
+        """Call a function of `app.storage` in a thread. Raises Unavailable."""
         return await self._run(math.inf, function, self._database, *args, **kwargs)
 
     def writer(self) -> GroupWriter:

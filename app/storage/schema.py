@@ -14,7 +14,7 @@ from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from app.domain.deliveries import KEPT_DAYS
 from app.domain.incoming import PARKED_FOR
-from app.storage import deliveries, migration, quick_replies, revocations
+from app.storage import accounts, deliveries, migration, quick_replies, revocations
 from app.storage.causes import SetupError
 from app.storage.documents import Document
 
@@ -28,6 +28,7 @@ _INDEX_OPTIONS_CONFLICT: Final = 85
 
 _INDEXES: Final[dict[str, list[IndexModel]]] = {
     "meta": [],
+    accounts.COLLECTION: [],
     "sessions": [],
     "bus": [IndexModel([("at", ASCENDING)], expireAfterSeconds=BUS_SECONDS)],
     "revocations": [

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from app.domain.deliveries import Report
 from app.domain.incoming import TypingAction
-from app.domain.models import MessageError
+from app.domain.models import MessageError, kind_of
 from app.providers.outgoing import Answer, Order, Request, Seen, SendSettings
 from app.providers.refusals import refused
 from app.providers.values import as_dict, as_id
@@ -44,6 +44,14 @@ def read(answer: Answer) -> Report:
 
 def typing(chat_id: str, action: TypingAction, send: SendSettings) -> Request | None:
     body = {"number": number_of(chat_id), "presence": _PRESENCES[action], "delay": TYPING_MS}
+    return _post("chat/sendPresence", body, send)
+
+
+def presence(chat_id: str, send: SendSettings) -> Request | None:
+    """Evolution subscribes to a contact's presence whenever it sends one. A pause is not visible to the contact."""
+    if kind_of(chat_id) != "person":
+        return None
+    body = {"number": number_of(chat_id), "presence": "paused", "delay": 0}
     return _post("chat/sendPresence", body, send)
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 from app.domain.deliveries import Report
 from app.domain.incoming import TypingAction
@@ -46,6 +47,11 @@ def read(answer: Answer) -> Report:
 
 def typing(chat_id: str, action: TypingAction, send: SendSettings) -> Request | None:
     return _post("stopTyping" if action == "stopped" else "startTyping", {"chatId": address_of(chat_id)}, send)
+
+
+def presence(chat_id: str, send: SendSettings) -> Request | None:
+    session = quote(send.instance or "default", safe="")
+    return _post(f"{session}/presence/{quote(address_of(chat_id), safe='@')}/subscribe", {}, send)
 
 
 def seen(seen: Seen, send: SendSettings, account: str | None) -> Request | None:
