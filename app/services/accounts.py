@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, get_args
 
@@ -31,6 +31,7 @@ SESSION: Final = "session"
 CONNECTION: Final = "connection"
 """The kind of the values on the bus."""
 MAX_KNOWN: Final = 10_000
+READ_AT_ONCE: Final = 1_000
 REFRESH_SECONDS: Final = 10.0
 RETRY_SECONDS: Final = 1.0
 
@@ -54,7 +55,15 @@ class Accounts:
         self._unstored: dict[str, Account] = {}
         self._shown: dict[str, Wire] = {}
         """What subscribers of watched sessions were last sent."""
+        self._wanted: dict[str, None] = {}
+        """Sessions that new subscribers wait for."""
+        self._reader: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
+
+    async def close(self) -> None:
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
 
     # reports
 
@@ -113,8 +122,10 @@ class Accounts:
     async def present(self, session_id: str, sid: str) -> None:
         """Send `session` to a new subscriber."""
         if session_id not in self._known:
-            with surviving("account_not_read"):
-                await self._read([session_id])
+            self._wanted[session_id] = None
+            if self._reader is None or self._reader.done():
+                self._reader = asyncio.create_task(self._read_wanted())
+            await asyncio.wait([self._reader])
         event = self.render(session_id, self._known.get(session_id))
         self._shown.setdefault(session_id, event)
         self._sender.push(sid, SESSION, event)
@@ -164,8 +175,18 @@ class Accounts:
     async def _refresh(self) -> None:
         watched = list(self._watched())
         self._shown = {one: event for one, event in self._shown.items() if one in set(watched)}
-        for first in range(0, len(watched), 1_000):
-            await self._read(watched[first : first + 1_000])
+        await self._read_all(watched)
+
+    async def _read_wanted(self) -> None:
+        """Read what subscribers wait for, many sessions at a time."""
+        with surviving("account_not_read"):
+            while self._wanted:
+                wanted, self._wanted = list(self._wanted), {}
+                await self._read_all(wanted)
+
+    async def _read_all(self, session_ids: Sequence[str]) -> None:
+        for first in range(0, len(session_ids), READ_AT_ONCE):
+            await self._read(session_ids[first : first + READ_AT_ONCE])
 
     async def _read(self, session_ids: Collection[str]) -> None:
         found = await self._store.ask(stored.read, session_ids)

@@ -73,6 +73,7 @@ class Attendance:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._names.close()
+        await self._accounts.close()
 
     # clients
 
@@ -188,8 +189,8 @@ class Attendance:
             self._sets.move(SetKey(kind, session_id, old), SetKey(kind, session_id, chat_id))
 
     def _account_is(self, session_id: str, state: str) -> None:
-        if state != "connected":  # nothing is reported of contacts now
-            self._sets.drop_holder(session_id, (TYPING, PRESENCE), PROVIDER)
+        if state in ("disconnected", "logged_out"):  # nothing more is reported of contacts; typing ends soon by itself
+            self._sets.drop_holder(session_id, PRESENCE, PROVIDER)
 
     # other servers
 

@@ -112,10 +112,10 @@ class Sets:
         self._mark(self._leases.put(key, (person, self.server, ""), lease))
         self._mark_part(key)
 
-    def drop_holder(self, session_id: str, kinds: Iterable[str], holder: str) -> None:
-        """End this server's leases of the holder in all sets of the session of these kinds."""
+    def drop_holder(self, session_id: str, kind: str, holder: str) -> None:
+        """End this server's leases of the holder in all sets of the session of this kind."""
         for key in self._leases.of_session(session_id):
-            if key.kind in kinds:
+            if key.kind == kind:
                 for person in [p for (p, server, one), _ in self._leases.members(key) if one == holder]:
                     self.leave(key, person, holder)
 

@@ -16,7 +16,7 @@ from app.bus import change_stream
 from app.services import follower, subscriptions
 from app.storage.mongo import Store
 from tests.faults.mongods import Driver, Mongod, Single
-from tests.support import PATIENCE, Client, Site, message, until
+from tests.support import PATIENCE, Client, Site, message, mint, until
 
 
 @pytest.fixture
@@ -170,3 +170,30 @@ async def _cursors(driver: Driver, database: str) -> list[dict[str, Any]]:
         {"$match": {"appName": "roomcast", "ns": f"{database}.bus", "cursor.tailable": True}},
     ]
     return [one async for one in await driver.admin.aggregate(pipeline)]
+
+
+async def test_signals_need_no_database(site: Site, mongod: Mongod, connect_client: Any) -> None:
+    """While the database is away, typing, viewing and the account's state still reach the clients of the server, and
+    the state is stored when it is back."""
+    ann: Client = await connect_client(mint(scopes=("read", "send")))
+    await ann.subscribe("shop", "a")
+    await ann.wait_for(lambda me: any(event == "session" for event, _ in me.events))
+    mongod.freeze()
+    await ann.ask("view", sessionId="shop", chatId="a")
+    signals = [
+        {"type": "typing", "chatId": "a", "sender": {"id": "a"}, "action": "typing"},
+        {"type": "connection", "state": "connecting"},
+    ]
+    answer = await site.post("shop", {"signals": signals})
+    assert answer.status == 200, answer
+    await ann.wait_for(lambda me: {"typing", "viewers"} <= {event for event, _ in me.events})
+    await ann.wait_for(lambda me: [data for event, data in me.events if event == "session"][-1]["connection"])
+    mongod.thaw()
+
+    async def states() -> list[str]:
+        answer = await site.get("/api/v1/sessions")
+        return [one["connection"]["state"] for one in answer.body["data"]] if answer.status == 200 else []
+
+    async with asyncio.timeout(PATIENCE):
+        while await states() != ["connecting"]:
+            await asyncio.sleep(0.05)
