@@ -6,7 +6,9 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -80,3 +82,29 @@ def test_alerts_are_about_figures_that_exist() -> None:
     reasons = set("|".join(re.findall(r'reason!?[~=]+"([^"]+)"', rules)).split("|"))
     assert reasons <= CODES
     assert rules.count("- alert: ") == rules.count("expr: ") == rules.count("severity: ")
+
+
+def test_the_image_can_be_built(tmp_path: Path) -> None:
+    """What the Dockerfile copies is all that the wheel is made of."""
+    _, _, last = (CONFIG / "Dockerfile").read_text().rpartition("\nFROM ")
+    before, _, _ = last.partition("\nRUN pip install")
+    for line in re.findall(r"^COPY (?!--from)(.*)$", before, re.MULTILINE):
+        *sources, target = line.split()
+        for source in sources:
+            if (ROOT / source).is_dir():
+                ignored = shutil.ignore_patterns("__pycache__", "static")
+                shutil.copytree(ROOT / source, tmp_path / target, ignore=ignored)
+            else:
+                (tmp_path / target).mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / source, tmp_path / target)
+    page = tmp_path / "app" / "static" / "index.html"  # made by the first stage
+    page.parent.mkdir()
+    page.write_text("<!doctype html>")
+    # The build itself without its isolation, for which setuptools would be downloaded.
+    build = "import sys, tomllib; made = tomllib.load(open('pyproject.toml', 'rb'))['build-system']; "
+    build += "sys.path[:0] = made['backend-path']; __import__(made['build-backend']); import setuptools; "
+    build += "sys.argv = ['setup', '--quiet', 'build', '--build-lib', 'built']; setuptools.setup()"
+    done = subprocess.run([sys.executable, "-c", build], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for name in ("app/cli.py", "app/static/index.html", "app/engine/server.py"):
+        assert (tmp_path / "built" / name).is_file()
