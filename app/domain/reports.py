@@ -8,13 +8,13 @@ from datetime import timedelta
 from typing import ClassVar
 
 from app.domain.aliases import People
-from app.domain.commands import NOTHING, StoreMessages
-from app.domain.copies import join, mark_sent
+from app.domain.commands import NOTHING
+from app.domain.copies import mark_sent
 from app.domain.deliveries import RETRY_SECONDS, UNKNOWN_OUTCOME, Delivery, Report
 from app.domain.known import Touched
 from app.domain.ledger import Ledger
-from app.domain.models import Alias, IncomingMessage, Message
-from app.domain.sending import touch_sent
+from app.domain.models import Alias, Message
+from app.domain.sending import release, touch_sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +113,3 @@ class ReleaseCopies:
         after = ledger.deliveries.get(delivery.id)
         if self.again and after is not None and after.state == "sending" and after.attempt == self.delivery.attempt:
             ledger.deliveries.put(replace(after, state="waiting", next_at=ledger.now, lease=None))
-
-
-def release(ledger: Ledger, held: Sequence[IncomingMessage], guess: Delivery | None = None) -> None:
-    """Release the waiting copies. One with the same content as `guess` counts as its message."""
-    for copy in held:
-        known = ledger.find(copy.chat_id, copy.message_id)
-        if known is not None:
-            mark_sent(ledger, known, None, copy)
-        elif guess is not None and join(ledger, copy, guess):
-            guess = None
-        else:
-            StoreMessages(ledger.now, (copy,), holds=False).apply(ledger)

@@ -13,6 +13,7 @@ from typing import ClassVar, Final
 
 from app.domain.aliases import People
 from app.domain.commands import NOTHING, StoreMessages
+from app.domain.copies import join, mark_sent
 from app.domain.deliveries import (
     CANCELLED,
     MAX_OPEN,
@@ -222,8 +223,21 @@ class CancelMessage(OfSent):
         ledger.change(message, replace(after, reply_to=None, reactions=()))
         if delivery is not None:
             names = ledger.names_of(self.chat_id)
-            ledger.deliveries.end(replace(delivery, state="cancelled"), names, ledger.now, None)
+            ledger.deliveries.end(replace(delivery, state="cancelled", held=()), names, ledger.now, None)
+            release(ledger, delivery.held)
         return ledger.message(message.key)
+
+
+def release(ledger: Ledger, held: Sequence[IncomingMessage], guess: Delivery | None = None) -> None:
+    """Release the waiting copies. One with the same content as `guess` counts as its message."""
+    for copy in held:
+        known = ledger.find(copy.chat_id, copy.message_id)
+        if known is not None:
+            mark_sent(ledger, known, None, copy)
+        elif guess is not None and join(ledger, copy, guess):
+            guess = None
+        else:
+            StoreMessages(ledger.now, (copy,), holds=False).apply(ledger)
 
 
 def touch_sent(chat_id: str, message_id: str, people: People, touched: Touched) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -340,3 +341,53 @@ def test_a_closed_chat_is_opened_by_a_contact() -> None:
     seq = memory.seq
     memory.apply(SetChatState("a", "open"))
     assert memory.seq == seq
+
+
+def test_whatever_happens_each_chat_has_one_that_is_next() -> None:
+    """However sends, reports, copies, retries and cancellations come: of a chat's open deliveries exactly one is due or
+    under way, a message is pending just while its delivery is open, and nobody's copy is lost or doubled."""
+    seed = random.randrange(1_000_000)
+    print("seed", seed)
+    chance = random.Random(seed)
+    for _ in range(40):
+        memory, written = Memory(), 0
+        for _ in range(60):
+            sent_ones = [one for one in memory.messages.values() if one.client_id is not None]
+            under_way = [one for one in memory.deliveries.values() if one.state == "sending"]
+            what = chance.choice(("send", "send", "report", "report", "copy", "phone", "retry", "cancel", "release"))
+            if what == "send":
+                memory.apply(send(f"c{chance.randrange(40)}", chance.choice("ab"), chance.choice(("yes", "no"))))
+            elif what == "report" and under_way:
+                one = chance.choice(under_way)
+                state = chance.choice(("sent", "retry", "failed", "unknown"))
+                told = Report(state, f"p-{one.message_id}" if state == "sent" else None, REFUSED)
+                memory.apply(ReportDelivery(one, told, holder=chance.choice(("me", None))))
+            elif what == "copy" and under_way:
+                one = chance.choice(under_way)
+                text = memory.messages[one.chat_id, one.message_id].text
+                memory.apply(store(incoming(f"p-{one.message_id}", one.chat_id, text, from_me=True)))
+            elif what == "phone":
+                written += 1
+                memory.apply(store(incoming(f"phone-{written}", chance.choice("ab"), f"{written}", from_me=True)))
+            elif what in ("retry", "cancel") and sent_ones:
+                message = chance.choice(sent_ones)
+                command = RetryMessage if what == "retry" else CancelMessage
+                memory.apply(command(message.chat_id, message.message_id))
+            elif what == "release" and under_way:
+                memory.apply(ReleaseCopies(chance.choice(under_way), again=chance.random() < 0.5))
+            for one in memory.deliveries.values():  # whoever looks takes what is due
+                if one.state == "waiting" and one.next_at is not None and chance.random() < 0.5:
+                    memory.deliveries[one.id] = replace(one, state="sending", attempt=one.attempt + 1)
+            for chat_id in "ab":
+                mine = [d for d in memory.deliveries.values() if d.chat_id == chat_id]
+                waiting = [d for d in mine if d.state in ("waiting", "sending")]
+                assert sum(d.next_at is not None for d in waiting) == bool(waiting)
+                first = min(waiting, key=lambda one: one.order, default=None)
+                assert first is None or first.next_at is not None
+            for message in memory.messages.values():
+                if message.client_id is not None:
+                    is_open = delivery_of(memory, message).state in ("waiting", "sending")
+                    assert is_open == (message.status == "pending"), message
+        for delivery in list(memory.deliveries.values()):
+            memory.apply(ReleaseCopies(delivery))
+        assert {f"phone-{n + 1}" for n in range(written)} <= {one.message_id for one in memory.messages.values()}
