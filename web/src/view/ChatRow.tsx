@@ -22,8 +22,7 @@ interface Props {
 export function ChatRow({ id, chat, open, active, count, place, onOpen }: Props): JSX.Element {
   const { drafts, inbox, me, t, formats } = usePage();
   const { assignee, lastMessage, unreadCount } = chat;
-  // What is being written just now is seen where it is written.
-  const draft = useComputed(() => (open ? "" : drafts.get(chat).text.trim())).value;
+  const draft = useComputed(() => drafts.get(chat).text.trim()).value;
   const unread = unreadCount > 0;
   const classes = ["chat-row", open && "is-open", active && "is-active", unread && "is-unread"].filter(Boolean);
   return (
@@ -52,7 +51,7 @@ export function ChatRow({ id, chat, open, active, count, place, onOpen }: Props)
       </span>
       <span class="chat-line">
         <span class="chat-last" dir="auto">
-          {draft ? <span data-testid="draft">{t("draft", { text: draft.slice(0, 120) })}</span> : lastMessage && lastLine(chat, t)}
+          {draft && !open ? <span class="draft" data-testid="draft">{t("draft", { text: draft.slice(0, 120) })}</span> : lastMessage && lastLine(chat, t)}
         </span>
         {chat.state === "closed" && (
           <span class="chat-done" title={t("done")} data-testid="done">
