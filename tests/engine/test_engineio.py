@@ -613,6 +613,15 @@ async def test_an_address_has_a_limited_number_of_connections(serve: Serve) -> N
     assert server.stats.refused == {"connections_per_address": 3}
 
 
+async def test_many_who_come_at_once_keep_to_the_limit(serve: Serve) -> None:
+    """A connection is counted when it is looked at, not later: of many of one address no more than the limit get in."""
+    server = Server(limits=Limits(max_per_address=5, max_unauthenticated_per_address=0))
+    site = await serve(server)
+    sockets = await asyncio.gather(*(site.raw() for _ in range(30)))
+    assert sorted(socket.status for socket in sockets) == [101] * 5 + [429] * 25
+    assert server.stats.connections == 5
+
+
 async def test_who_never_connects_to_a_namespace_is_closed(serve: Serve) -> None:
     """It is closed within the connect timeout, on both transports; so is a client that leaves its last namespace."""
     site = await serve(limits=QUICK)
