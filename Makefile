@@ -36,7 +36,7 @@ test: check $(PAGE) $(NODE_CLIENTS) ## Run all checks and tests
 
 .PHONY: test-python
 test-python: $(VENV) $(PAGE) $(NODE_CLIENTS) ## Run the Python tests, with a real MongoDB, real clients and real proxies
-	@scripts/need-proxies
+	@scripts/need-servers
 	$(BIN)/python -m pytest --ignore tests/e2e --ignore tests/faults
 
 .PHONY: test-faults
@@ -76,7 +76,7 @@ faults: $(VENV) $(PAGE) $(NODE_CLIENTS) ## Run all rounds of all faults (hours);
 conformance: $(VENV) $(NODE_CLIENTS) ## Run the protocol's and the clients' test suites, and long tests; SOCKETIO=DIR is a clone of socketio/socket.io
 	@test -n "$(SOCKETIO)" || { echo 'Run: git clone --depth 1 https://github.com/socketio/socket.io DIR (outside this folder), then: make conformance SOCKETIO=DIR' >&2; exit 2; }
 	$(BIN)/python tests/conformance/run.py $(SOCKETIO)
-	@scripts/need-proxies
+	@scripts/need-servers
 	$(BIN)/python -m pytest -m long tests/config tests/integration
 
 .PHONY: format

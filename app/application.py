@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from app import __version__, engine
+from app import engine
 from app.auth import DAY, Tokens
-from app.bus.change_stream import ChangeStream
+from app.bus.choice import bus_for, check_bus
 from app.database import open_store
 from app.domain.known import Outcome
 from app.http import listener, origins, problems
@@ -23,7 +23,7 @@ from app.http.bodies import Bodies
 from app.http.drain import Draining
 from app.http.health import Health
 from app.http.outgoing import Outgoing
-from app.http.page import Page
+from app.http.page import Page, config_of
 from app.http.quick_replies import QuickReplies
 from app.http.webhook import Webhook
 from app.metrics import Metrics
@@ -89,6 +89,7 @@ async def create_app(settings: Settings) -> AsyncIterator[web.Application]:
     settings = fit_open_files(settings)
     tokens = Tokens(auth_secrets(settings), longest=settings.token_max_days * DAY)
     async with open_store(settings) as store:
+        await check_bus(store, settings.redis_url)
         yield assemble(settings, tokens, store)
 
 
@@ -145,7 +146,8 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
         edges, subscriptions, recovery, sio, metrics, max_per_sub=settings.max_connections_per_sub
     )
     revoker = Revoker(store, tokens, connections)
-    bus = ChangeStream(store.bus, store.bounded)
+    bus = bus_for(store, settings.redis_url)
+    edges.on_watch, edges.on_unwatch = bus.follow, bus.stop_following
     follower = Follower(store, bus, edges, sio, metrics)
     background = Background(metrics)
     ingest = Ingest(
@@ -157,6 +159,7 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
         deadline=settings.write_deadline,
     )
     bots = Bots(sio, lambda sid, session_id: connections.may(sid, "deliver", session_id))
+    bots.on_serving.append(lambda session_id, serving: (bus.follow if serving else bus.stop_following)(session_id))
     outgoing = Outgoing(sessions)
     deliveries = Deliveries(store, ingest, sessions, bots, outgoing, metrics)
     telling = Telling(store, sessions, bots, outgoing, bus.tell)
@@ -175,11 +178,11 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
     follower.on_told, follower.on_due = attendance.told, deliveries.look
     subscriptions.on_subscribed, subscriptions.on_merged = attendance.subscribed, attendance.merged
 
-    def committed(outcome: Outcome) -> None:
+    def committed(session_id: str, outcome: Outcome) -> None:
         deliveries.committed(outcome)
         attendance.came(outcome.new_messages.values())
 
-    ingest.on_committed = committed
+    ingest.on_commit += [bus.ring, committed]
     parser = Parser()
     sio.on_congested = connections.congested
     sio.clients = connections
@@ -219,6 +222,7 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(draining.left(keep=0.5) if draining() else None):
                 await background.close()
+                await bus.close()
                 await telling.close()
                 await attendance.close()
                 await outgoing.close()
@@ -245,24 +249,9 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
     Answers(access, bodies, desk).add_routes(app.router)
     QuickReplies(access, bodies, store).add_routes(app.router)
     Api(access, store, accounts).add_routes(app.router)
-    Health(
-        store,
-        metrics,
-        addresses,
-        draining=draining,
-        failing=background.failing,
-        metrics_public=settings.metrics_public,
-    ).add_routes(app.router)
-    Page(page_config(settings), settings.media_origins).add_routes(app.router)
+    public = settings.metrics_public
+    Health(store, metrics, addresses, draining=draining, failing=background.failing, metrics_public=public).add_routes(
+        app.router
+    )
+    Page(config_of(settings, SOCKET_PATH), settings.media_origins).add_routes(app.router)
     return app
-
-
-def page_config(settings: Settings) -> dict[str, Any]:
-    return {
-        "version": __version__,
-        "socketPath": SOCKET_PATH,
-        "reconnectDelayMs": settings.reconnect_delay_ms,
-        "reconnectDelayMaxMs": settings.reconnect_delay_max_ms,
-        "reconnectJitter": settings.reconnect_jitter,
-        "mediaOrigins": settings.media_origins,
-    }

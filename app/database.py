@@ -39,7 +39,13 @@ async def connected(settings: Settings, *, beside: bool = False) -> AsyncIterato
         uri = settings.mongodb_uri or (devdb.uri_of_running(settings.data_dir) if beside else None)
         if uri is None:
             uri = await stack.enter_async_context(devdb.run(settings.data_dir, settings.mongod_binary))
-        store = connect(uri, settings.mongodb_database, settings.mongodb_timeout, keep_deleted=settings.keep_deleted)
+        store = connect(
+            uri,
+            settings.mongodb_database,
+            settings.mongodb_timeout,
+            keep_deleted=settings.keep_deleted,
+            rings=settings.redis_url is None,
+        )
         stack.callback(store.close)
         yield store
 

@@ -17,6 +17,7 @@ from aiohttp import web
 from app import __version__
 from app.application import DRAINING, REQUESTS_SECONDS, SESSIONS, create_app
 from app.auth import DAY, Tokens
+from app.bus.choice import check_bus
 from app.database import connected, database_name
 from app.http import listener
 from app.http.addresses import Addresses
@@ -107,6 +108,7 @@ async def check(effective: Settings) -> str:
         known_secrets(effective)
     async with connected(effective) as store:
         await store.administer(schema.check)
+        await check_bus(store, effective.redis_url)
     return database_name(effective)
 
 

@@ -7,10 +7,13 @@ whatever the bus reports.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
+
+from app.domain.events import Event
+from app.domain.known import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,21 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True)
+class Committed:
+    """A server, perhaps this one, has committed these events of a session."""
+
+    session_id: str
+    events: Sequence[Event]
+
+
+@dataclass(frozen=True, slots=True)
+class Unheard:
+    """Commits of these sessions may have been missed: their numbers must be queried."""
+
+    session_ids: Collection[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
     """An ephemeral value of a session from another server. It is complete in itself: a later one of the same kind
     replaces it."""
@@ -34,12 +52,28 @@ class Told:
     """JSON values."""
 
 
+Report = Commit | Committed | Unheard | Told
+
+
 class Bus(Protocol):
-    def listen(self) -> AsyncIterator[Commit | Told | None]:
+    @property
+    def through_database(self) -> bool:
+        """Whether it breaks when the database is unavailable."""
+
+    def listen(self) -> AsyncIterator[Report | None]:
         """Yield what servers report from now on, and None when listening has begun and then at least every second.
 
         Raises Unavailable when the connection breaks. What was committed meanwhile must then be queried.
         """
+
+    def follow(self, session_id: str) -> None:
+        """Report this session from now on. A bus may report other sessions as well."""
+
+    def stop_following(self, session_id: str) -> None:
+        """To be called once for each `follow`."""
+
+    def ring(self, session_id: str, outcome: Outcome) -> None:
+        """This server has committed an outcome. Never waits and never raises."""
 
     def tell(self, told: Told) -> None:
         """Send a value to the other servers. Never waits and never raises. If too many values wait, the oldest are
@@ -47,3 +81,8 @@ class Bus(Protocol):
 
     async def send(self) -> None:
         """Send the waiting values, forever. Runs as a background task."""
+
+    async def check(self) -> None:
+        """Raises Unavailable, with the reason, if the bus cannot be used."""
+
+    async def close(self) -> None: ...

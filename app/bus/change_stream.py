@@ -16,8 +16,9 @@ from typing import Any, Final
 
 import structlog
 
-from app.bus import Commit, Told
+from app.bus import Commit, Report, Told
 from app.domain.events import now
+from app.domain.known import Outcome
 from app.errors import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -35,6 +36,8 @@ _PIPELINE: Final = [{"$match": {"operationType": "insert"}}, {"$project": {"full
 
 
 class ChangeStream:
+    through_database: Final = True
+
     def __init__(
         self, collection: Any, bounded: Callable[[float], contextlib.AbstractAsyncContextManager[None]]
     ) -> None:
@@ -44,7 +47,7 @@ class ChangeStream:
         self._waiting: deque[Told] = deque(maxlen=MAX_WAITING)
         self._told = asyncio.Event()
 
-    async def listen(self) -> AsyncIterator[Commit | Told | None]:
+    async def listen(self) -> AsyncIterator[Report | None]:
         stream = self._collection.watch(_PIPELINE, max_await_time_ms=AWAIT_MS)
         try:
             while True:
@@ -65,6 +68,18 @@ class ChangeStream:
             with contextlib.suppress(Exception):
                 async with self._bounded(CLOSE_SECONDS):
                     await stream.close()
+
+    def follow(self, session_id: str) -> None:
+        """Nothing to do: all sessions are reported."""
+
+    def stop_following(self, session_id: str) -> None: ...
+
+    def ring(self, session_id: str, outcome: Outcome) -> None:
+        """Nothing to do: the transaction has added its document."""
+
+    async def check(self) -> None: ...
+
+    async def close(self) -> None: ...
 
     def tell(self, told: Told) -> None:
         self._waiting.append(told)

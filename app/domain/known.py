@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from app.domain.aliases import Aliases, People
@@ -157,6 +158,12 @@ class Outcome:
     follow_up: list[Command] = field(default_factory=list)
     """Commands that are still to be done, in separate transactions."""
     results: list[Result] = field(default_factory=list)
+
+    @property
+    def due(self) -> datetime | None:
+        """When the first delivery that has not been started is due."""
+        due = [one.next_at for one in self.deliveries.values() if one.state == "waiting" and one.next_at is not None]
+        return min(due, default=None)
 
     @property
     def writes(self) -> bool:

@@ -16,6 +16,9 @@ import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from app import __version__
+from app.settings import Settings
+
 STATIC: Final = Path(__file__).parent.parent / "static"
 CONFIG_TAG: Final = '<meta name="roomcast" content="{}"'
 HEADERS: Final = {
@@ -24,6 +27,18 @@ HEADERS: Final = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 _UNBUILT = "<!doctype html><title>Roomcast</title><p>The page is not built yet: run <code>make page</code>."
+
+
+def config_of(settings: Settings, socket_path: str) -> dict[str, Any]:
+    """The settings that the page needs."""
+    return {
+        "version": __version__,
+        "socketPath": socket_path,
+        "reconnectDelayMs": settings.reconnect_delay_ms,
+        "reconnectDelayMaxMs": settings.reconnect_delay_max_ms,
+        "reconnectJitter": settings.reconnect_jitter,
+        "mediaOrigins": settings.media_origins,
+    }
 
 
 def policy(media_origins: Sequence[str]) -> str:

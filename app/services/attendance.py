@@ -66,7 +66,7 @@ class Attendance:
         """For each connection how many events it may send, and when that was so."""
         self._tasks: set[asyncio.Task[None]] = set()
         sets.on_changed = self._changed
-        bots.on_serving = self._serving
+        bots.on_serving.append(self._serving)
 
     async def close(self) -> None:
         for task in self._tasks:

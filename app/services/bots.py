@@ -57,7 +57,7 @@ class Bots:
         self._asking, self._allowed, self._seconds = asking, allowed, answer_seconds
         self._bots: dict[str, _Bot] = {}
         self._serving: dict[str, list[_Bot]] = {}
-        self.on_serving: Callable[[str, bool], None] = lambda session_id, serving: None
+        self.on_serving: list[Callable[[str, bool], None]] = []
         """Called when a session gets its first bot on this server, and when it has lost the last one."""
 
     def serve(self, sid: str, session_id: str) -> None:
@@ -70,7 +70,8 @@ class Bots:
         bot.sessions.add(session_id)
         self._serving.setdefault(session_id, []).append(bot)
         if len(self._serving[session_id]) == 1:
-            self.on_serving(session_id, True)
+            for told in self.on_serving:
+                told(session_id, True)
 
     def gone(self, sid: str) -> None:
         """The connection has ended. Its unacknowledged messages go to other bots."""
@@ -92,7 +93,8 @@ class Bots:
         self._serving[session_id].remove(bot)
         if not self._serving[session_id]:
             del self._serving[session_id]
-            self.on_serving(session_id, False)
+            for told in self.on_serving:
+                told(session_id, False)
 
     @property
     def sessions(self) -> Collection[str]:

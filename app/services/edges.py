@@ -30,6 +30,10 @@ class Edges:
         self._kept: dict[Edge, tuple[float, asyncio.Task[int]]] = {}
         self.on_lost: Callable[[str], None] = lambda session_id: None
         """Called with a session whose events are missing for good, after its edge was closed."""
+        self.on_watch: Callable[[str], None] = lambda session_id: None
+        """Called with a session that is watched from now on, before its number is queried."""
+        self.on_unwatch: Callable[[str], None] = lambda session_id: None
+        """Called with a session that nobody watches any more."""
         self.on_merged: Callable[[str, Entry], None] = lambda session_id, entry: None
         """Called with a session and a `chat_merged` that was sent to its rooms, before anything after it."""
 
@@ -46,6 +50,7 @@ class Edges:
         if edge is None:
             edge = Edge(session_id, self._store, self._publications, self._memory, self._lose, self._merged)
             self._edges[session_id] = edge
+            self.on_watch(session_id)
             self._watchers[edge] = 0
         self._watchers[edge] += 1
         try:
@@ -72,6 +77,7 @@ class Edges:
     def _remove(self, edge: Edge) -> None:
         del self._watchers[edge]
         del self._edges[edge.session_id]
+        self.on_unwatch(edge.session_id)
         self._publications.batches.discard(edge.session_id)
         for task in (*self._asked.pop(edge, ()), self._kept.pop(edge, (0, None))[1]):
             if task:

@@ -9,19 +9,19 @@ does not answer, all subscribed connections are told so.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
 import structlog
 
-from app.bus import Bus, Commit, Told
+from app.bus import Bus, Commit, Committed, Told, Unheard
 from app.domain import rooms
 from app.domain.events import SERVICE
 from app.errors import Unavailable
 from app.metrics import Metrics
 from app.services.background import surviving
-from app.services.edge import HOLE_READS, HOLE_SECONDS
+from app.services.edge import HOLE_READS, HOLE_SECONDS, Edge
 from app.services.edges import Edges
 from app.services.sender import Sender
 
@@ -84,12 +84,19 @@ class Follower:
                 self._edges.advance(one.session_id, one.seq)
                 if one.due is not None:
                     self.on_due(one.session_id, one.due)
-            elif one is not None:
+            elif isinstance(one, Committed):
+                self._edges.publish(one.session_id, one.events)
+            elif isinstance(one, Unheard):
+                await self._ask([edge for name in one.session_ids if (edge := self._edges.get(name)) and edge.begun])
+            elif isinstance(one, Told):
                 self.on_told(one)
             if now - looked >= SWEEP_SECONDS:  # restarts reading of missing events that has ended for any reason
                 looked = now
                 for edge in self._edges:
                     edge.advance(0)
+                if not self._bus.through_database:
+                    with surviving("database_not_reached"):
+                        await self._look()
             if now - swept >= SLOW_SWEEP_SECONDS:
                 await self.sweep()
                 swept = now
@@ -133,7 +140,10 @@ class Follower:
             if not edge.begun:
                 with surviving("session_not_found"):
                     await edge.begin()
-        edges = [edge for edge in self._edges if edge.begun]
+        await self._ask([edge for edge in self._edges if edge.begun])
+
+    async def _ask(self, edges: Sequence[Edge]) -> None:
+        """Query where these sessions stand. Raises Unavailable."""
         for _ in range(HOLE_READS):
             if not edges:
                 return

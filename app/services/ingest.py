@@ -77,8 +77,8 @@ class Ingest:
         self._nothing_waits = asyncio.Event()
         self._nothing_waits.set()
         self._looked_for_abandoned = 0.0
-        self.on_committed: Callable[[Outcome], None] = lambda outcome: None
-        """Called with each outcome after its commit. It must not raise."""
+        self.on_commit: list[Callable[[str, Outcome], None]] = []
+        """Called with a session and each of its outcomes after the commit. They must not raise."""
         self._closed = False
         """Nothing more is accepted."""
         self._given_up = False
@@ -263,7 +263,8 @@ class Ingest:
                 self._metrics.receipt_to_push.observe(pushed - one.since)
             self._metrics.stored(outcome)
             self._finish(group[session_id], outcome.results)
-            self.on_committed(outcome)
+            for told in self.on_commit:
+                told(session_id, outcome)
             for command in outcome.follow_up:
                 self._follow_up(session_id, command)
 

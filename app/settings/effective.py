@@ -41,6 +41,12 @@ class Settings:
     mongodb_uri: str | None = text(
         "A replica set. By default the server runs a private mongod.", secret=True, take=forms.mongodb_uri
     )
+    redis_url: str | None = text(
+        "Redis or Valkey, 6.2 or newer, through which several servers report commits to one another: redis://, "
+        "rediss:// (TLS) or redis+sentinel://host,host/service. By default they use the database.",
+        secret=True,
+        take=forms.redis_url,
+    )
     mongodb_database: str = text("Name of the database.", "roomcast", take=forms.database_name)
     mongodb_timeout: float = number("Time limit for a database call, in seconds.", 5.0, 0.5, 60)
     mongod_binary: str | None = text("The mongod to run. By default the one on PATH, or that of the extra `embedded`.")

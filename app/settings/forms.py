@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from app.hosts import Network, Origin, read_host, read_origin
 
@@ -48,6 +49,15 @@ def address_or_name(text: str) -> str:
 def mongodb_uri(text: str) -> str:
     if not text.startswith(("mongodb://", "mongodb+srv://")):
         raise ValueError("Must begin with mongodb:// or mongodb+srv://.")
+    return text
+
+
+def redis_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("redis", "rediss", "redis+sentinel"):
+        raise ValueError("Must begin with redis://, rediss:// or redis+sentinel://.")
+    if parts.scheme == "redis+sentinel" and not parts.path.strip("/"):
+        raise ValueError("Must name the service: redis+sentinel://host:26379/service.")
     return text
 
 

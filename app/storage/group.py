@@ -17,8 +17,7 @@ import contextlib
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Final, ParamSpec, Protocol, TypeVar
+from typing import Final, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from pymongo import InsertOne, UpdateOne
 from pymongo.client_session import ClientSession
@@ -64,6 +63,11 @@ class _Stale(Exception):
     """The cache or an assumption was wrong."""
 
 
+class _Options(NamedTuple):
+    keep_deleted: bool
+    rings: bool
+
+
 class GroupWriter:
     """Writes sessions. No session may be in two calls of `apply` at the same time.
 
@@ -72,10 +76,17 @@ class GroupWriter:
     """
 
     def __init__(
-        self, run: Run, start_session: Callable[[], ClientSession], database: Database[Document], *, keep_deleted: bool
+        self,
+        run: Run,
+        start_session: Callable[[], ClientSession],
+        database: Database[Document],
+        *,
+        keep_deleted: bool,
+        rings: bool,
     ) -> None:
+        """`rings`: whether transactions report to the bus `app.bus.change_stream`."""
         self._run, self._start_session, self._database = run, start_session, database
-        self._keep_deleted = keep_deleted
+        self._options = _Options(keep_deleted, rings)
         self._remembered = Remembered()
         self._free: list[ClientSession] = []
         """The last used is taken first: its next transaction ends one that was left open."""
@@ -86,7 +97,7 @@ class GroupWriter:
         The time limit is `seconds`, or the store's if that is shorter. Raises Conflict (nothing was written; retry) and
         Unavailable (it may or may not have been written).
         """
-        transaction = _Transaction(self._database, batches, self._remembered.take(batches), self._keep_deleted)
+        transaction = _Transaction(self._database, batches, self._remembered.take(batches), self._options)
         client_session = self._free.pop() if self._free else self._start_session()
         try:
             return await self._run(seconds, transaction.run, client_session)
@@ -104,9 +115,9 @@ class GroupWriter:
 
 class _Transaction:
     def __init__(
-        self, database: Database[Document], batches: Batches, sessions: Mapping[str, Session], keep_deleted: bool
+        self, database: Database[Document], batches: Batches, sessions: Mapping[str, Session], options: _Options
     ) -> None:
-        self._database, self._batches, self._keep_deleted = database, batches, keep_deleted
+        self._database, self._batches, self._options = database, batches, options
         self.right = sessions
         """Cache entries of the sessions. They may be outdated, which their versions reveal."""
         self.ended = False
@@ -136,7 +147,9 @@ class _Transaction:
                 before = self._sessions(reader)
                 knowledge = Knowledge(reader, before, self._batches, ask=ask)
                 outcomes = {
-                    name: ledger.apply(name, knowledge.of(name), commands, now(), keep_deleted=self._keep_deleted)
+                    name: ledger.apply(
+                        name, knowledge.of(name), commands, now(), keep_deleted=self._options.keep_deleted
+                    )
                     for name, commands in self._batches.items()
                 }
                 after = {
@@ -147,7 +160,8 @@ class _Transaction:
                 if written:
                     self._take_numbers(client_session, before, after, written)
                     writing.write(self._database, client_session, written)
-                    self._ring(client_session, written)
+                    if self._options.rings:
+                        self._ring(client_session, written)
                 self._check_others(reader, [name for name in outcomes if name not in written])
                 _commit(client_session)
         except PyMongoError as error:
@@ -190,7 +204,7 @@ class _Transaction:
         """Tell the other servers: see `app.bus.change_stream`."""
         commits: list[Document] = []
         for name, outcome in outcomes.items():
-            due = _due(outcome)
+            due = outcome.due
             if outcome.events or due:
                 commits.append({"sessionId": name, "seq": outcome.seq} | ({"dueAt": due} if due else {}))
         if commits:
@@ -202,12 +216,6 @@ class _Transaction:
         for name, document in reader.sessions(recalled).items():
             if not self.right[name].is_stored_as(document):
                 raise _Stale
-
-
-def _due(outcome: Outcome) -> datetime | None:
-    """When the first delivery that has not been started is due."""
-    due = [one.next_at for one in outcome.deliveries.values() if one.state == "waiting" and one.next_at is not None]
-    return min(due, default=None)
 
 
 def _end(client_sessions: Sequence[ClientSession]) -> None:

@@ -58,11 +58,12 @@ class Store:
         timeout: float,
         *,
         keep_deleted: bool,
+        rings: bool,
     ) -> None:
         """`client` is for reads; `threaded`, a separate client, for code that runs in threads: writers and the
         schema."""
         self._client, self._threaded, self._timeout = client, threaded, timeout
-        self._keep_deleted = keep_deleted
+        self._keep_deleted, self._rings = keep_deleted, rings
         options: CodecOptions[Document] = CodecOptions(tz_aware=True)
         guarantees: dict[str, Any] = {
             "codec_options": options,
@@ -81,6 +82,8 @@ class Store:
         self.lists = Lists(db, self.bounded)
         self._threads = ThreadPoolExecutor(PARALLEL_WRITES, thread_name_prefix="writer")
         self.epoch = ""
+        self.secret = ""
+        """Common to all servers of the database."""
         self.to_unite: Sequence[tuple[str, Alias]] = ()
         """(sessionId, alias) of people who still have a chat under their hidden address after a migration."""
 
@@ -98,6 +101,7 @@ class Store:
             except PyMongoError as error:
                 raise Unavailable(f"The migration was interrupted ({type(error).__name__}).") from error
         self.epoch = await self._run(math.inf, schema.epoch, self._database)
+        self.secret = await self._run(math.inf, schema.secret, self._database)
 
     async def administer(self, function: Callable[[Database[Document]], Result]) -> Result:
         """Call a function of `schema` or `inspection`. Raises as `prepare` does."""
@@ -222,7 +226,13 @@ class Store:
         return await self._run(math.inf, function, self._database, *args, **kwargs)
 
     def writer(self) -> GroupWriter:
-        return GroupWriter(self._run, self._threaded.start_session, self._database, keep_deleted=self._keep_deleted)
+        return GroupWriter(
+            self._run,
+            self._threaded.start_session,
+            self._database,
+            keep_deleted=self._keep_deleted,
+            rings=self._rings,
+        )
 
     async def _run(
         self,
@@ -250,10 +260,11 @@ class Store:
         return bounded(timeout or self._timeout)
 
 
-def connect(uri: str, database: str, timeout: float, *, keep_deleted: bool = False) -> Store:
+def connect(uri: str, database: str, timeout: float, *, keep_deleted: bool = False, rings: bool = True) -> Store:
     """A store for `uri`, without connecting yet. Raises SetupError for an invalid URI.
 
-    `keep_deleted`: keep the content of deleted messages in the database.
+    `keep_deleted`: keep the content of deleted messages in the database. `rings`: report commits to the bus over the
+    database.
     """
     options: dict[str, Any] = {
         "appname": APP_NAME,
@@ -266,4 +277,4 @@ def connect(uri: str, database: str, timeout: float, *, keep_deleted: bool = Fal
     with causes.told(), warnings.catch_warnings():
         warnings.simplefilter("error")  # the driver ignores unknown options
         clients = AsyncIOMotorClient(uri, **options), MongoClient[Document](uri, **options)
-        return Store(*clients, database, timeout, keep_deleted=keep_deleted)
+        return Store(*clients, database, timeout, keep_deleted=keep_deleted, rings=rings)

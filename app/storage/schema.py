@@ -116,6 +116,12 @@ def epoch(database: Database[Document]) -> str:
     return name
 
 
+def secret(database: Database[Document]) -> str:
+    """The servers' common secret, made where there is none."""
+    value: str = _put_once(database, "secret", secrets.token_urlsafe(32))
+    return value
+
+
 def new_epoch(database: Database[Document]) -> str:
     """Change the epoch, so that old positions are no longer accepted. No server may be running."""
     name = secrets.token_urlsafe(9)

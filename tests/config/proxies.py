@@ -26,7 +26,7 @@ KINDS = ("nginx", "haproxy")
 def missing(kind: str) -> str | None:
     """Why the proxy cannot run here, or None if it can."""
     programs = [name for name in (kind, "openssl") if find(name) is None]
-    return f"{' and '.join(programs)} not installed, see scripts/need-proxies" if programs else None
+    return f"{' and '.join(programs)} not installed, see scripts/need-servers" if programs else None
 
 
 def find(program: str) -> str | None:
