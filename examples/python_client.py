@@ -1,7 +1,8 @@
 """A client that follows a session: python examples/python_client.py --url URL --session shop --token TOKEN
 
 It prints each event as a line of JSON, once and in order, across reconnects. With --keep FILE it stores its
-position in a file, and continues from there when it is started again.
+position in a file, and continues from there when it is started again. With --who it also prints who is typing,
+online or looking at a chat, whenever that changes.
 
 Needs: pip install "python-socketio[asyncio_client]" aiohttp
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import json
 import pathlib
 from collections.abc import Callable
@@ -20,12 +22,38 @@ import aiohttp
 import socketio
 
 DURABLE = ("new_message", "message_updated", "chat_updated", "chat_merged")
+SETS = {"typing": "who", "presence": "contacts", "viewers": "agents"}
+"""The sets of people, and the field of each that has them."""
+
+
+class Sets:
+    """The latest set of each kind and chat. A set that is not repeated in time expires."""
+
+    def __init__(self, on_change: Callable[[str, dict[str, Any]], None]) -> None:
+        """`on_change` is called with each set that differs from the one before it, and with an empty one when it has
+        expired."""
+        self.on_change = on_change
+        self.sets: dict[tuple[str, str], tuple[dict[str, Any], asyncio.TimerHandle]] = {}
+
+    def take(self, kind: str, data: dict[str, Any]) -> None:
+        key, field = (kind, data["chatId"]), SETS[kind]
+        before, timer = self.sets.pop(key, ({field: []}, None))
+        if timer is not None:
+            timer.cancel()
+        if data[field]:
+            end = data | {field: [], "expiresInMs": 0}
+            later = asyncio.get_running_loop().call_later(data["expiresInMs"] / 1000, self.take, kind, end)
+            self.sets[key] = data, later
+        if data[field] != before[field]:
+            self.on_change(kind, data)
 
 
 class Follower:
     """Follows one session, and keeps the position of the last event."""
 
-    def __init__(self, url: str, session_id: str, token: str, on_event: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self, url: str, session_id: str, token: str, on_event: Callable[[dict[str, Any]], None], *, who: bool = False
+    ) -> None:
         self.url, self.session_id, self.token, self.on_event = url, session_id, token, on_event
         self.position: dict[str, Any] | None = None
         # The client reconnects by itself, with growing delays, and sends the token each time.
@@ -35,6 +63,10 @@ class Follower:
         self.client.on("position", self.moved)
         for name in DURABLE:
             self.client.on(name, self._handler(name))
+        if who:
+            self.sets = Sets(lambda name, data: self.on_event({"event": name, "data": data}))
+            for name in SETS:
+                self.client.on(name, functools.partial(self.sets.take, name))
         self.fault: str | None = None
         self.ended = asyncio.Event()
 
@@ -138,6 +170,7 @@ async def main() -> None:
     parser.add_argument("--session", default="shop")
     parser.add_argument("--token", required=True)
     parser.add_argument("--keep", type=pathlib.Path, help="a file to store the position in")
+    parser.add_argument("--who", action="store_true", help="also print who is typing, online or looking at a chat")
     options = parser.parse_args()
 
     def show(event: dict[str, Any]) -> None:
@@ -148,7 +181,7 @@ async def main() -> None:
             fresh.write_text(json.dumps(follower.position), encoding="utf-8")
             fresh.replace(options.keep)
 
-    follower = Follower(options.url, options.session, options.token, show)
+    follower = Follower(options.url, options.session, options.token, show, who=options.who)
     if options.keep and options.keep.exists():
         follower.position = json.loads(options.keep.read_text(encoding="utf-8"))
     await follower.run()

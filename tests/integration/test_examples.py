@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import runpy
 import signal
 import sys
 from pathlib import Path
@@ -56,6 +57,55 @@ async def test_python_client_misses_nothing(site: Site, tmp_path: Path) -> None:
         await stop(process)
         await until(lambda: proxy.connections == 0, "its connections to be closed")
         await proxy.stop()
+
+
+async def test_python_client_shows_who_is_there(site: Site) -> None:
+    """With --who it prints each change of a set."""
+    arguments = ["--url", site.url, "--token", mint("shop"), "--who"]
+    await site.post("shop", message("before"))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "examples/python_client.py", *arguments, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    alice = "alice@s.whatsapp.net"
+    typing: list[list[str]] = []
+
+    async def say(action: str) -> None:
+        await site.post(
+            "shop", {"signals": [{"type": "typing", "chatId": alice, "sender": {"id": alice}, "action": action}]}
+        )
+
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while len(typing) < 2:
+                told = json.loads(await process.stdout.readline())
+                if told["event"] == "typing":
+                    typing.append([one["id"] for one in told["data"]["who"]])
+                await say("stopped" if typing else "typing")
+    finally:
+        process.terminate()
+        await process.wait()
+    assert typing == [[alice], []]
+
+
+async def test_sets_of_the_python_client_expire() -> None:
+    """A set that is not repeated in time is empty; one that is repeated is reported once."""
+    example = runpy.run_path(str(ROOT / "examples" / "python_client.py"))
+    seen: list[int] = []
+    expired = asyncio.Event()
+
+    def changed(name: str, data: dict[str, Any]) -> None:
+        seen.append(len(data["who"]))
+        if not data["who"]:
+            expired.set()
+
+    sets = example["Sets"](changed)
+    data = {"sessionId": "shop", "chatId": "a", "who": [{"id": "a"}]}
+    for milliseconds in (60_000, 10):
+        sets.take("typing", data | {"expiresInMs": milliseconds})
+    async with asyncio.timeout(PATIENCE):
+        await expired.wait()
+    assert seen == [1, 0]
 
 
 async def test_python_client_ends_quietly(site: Site) -> None:

@@ -1,6 +1,6 @@
 import { Emitter } from "./emitter.js";
 import type { ClientEvents } from "./options.js";
-import type { Agent, Chat, Message, RequestName, Requests } from "./types.js";
+import type { Agent, Chat, Message, RequestName, Requests, TypingAction } from "./types.js";
 
 /** What a client asks of the server about chats and messages. Each call rejects with a RoomcastError. */
 export abstract class Calls extends Emitter<ClientEvents> {
@@ -47,7 +47,7 @@ export abstract class Calls extends Emitter<ClientEvents> {
   }
 
   /** Says that the agent is typing, or has stopped; repeat it every 5 s. */
-  async typing(sessionId: string, chatId: string, action: "typing" | "recording" | "stopped"): Promise<void> {
+  async typing(sessionId: string, chatId: string, action: TypingAction): Promise<void> {
     await this.request("typing", { sessionId, chatId, action });
   }
 }

@@ -5,8 +5,10 @@ import { RoomcastError } from "./errors.js";
 import { Link } from "./link.js";
 import type { ClientOptions, ClientState } from "./options.js";
 import { checkTransports, type Transport } from "./runtime.js";
+import { Sets, type People } from "./sets.js";
 import { Subscriptions, type Subscribed } from "./subscriptions.js";
-import type { DurableEvent, DurableName, Position, PositionPayload, RequestName, Requests } from "./types.js";
+import type { DurableEvent, DurableName, Position, PositionPayload, RequestName, Requests, SetName } from "./types.js";
+import { Viewing } from "./viewing.js";
 
 /** After a connection that lasted this long, the reconnect delay starts short again. */
 const STABLE_MS = 5_000;
@@ -20,6 +22,8 @@ export class RoomcastClient extends Calls {
   private readonly options: Required<ClientOptions>;
   private readonly backoff: Backoff;
   private readonly subscriptions: Subscriptions;
+  private readonly sets = new Sets((name, payload) => this.emit(name, payload as never));
+  private readonly viewing = new Viewing();
   private link: Link | null = null;
   private retryTimer: ReturnType<typeof setTimeout> | null = null;
   private stopWatching: (() => void) | null = null;
@@ -89,6 +93,7 @@ export class RoomcastClient extends Calls {
     this.stopWatching?.();
     this.clearRetry();
     this.link?.end(new RoomcastError("disconnected", "closed"));
+    this.sets.clear();
     this.subscriptions.abandon(new RoomcastError("disconnected", "closed"));
     this.refresh();
   }
@@ -125,6 +130,16 @@ export class RoomcastClient extends Calls {
     return this.subscriptions.stream(sessionId)?.position ?? null;
   }
 
+  /** Says which chat this client shows to a person, on this and every later connection: one at a time, or none. */
+  view(chat: { sessionId: string; chatId: string } | null): void {
+    this.viewing.show(chat);
+  }
+
+  /** Who is typing, online or viewing in a chat now. */
+  people<Name extends SetName>(name: Name, sessionId: string, chatId: string): People<Name> {
+    return this.sets.of(name, sessionId, chatId);
+  }
+
   private log(step: string, details?: Readonly<Record<string, unknown>>): void {
     this.options.log(step, details);
   }
@@ -150,11 +165,14 @@ export class RoomcastClient extends Calls {
           this.restartUntil = 0;
           this.log("connected", { afterMs: this.link ? Date.now() - this.link.openedAt : 0 });
           if (this.link) this.subscriptions.connected(this.link);
+          if (this.link) this.viewing.connected(this.link);
           this.refresh();
         },
         down: (error) => this.down(error),
         durable: (name, payload) => this.durable(name, payload),
         position: (payload) => this.moved(payload),
+        session: (payload) => this.emit("session", payload),
+        set: (name, payload) => this.sets.take(name, payload),
         service: ({ available }) => this.setAvailable(available),
       },
     );

@@ -2,9 +2,10 @@ import { Manager, type Socket } from "socket.io-client";
 
 import { RoomcastError, type ErrorCode } from "./errors.js";
 import type { Transport } from "./runtime.js";
-import type { Answer, DurableName, PositionPayload, RequestName, Requests, ServicePayload } from "./types.js";
+import type { Answer, DurableName, PositionPayload, RequestName, Requests, ServicePayload, SessionPayload, SetName, SetPayloads } from "./types.js";
 
 const DURABLE: readonly DurableName[] = ["new_message", "message_updated", "chat_updated", "chat_merged"];
+const SETS: readonly SetName[] = ["typing", "presence", "viewers"];
 
 export interface LinkOptions {
   url: string;
@@ -22,6 +23,8 @@ export interface LinkListener {
   durable(name: DurableName, payload: unknown): void;
   position(payload: PositionPayload): void;
   service(payload: ServicePayload): void;
+  session(payload: SessionPayload): void;
+  set<Name extends SetName>(name: Name, payload: SetPayloads[Name]): void;
 }
 
 /**
@@ -66,6 +69,8 @@ export class Link {
     for (const name of DURABLE) this.socket.on(name, (payload: unknown) => listener.durable(name, payload));
     this.socket.on("position", (payload: PositionPayload) => listener.position(payload));
     this.socket.on("service", (payload: ServicePayload) => listener.service(payload));
+    this.socket.on("session", (payload: SessionPayload) => listener.session(payload));
+    for (const name of SETS) this.socket.on(name, (payload: SetPayloads[typeof name]) => listener.set(name, payload));
     this.socket.connect();
   }
 

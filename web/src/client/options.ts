@@ -2,7 +2,7 @@ import type { BackoffOptions } from "./backoff.js";
 import type { Environment } from "./environment.js";
 import type { RoomcastError } from "./errors.js";
 import type { Transport } from "./runtime.js";
-import type { DurableEvent, Position } from "./types.js";
+import type { DurableEvent, Position, SessionPayload, SetPayloads } from "./types.js";
 
 export interface ClientOptions {
   /** The server's origin, as `https://inbox.example`. */
@@ -36,12 +36,15 @@ export type ClientState =
   | { name: "unauthorized" }
   | { name: "closed" };
 
-export interface ClientEvents {
+/** Sets come as a whole whenever they change, and empty, with `expiresInMs` 0, when they expire. */
+export interface ClientEvents extends SetPayloads {
   state: ClientState;
   /** A durable event. Each comes once, in ascending `seq` of its session. */
   event: DurableEvent;
   /** Missed events cannot be replayed: load the lists of this session again. Events continue from `position`. */
   reset: { sessionId: string; position: Position };
+  /** A session's name, account or sending has changed, or it was subscribed to. */
+  session: SessionPayload;
   /** A subscription has ended, because it is not allowed (any more). */
   lost: { sessionId: string; chatId: string | null; error: RoomcastError };
 }

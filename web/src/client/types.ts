@@ -104,8 +104,16 @@ export interface Chat {
   waitingSince: string | null;
 }
 
-export interface Session {
+/** A session's name, its account's state at the provider, and whether messages can be sent. */
+export interface SessionPayload {
   sessionId: string;
+  name: string | null;
+  /** As reported last, with the time since which it is the same; `null` if nothing was reported. */
+  connection: { state: "connected" | "connecting" | "disconnected" | "logged_out"; detail: string | null; since: string } | null;
+  sending: { via: string; available: boolean };
+}
+
+export interface Session extends SessionPayload {
   position: Position;
 }
 
@@ -139,6 +147,35 @@ export interface PositionPayload {
 export interface ServicePayload {
   available: boolean;
 }
+
+export type TypingAction = "typing" | "recording" | "stopped";
+
+/** Who is typing, in a chat. */
+export interface TypingPayload extends Place {
+  who: readonly { id: string; name: string | null; kind: "contact" | "agent"; action: Exclude<TypingAction, "stopped"> }[];
+  expiresInMs: number;
+}
+
+/** Which contacts of a chat are online, or when they last were. */
+export interface PresencePayload extends Place {
+  contacts: readonly { id: string; state: "online" | "offline"; lastSeen: string | null }[];
+  expiresInMs: number;
+}
+
+/** Which agents look at a chat. */
+export interface ViewersPayload extends Place {
+  agents: readonly { id: string; name: string | null; since: string }[];
+  expiresInMs: number;
+}
+
+/** The payload of each set of people, by event name. */
+export interface SetPayloads {
+  typing: TypingPayload;
+  presence: PresencePayload;
+  viewers: ViewersPayload;
+}
+
+export type SetName = keyof SetPayloads;
 
 interface Place {
   sessionId: string;
@@ -177,7 +214,8 @@ export interface Requests {
   cancel_message: { payload: Place & { messageId: string }; data: { message: Message } };
   assign_chat: { payload: Place & { assignee: Agent | null; expected?: string | null }; data: { chat: Chat } };
   set_chat_state: { payload: Place & { state: Chat["state"] }; data: { chat: Chat } };
-  typing: { payload: Place & { action: "typing" | "recording" | "stopped" }; data: Record<string, never> };
+  typing: { payload: Place & { action: TypingAction }; data: Record<string, never> };
+  view: { payload: { sessionId: string; chatId: string | null }; data: Record<string, never> };
   authenticate: { payload: { token: string }; data: { exp: number } };
 }
 

@@ -1,4 +1,4 @@
-import type { Chat, Message } from "../../src/client";
+import type { Chat, Message, SessionPayload } from "../../src/client";
 
 export function message(seq: number, more: Partial<Message> = {}): Message {
   return {
@@ -53,4 +53,8 @@ export function chatAt(sessionId: string, chatId: string, lastSeq: number, hour:
   const timestamp = `2026-02-06T${String(hour).padStart(2, "0")}:00:00.000Z`;
   const lastMessage = { messageId: "m", type: "text", text: "", fromMe: false, senderName: null, timestamp, deletedAt: null } as const;
   return chat(chatId, lastSeq, { sessionId, lastMessage });
+}
+
+export function session(sessionId: string, more: Partial<SessionPayload> = {}): SessionPayload {
+  return { sessionId, name: null, connection: null, sending: { via: "bot", available: true }, ...more };
 }

@@ -4,7 +4,7 @@ import type { AddressInfo, Socket as TcpSocket } from "node:net";
 import { Server, type Socket } from "socket.io";
 
 import type { Answer, Chat, DurableName, Message, Position } from "../../src/client";
-import { chat as anyChat, message as anyMessage } from "./objects";
+import { chat as anyChat, message as anyMessage, session as anySession } from "./objects";
 
 interface Entry {
   name: DurableName;
@@ -246,6 +246,8 @@ export class FakeServer {
       ack({ ok: true, data: {} });
     } else if (event === "mark_read") {
       ack({ ok: true, data: { chat: this.markRead(sessionId, chatId!, seq) } });
+    } else if (event === "view" || event === "typing") {
+      ack({ ok: true, data: {} });
     } else if (event === "authenticate") {
       ack({ ok: true, data: { exp: 0 } });
     } else {
@@ -269,7 +271,7 @@ export class FakeServer {
       await this.beforeList(pathname);
       const all = [...this.store.keys()].sort().filter((sessionId) => sessionId > (searchParams.get("cursor") ?? ""));
       const ids = all.slice(0, this.sessionsAtOnce);
-      const data = ids.map((sessionId) => ({ sessionId, position: this.position(sessionId) }));
+      const data = ids.map((sessionId) => ({ ...anySession(sessionId), position: this.position(sessionId) }));
       // Left out, as by the server, where all of them are on one page.
       const more = ids.length < all.length || searchParams.has("cursor");
       send(200, { ok: true, data, ...(more && { nextCursor: ids.length < all.length ? ids.at(-1) : null }) });
