@@ -39,6 +39,9 @@ Key = tuple[str, str]
 T = TypeVar("T")
 
 
+EPHEMERAL = ("typing", "presence", "viewers", "session")
+
+
 class Agent:
     """A client that follows parts of sessions across reconnects."""
 
@@ -234,6 +237,10 @@ class Agent:
             if session in self.position and session not in self._restarting:
                 assert position["seq"] >= self.position[session]["seq"]
                 self.position[session] = position
+            return
+        if name in EPHEMERAL:
+            session = data["sessionId"]
+            assert session in self._restarting or self.parts.get(session), f"{name} of {session} is not its own"
             return
         for one in data if name == "events" else [{"event": name, "data": data}]:
             self._take_one(one["event"], one["data"])
