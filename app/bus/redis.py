@@ -15,7 +15,7 @@ import contextlib
 import hmac
 import secrets
 from collections import Counter, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -108,12 +108,18 @@ class RedisBus:
             while self._waiting:
                 messages = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
                 try:
-                    async with asyncio.timeout(TIMEOUT_SECONDS), self._client.pipeline(transaction=False) as pipeline:
-                        for channel, message in messages:
-                            pipeline.publish(channel, message)
-                        await pipeline.execute()
+                    try:
+                        await self._publish(messages)
+                    except (RedisError, OSError):  # perhaps only of a connection that Redis has closed
+                        await self._publish(messages)
                 except (RedisError, OSError, TimeoutError) as error:
                     log.warning("bus_values_dropped", count=len(messages), error=_words(error))
+
+    async def _publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
+        async with asyncio.timeout(TIMEOUT_SECONDS), self._client.pipeline(transaction=False) as pipeline:
+            for channel, message in messages:
+                pipeline.publish(channel, message)
+            await pipeline.execute()
 
     # listening
 

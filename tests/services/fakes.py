@@ -7,8 +7,9 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Hashable, Iterable, Sequence
 from typing import Any
 
-from app.bus import Commit, Told
+from app.bus import Report, Told
 from app.domain.events import Event, now
+from app.domain.known import Outcome
 from app.domain.models import Position
 from app.errors import Unavailable
 
@@ -139,11 +140,23 @@ class FakeBus:
         self._log.away = False
         self._broken.clear()
 
+    through_database = True
+
+    def follow(self, session_id: str) -> None: ...
+
+    def stop_following(self, session_id: str) -> None: ...
+
+    def ring(self, session_id: str, outcome: Outcome) -> None: ...
+
+    async def check(self) -> None: ...
+
+    async def close(self) -> None: ...
+
     def tell(self, told: Told) -> None: ...
 
     async def send(self) -> None: ...
 
-    async def listen(self) -> AsyncIterator[Commit | Told | None]:
+    async def listen(self) -> AsyncIterator[Report | None]:
         await self.ping(1)
         self.heard.set()
         yield None
