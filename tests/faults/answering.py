@@ -56,6 +56,7 @@ class Agent:
                 answer = await self.client.call("send_message", payload, timeout=CALL_SECONDS)
                 if answer["ok"] or answer["error"]["code"] == "conflict":
                     return answer  # type: ignore[no-any-return]
+                assert answer["error"]["code"] in ("unavailable", "rate_limited"), answer
             except (socketio.exceptions.SocketIOError, aiohttp.ClientError, OSError, TimeoutError):
                 await self.close()
             self.repeats += 1
