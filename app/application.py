@@ -147,7 +147,8 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
     )
     revoker = Revoker(store, tokens, connections)
     bus = bus_for(store, settings.redis_url)
-    edges.on_watch, edges.on_unwatch = bus.follow, bus.stop_following
+    edges.on_watch.append(bus.follow)
+    edges.on_unwatch = bus.stop_following
     follower = Follower(store, bus, edges, sio, metrics)
     background = Background(metrics)
     ingest = Ingest(
@@ -174,9 +175,11 @@ def assemble(settings: Settings, tokens: Tokens, store: Store) -> web.Applicatio
         watched=lambda: [edge.session_id for edge in edges],
         has_bot=lambda session_id: attendance.has_bot(session_id),
     )
-    attendance = Attendance(sets, accounts, Names(store.name_of), bots, telling, sio, metrics)
-    follower.on_told, follower.on_due = attendance.told, deliveries.look
+    attendance = Attendance(sets, accounts, Names(store.name_of), bots, telling, sio, metrics, bus.tell)
+    follower.on_told, follower.on_unheard, follower.on_due = attendance.told, attendance.unheard, deliveries.look
     subscriptions.on_subscribed, subscriptions.on_merged = attendance.subscribed, attendance.merged
+
+    edges.on_watch.append(attendance.watched)
 
     def committed(session_id: str, outcome: Outcome) -> None:
         deliveries.committed(outcome)

@@ -74,6 +74,13 @@ class Accounts:
         if len(self._unstored) < MAX_KNOWN or session_id in self._unstored:
             self._unstored[session_id] = account
         self._news.set()
+        self.tell_again(session_id)
+
+    def tell_again(self, session_id: str) -> None:
+        """Tell the other servers what is known of the session here, if anything."""
+        account = self._known.get(session_id)
+        if account is None:
+            return
         since, told_at = int(account.since.timestamp() * 1000), int(account.at.timestamp() * 1000)
         value = {"state": account.state, "detail": account.detail, "since": since, "at": told_at}
         self._tell(Told(session_id, CONNECTION, value))

@@ -8,7 +8,7 @@ be called by hidden addresses, whose names are looked up first (`app.services.na
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -27,7 +27,7 @@ from app.services.memory import Entry
 from app.services.names import Names
 from app.services.presence import PRESENCE, Presence
 from app.services.sender import Sender
-from app.services.sets import Sets
+from app.services.sets import PART_SECONDS, Sets
 from app.services.telling import TO_BOTS, Telling
 from app.services.typing import PROVIDER, TYPING, Typing
 from app.services.viewers import VIEWERS, Viewers
@@ -36,6 +36,8 @@ FIELDS: Final = {TYPING: "who", PRESENCE: "contacts", VIEWERS: "agents"}
 """For each kind of set that clients get, the field of its event that has the people."""
 SERVING: Final = "serving"
 """The set of servers with a bot of the session. Clients see it as `available` of `session`."""
+ASKING: Final = "asking"
+"""The kind of the values on the bus by which a server asks the others for their parts of a session's sets."""
 MAX_LEASES: Final = 50_000
 RATE: Final = 10.0
 BURST: Final = 20.0
@@ -57,7 +59,9 @@ class Attendance:
         telling: Telling,
         sender: Sender,
         metrics: Metrics,
+        tell: Callable[[Told], None],
     ) -> None:
+        """`tell` sends to the other servers."""
         self._sets, self._accounts, self._names, self._bots = sets, accounts, names, bots
         self._telling, self._sender, self._metrics = telling, sender, metrics
         self._typing, self._viewers = Typing(sets), Viewers(sets)
@@ -65,6 +69,8 @@ class Attendance:
         self._left: dict[str, tuple[float, float]] = {}
         """For each connection how many events it may send, and when that was so."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._tell = tell
+        self._grown_up = asyncio.get_running_loop().time() + PART_SECONDS
         sets.on_changed = self._changed
         bots.on_serving.append(self._serving)
 
@@ -194,10 +200,24 @@ class Attendance:
 
     # other servers
 
+    def unheard(self, session_ids: Iterable[str]) -> None:
+        """What other servers told of these sessions was not heard: ask them to tell it again."""
+        for session_id in session_ids:
+            self._tell(Told(session_id, ASKING, {}))
+
+    def watched(self, session_id: str) -> None:
+        """The session has its first subscriber here. A young server has not heard everything yet."""
+        if asyncio.get_running_loop().time() < self._grown_up:
+            self.unheard([session_id])
+
     def told(self, told: Told) -> None:
         """What another server tells. Never raises."""
         if told.kind in FIELDS or told.kind == SERVING:
             self._sets.hear(told)
+        elif told.kind == ASKING:
+            self._sets.tell_again(told.session_id)
+            self._accounts.tell_again(told.session_id)
+            self._presence.ask_again(told.session_id)
         elif told.kind == accounts.CONNECTION:
             account = self._accounts.hear(told)
             if account is not None:
@@ -227,6 +247,7 @@ class Attendance:
     def _changed(self, key: SetKey) -> None:
         if key.kind == SERVING:
             self._accounts.changed(key.session_id)
+            self._presence.ask_again(key.session_id)
         elif key.kind == TYPING:
             self._tell_typing(key)
 

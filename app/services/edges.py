@@ -30,7 +30,7 @@ class Edges:
         self._kept: dict[Edge, tuple[float, asyncio.Task[int]]] = {}
         self.on_lost: Callable[[str], None] = lambda session_id: None
         """Called with a session whose events are missing for good, after its edge was closed."""
-        self.on_watch: Callable[[str], None] = lambda session_id: None
+        self.on_watch: list[Callable[[str], None]] = []
         """Called with a session that is watched from now on, before its number is queried."""
         self.on_unwatch: Callable[[str], None] = lambda session_id: None
         """Called with a session that nobody watches any more."""
@@ -50,7 +50,8 @@ class Edges:
         if edge is None:
             edge = Edge(session_id, self._store, self._publications, self._memory, self._lose, self._merged)
             self._edges[session_id] = edge
-            self.on_watch(session_id)
+            for told in self.on_watch:
+                told(session_id)
             self._watchers[edge] = 0
         self._watchers[edge] += 1
         try:

@@ -54,6 +54,8 @@ class Follower:
         raise."""
         self.on_told: Callable[[Told], None] = lambda told: None
         """Called with each ephemeral value of another server. It must not raise."""
+        self.on_unheard: Callable[[Collection[str]], None] = lambda session_ids: None
+        """Called with sessions of which something may have been missed. It must not raise."""
         self.watching = asyncio.Event()
         """Set while the bus is connected."""
 
@@ -87,6 +89,7 @@ class Follower:
             elif isinstance(one, Committed):
                 self._edges.publish(one.session_id, one.events)
             elif isinstance(one, Unheard):
+                self.on_unheard(one.session_ids)
                 await self._ask([edge for name in one.session_ids if (edge := self._edges.get(name)) and edge.begun])
             elif isinstance(one, Told):
                 self.on_told(one)

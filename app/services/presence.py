@@ -46,6 +46,14 @@ class Presence:
             self._asked[key] = self._clock()
             self._ask(session_id, chat_id)
 
+    def ask_again(self, session_id: str) -> None:
+        """Ask now for all chats of the session that are looked at: whoever was asked may have forgotten it."""
+        for key in list(self._asked):
+            if key.session_id == session_id:
+                del self._asked[key]
+                if self._sets.holds(key):
+                    self.look(session_id, key.chat_id)
+
     def look_again(self) -> None:
         """Ask again where somebody still looks, and forget the other chats. To be called every few seconds."""
         now = self._clock()

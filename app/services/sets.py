@@ -164,6 +164,12 @@ class Sets:
                 self._leases.drop(key, member)
                 self._mark_part(key)
 
+    def tell_again(self, session_id: str) -> None:
+        """Another server asks for this server's parts of the session's sets."""
+        for key in self._leases.of_session(session_id):
+            if key in self._told:
+                self._mark_part(key)
+
     # to clients and to other servers
 
     def present(self, session_id: str, chat_id: str | None) -> list[tuple[str, Payload]]:

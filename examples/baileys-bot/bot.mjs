@@ -108,9 +108,7 @@ socket.on("typing_out", ({ chatId, action }) => {
   const presence = { typing: "composing", recording: "recording", stopped: "paused" }[action];
   if (state === "open") sock.sendPresenceUpdate(presence, chatId).catch(() => {});
 });
-socket.on("presence_subscribe", ({ chatId }) => {
-  if (state === "open") sock.presenceSubscribe(chatId).catch(() => {});
-});
+socket.on("presence_subscribe", ({ chatId }) => state === "open" && sock.presenceSubscribe(chatId).catch(() => {}));
 socket.on("read_out", ({ keys }) => {
   if (state === "open") sock.readMessages(keys).catch(() => {});
 });

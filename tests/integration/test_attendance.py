@@ -17,6 +17,7 @@ from app.settings import Settings
 from app.storage import accounts
 from app.storage.mongo import Store
 from tests.answering import ALICE, Bot, Provider, provider
+from tests.bus.redis_server import RedisServer
 from tests.support import SECRET, Client, Site, message, mint, until
 
 RunApp = Callable[[web.Application], Awaitable[Site]]
@@ -31,7 +32,22 @@ async def stand_in() -> AsyncIterator[Provider]:
 
 
 @pytest.fixture
-def app_settings(settings: Settings, stand_in: Provider, tmp_path: Path) -> Settings:
+async def redis_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str | None]:
+    """None: the servers use the bus over the database."""
+    if not getattr(request, "param", False):
+        yield None
+        return
+    server = RedisServer(tmp_path)
+    await server.start()
+    yield server.url
+    await server.stop()
+
+
+over_each_bus = pytest.mark.parametrize("redis_url", [False, True], ids=["database", "redis"], indirect=True)
+
+
+@pytest.fixture
+def app_settings(settings: Settings, stand_in: Provider, tmp_path: Path, redis_url: str | None) -> Settings:
     path = tmp_path / "sessions.toml"
     path.write_text(
         f"""
@@ -52,7 +68,7 @@ send.instance = "main"
 send.presence = true
 """
     )
-    return replace(settings, sessions_file=path)
+    return replace(settings, sessions_file=path, redis_url=redis_url)
 
 
 @pytest.fixture
@@ -108,6 +124,7 @@ def connection(state: str, **more: Any) -> dict[str, Any]:
     return {"type": "connection", "state": state, **more}
 
 
+@over_each_bus
 async def test_typing_is_seen_on_every_server(site: Site, other: Site, connect_client: Any) -> None:
     """An agent's typing goes to subscribers of the session and of the chat, on both servers, and to nobody else; it
     ends with `stopped`."""
@@ -166,6 +183,7 @@ async def test_rights(site: Site, connect_client: Any) -> None:
     assert sets(witness, "viewers") == []
 
 
+@over_each_bus
 async def test_what_is_there_follows_a_subscription(site: Site, other: Site, connect_client: Any) -> None:
     """After the answer come the sets of what was subscribed, where they are not empty, and the session, on either
     server."""
@@ -195,6 +213,7 @@ async def test_what_is_there_follows_a_subscription(site: Site, other: Site, con
         await shows(far, event, field, *([ALICE] if event == "presence" else ["ann"]))
 
 
+@over_each_bus
 async def test_a_contact_types_until_the_message(site: Site, other: Site, connect_client: Any) -> None:
     """A contact's typing ends with its message, whichever server gets it, and before that with `stopped`."""
     near: Client = await connect_client(agent())
@@ -348,6 +367,7 @@ async def test_rates(site: Site, connect_client: Any) -> None:
     assert ann.connected
 
 
+@over_each_bus
 async def test_the_account(
     site: Site,
     other: Site,
@@ -404,6 +424,7 @@ async def test_nothing_old_is_shown_of_contacts(site: Site, connect_client: Any)
     await shows(ann, "viewers", "agents", "ann")
 
 
+@over_each_bus
 async def test_whether_anybody_delivers(site: Site, other: Site, connect_client: Any) -> None:
     """`available` says whether a bot is connected, to whichever server; over HTTP there is always a way."""
     ann: Client = await connect_client(agent())
@@ -423,6 +444,7 @@ async def test_whether_anybody_delivers(site: Site, other: Site, connect_client:
     assert available("waha") == [True]
 
 
+@over_each_bus
 async def test_a_viewed_chat_is_asked_for(site: Site, other: Site, connect_client: Any, stand_in: Provider) -> None:
     """Where the settings want it the provider is asked for the presence of a viewed chat: a bot on whichever server,
     WAHA and Evolution. Agents' typing reaches a bot on another server, too."""
@@ -431,9 +453,9 @@ async def test_a_viewed_chat_is_asked_for(site: Site, other: Site, connect_clien
     place = {"chatId": ALICE}
     for session in ("waha", "evo", "shop"):
         await ann.ask("view", sessionId=session, **place)
-    await bot.wait_for(lambda me: me.events == [("presence_subscribe", {"sessionId": "shop"} | place)])
-    await until(lambda: len(stand_in.requests) == 2)
-    paths = sorted(one.path for one in stand_in.requests)
+    await bot.wait_for(lambda me: ("presence_subscribe", {"sessionId": "shop"} | place) in me.events)
+    await until(lambda: len({one.path for one in stand_in.requests}) == 2)
+    paths = sorted({one.path for one in stand_in.requests})
     assert paths == ["/api/main/presence/85291234567@c.us/subscribe", "/chat/sendPresence/main"]
     await ann.ask("typing", sessionId="shop", **place, action="typing")
     await ann.close()

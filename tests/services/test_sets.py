@@ -439,9 +439,9 @@ STEPS = st.lists(
 def test_after_quiet_every_set_is_true(steps: list[tuple[int, str, int, int]], seed: int) -> None:
     """Whoever joins, leaves and dies, and though the bus and the way to the clients lose a tenth: after some quiet
     every client shows exactly those who are there."""
-    clock, chance = Clock(), random.Random(seed)
+    clock, chance, losing = Clock(), random.Random(seed), 0.1
     servers = [Server(clock), Server(clock)]
-    join(*servers, lost=0.1, chance=chance)
+    join(*servers, lost=losing, chance=chance)
     watchers = [Watcher(), Watcher()]
     viewing: dict[str, int] = {}
     online: dict[tuple[int, int], int] = {}
@@ -452,7 +452,7 @@ def test_after_quiet_every_set_is_true(steps: list[tuple[int, str, int, int]], s
         while clock.now < end:
             pass_time(clock, 0.2, *servers)
             for server, watcher in zip(servers, watchers, strict=True):
-                watcher.read(server, clock, 0.1, chance)
+                watcher.read(server, clock, losing, chance)
 
     for where, step, who, number in steps:
         sid, server, chat = f"{where}-{who}", servers[where], f"{number}@g.us"
@@ -476,8 +476,10 @@ def test_after_quiet_every_set_is_true(steps: list[tuple[int, str, int, int]], s
             viewing = {one: at for one, at in viewing.items() if not one.startswith(f"{where}-")}
             online = {one: at for one, at in online.items() if at != where}
             servers[where], watchers[where] = Server(clock), Watcher()
-            join(*servers, lost=0.1, chance=chance)
+            join(*servers, lost=losing, chance=chance)
         wait(0.4)
+    losing = 0.0
+    join(*servers)
     wait(PART_SECONDS * 2 + LINGER_SECONDS + AGAIN_SECONDS * 4)
     for watcher in watchers:
         for number in range(3):
