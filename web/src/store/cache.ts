@@ -1,3 +1,4 @@
+import { openDatabase } from "./indexeddb";
 import type { SavedSession } from "./sessionstore";
 
 const NAME = "roomcast";
@@ -81,23 +82,10 @@ export class Cache {
   }
 
   private open(): Promise<IDBDatabase | null> {
-    this.database ??= new Promise((resolve) => {
-      try {
-        const request = indexedDB.open(NAME, VERSION);
-        request.onupgradeneeded = () => {
-          for (const name of [...request.result.objectStoreNames]) request.result.deleteObjectStore(name);
-          request.result.createObjectStore(SESSIONS, { keyPath: ["owner", "sessionId"] });
-          request.result.createObjectStore(ENDINGS);
-        };
-        request.onsuccess = () => {
-          // A newer version of the page in another tab must not wait for us.
-          request.result.onversionchange = () => request.result.close();
-          resolve(request.result);
-        };
-        request.onerror = request.onblocked = () => resolve(null);
-      } catch {
-        resolve(null); // no IndexedDB
-      }
+    this.database ??= openDatabase(NAME, VERSION, (database) => {
+      for (const name of [...database.objectStoreNames]) database.deleteObjectStore(name);
+      database.createObjectStore(SESSIONS, { keyPath: ["owner", "sessionId"] });
+      database.createObjectStore(ENDINGS);
     });
     return this.database;
   }

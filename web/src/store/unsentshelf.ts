@@ -1,3 +1,4 @@
+import { openDatabase } from "./indexeddb";
 import type { UnsentMessage } from "./unsent";
 
 const NAME = "roomcast-unsent";
@@ -59,19 +60,7 @@ export class IndexedShelf implements Shelf {
 }
 
 function open(): Promise<IDBDatabase | null> {
-  return new Promise((resolve) => {
-    try {
-      const request = indexedDB.open(NAME, 1);
-      request.onupgradeneeded = () => {
-        request.result.createObjectStore(TABLE, { keyPath: ["owner", "clientId"] });
-      };
-      request.onsuccess = () => {
-        request.result.onversionchange = () => request.result.close();
-        resolve(request.result);
-      };
-      request.onerror = request.onblocked = () => resolve(null);
-    } catch {
-      resolve(null); // no IndexedDB
-    }
+  return openDatabase(NAME, 1, (database) => {
+    database.createObjectStore(TABLE, { keyPath: ["owner", "clientId"] });
   });
 }

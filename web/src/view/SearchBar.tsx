@@ -1,3 +1,4 @@
+import type { Signal } from "@preact/signals";
 import type { JSX } from "preact";
 
 import type { Whose } from "../store/search";
@@ -56,15 +57,7 @@ export function SearchBar({ activeId, onMove }: Props): JSX.Element {
             </button>
           )}
         </span>
-        <button
-          type="button"
-          class="chip"
-          aria-pressed={onlyUnread.value}
-          title={t("onlyUnreadHint")}
-          onClick={() => (onlyUnread.value = !onlyUnread.peek())}
-        >
-          {t("onlyUnread")}
-        </button>
+        <Toggle on={onlyUnread} text={t("onlyUnread")} hint={t("onlyUnreadHint")} />
       </div>
       <div class="search-line">
         <span class="segments" role="group" aria-label={t("shown")}>
@@ -74,16 +67,16 @@ export function SearchBar({ activeId, onMove }: Props): JSX.Element {
             </button>
           ))}
         </span>
-        <button
-          type="button"
-          class="chip"
-          aria-pressed={onlyWaiting.value}
-          title={t("waitingHint")}
-          onClick={() => (onlyWaiting.value = !onlyWaiting.peek())}
-        >
-          {t("waiting")}
-        </button>
+        <Toggle on={onlyWaiting} text={t("waiting")} hint={t("waitingHint")} />
       </div>
     </search>
+  );
+}
+
+function Toggle({ on, text, hint }: { on: Signal<boolean>; text: string; hint: string }): JSX.Element {
+  return (
+    <button type="button" class="chip" aria-pressed={on.value} title={hint} onClick={() => (on.value = !on.peek())}>
+      {text}
+    </button>
   );
 }
