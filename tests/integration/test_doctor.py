@@ -165,7 +165,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "no-upgrade": ({"websockets": "refuse"}, "websocket", FAILURE, "handshake"),
     "silent-websocket": ({"websockets": "silent"}, "websocket", FAILURE, ""),
     "deaf-websocket": ({"websockets": "deaf"}, "websocket", FAILURE, ""),
-    "buffering": ({"delay": 0.5}, "buffering", WARNING, "polls"),
+    "buffering": ({"delay": 0.2}, "buffering", WARNING, "polls"),
     "not-sticky": ({"sticky": False}, "polling", FAILURE, "same server"),
     "no-polling": ({"answers": {"/socket.io/": (404, "")}}, "polling", FAILURE, "404"),
     "wrong-host": ({"host": "internal.example"}, "origin", FAILURE, "may not connect"),
@@ -181,7 +181,7 @@ async def test_broken_proxies(
     """What a proxy does wrong is found by the name of the check, with what to do."""
     broken, check, status, words = BROKEN[name]
     if broken.get("websockets") in ("silent", "deaf"):
-        monkeypatch.setattr("app.doctor.run.CHECK_SECONDS", 1)  # of several checks that get no answer
+        monkeypatch.setattr("app.doctor.run.CHECK_SECONDS", 0.5)  # of several checks that get no answer
     if "delay" in broken:
         monkeypatch.setattr("app.doctor.sockets.PROMPT_SECONDS", broken["delay"] / 2)
     found = (await findings(await proxy(**broken), store))[check]
