@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import aiohttp
+import hypothesis
 import pytest
 from aiohttp import web
 
@@ -26,6 +27,12 @@ from app.storage.mongo import Store, connect
 from tests.support import SECRET, WARNINGS, Client, Process, Site, look_for_warnings, serve
 
 _numbers = itertools.count(1)
+
+# How long examples take to make says how busy the machine is, not what is right.
+hypothesis.settings.register_profile(
+    "any-machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any-machine")
 
 
 class _Listener(logging.Handler):
