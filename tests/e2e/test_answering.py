@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -83,16 +84,22 @@ def status(page: Page, text: str) -> Locator:
     return bubbles(page, text).get_by_test_id("status")
 
 
-def cut(server: Server, page: Page) -> None:
+@contextlib.contextmanager
+def offline(server: Server, page: Page) -> Iterator[None]:
+    """Meanwhile the page has no network; afterwards it is connected."""
     page.context.set_offline(True)
     server.loop.call(server.proxy.cut)
     server.loop.call(server.proxy.drop)
-    page.locator("[data-testid=connection]:not([data-state=connected])").wait_for()
+    try:
+        page.locator("[data-testid=connection]:not([data-state=connected])").wait_for()
+        yield
+    finally:
+        server.loop.call(server.proxy.thaw)
+        page.context.set_offline(False)
+    connected(page)
 
 
-def mend(server: Server, page: Page) -> None:
-    server.loop.call(server.proxy.thaw)
-    page.context.set_offline(False)
+def connected(page: Page) -> None:
     page.locator("[data-testid=connection][data-state=connected]").wait_for()
 
 
@@ -139,19 +146,18 @@ def test_a_message_waits_for_the_network_over_a_reload(desk: Desk, server: Serve
     page.evaluate("navigator.serviceWorker.ready.then(() => true)")
     page.evaluate("dispatchEvent(new Event('pagehide'))")
     page.wait_for_function("caches.match('/').then(Boolean)")
-    cut(server, page)
-    for text in ("first", "second", "never mind"):
-        box.fill(text)
-        box.press("Enter")
-    expect(bubbles(page, "second").get_by_test_id("waits")).to_contain_text("Waiting for a connection")
-    expect(page.get_by_test_id("connection")).to_contain_text("3 messages are waiting to be sent")
-    bubbles(page, "never mind").get_by_role("button", name="Discard").click()
-    page.reload()
-    for text in ("first", "second"):
-        expect(status(page, text)).to_have_attribute("data-status", "pending")
-    expect(bubbles(page, "never mind")).to_have_count(0)
-    desk.shoot(page, "offline")
-    mend(server, page)
+    with offline(server, page):
+        for text in ("first", "second", "never mind"):
+            box.fill(text)
+            box.press("Enter")
+        expect(bubbles(page, "second").get_by_test_id("waits")).to_contain_text("Waiting for a connection")
+        expect(page.get_by_test_id("connection")).to_contain_text("3 messages are waiting to be sent")
+        bubbles(page, "never mind").get_by_role("button", name="Discard").click()
+        page.reload()
+        for text in ("first", "second"):
+            expect(status(page, text)).to_have_attribute("data-status", "pending")
+        expect(bubbles(page, "never mind")).to_have_count(0)
+        desk.shoot(page, "offline")
     for text in ("first", "second"):
         expect(status(page, text)).to_have_attribute("data-status", "sent")
         expect(bubbles(page, text)).to_have_count(1)
@@ -164,19 +170,20 @@ def test_a_conflict_shows_the_other_answer_and_keeps_the_text(
     """Nothing is sent until the agent has decided; what is edited comes back into the composer."""
     ann, ben = signed_in(desk, session), signed_in(desk, session, "Ben")
     mine, his = open_chat(ann), open_chat(ben)
-    cut(server, ann)
-    for text in ("I will look.", "It is sold."):
-        mine.fill(text)
-        mine.press("Enter")
-    server.loop.call(server.proxy.thaw)
-    ben.locator("[data-testid=connection][data-state=connected]").wait_for()
-    his.fill("Yes, come by.")
-    his.press("Enter")
-    expect(status(ben, "Yes, come by.")).to_have_attribute("data-status", "sent")
-    mend(server, ann)
+    with offline(server, ann):
+        for text in ("I will look.", "It is sold."):
+            mine.fill(text)
+            mine.press("Enter")
+        server.loop.call(server.proxy.thaw)
+        connected(ben)
+        his.fill("Yes, come by.")
+        his.press("Enter")
+        expect(status(ben, "Yes, come by.")).to_have_attribute("data-status", "sent")
     refused = bubbles(ann, "I will look.")
     expect(refused.get_by_test_id("error")).to_contain_text("Ben has answered meanwhile")
     expect(refused.get_by_test_id("error")).to_contain_text("Yes, come by.")
+    expect(bubbles(ann, "It is sold.").get_by_test_id("waits")).to_contain_text("Waits until you have decided")
+    expect(ann.get_by_test_id("announcer")).to_contain_text("Ben has answered meanwhile")
     desk.shoot(ann, "conflict")
     assert hands.words() == ["Yes, come by."]
     refused.get_by_role("button", name="Edit").click()

@@ -2,9 +2,9 @@ import { Emitter } from "./emitter.js";
 import type { ClientEvents } from "./options.js";
 import type { Agent, Chat, Message, RequestName, Requests, TypingAction } from "./types.js";
 
-/** What a client asks of the server about chats and messages. Each call rejects with a RoomcastError. */
+/** The requests about chats and messages. They reject with a RoomcastError. */
 export abstract class Calls extends Emitter<ClientEvents> {
-  /** Rejects with `disconnected` without a connection, and with `timeout` where no answer comes in time. */
+  /** Rejects with `disconnected` without a connection, and with `timeout` without an answer in time. */
   protected abstract request<Name extends RequestName>(
     name: Name,
     payload: Requests[Name]["payload"],
@@ -15,9 +15,9 @@ export abstract class Calls extends Emitter<ClientEvents> {
   }
 
   /**
-   * Sends an answer, and resolves to the message once it is stored. It can be repeated with the same `clientId` until
-   * there is an answer: the message is sent once. Rejects with `conflict` if somebody else has answered since `after`;
-   * `details.message` is that answer, and nothing was sent.
+   * Sends a message, and resolves to it once it is stored. Repeat the call with the same `clientId` until there is an
+   * answer: the message is sent once. Rejects with `conflict` if somebody else has answered since `after`; nothing was
+   * sent then, and `details.message` is that answer.
    */
   async sendMessage(message: Requests["send_message"]["payload"]): Promise<Message> {
     return (await this.request("send_message", message)).message;
@@ -28,14 +28,14 @@ export abstract class Calls extends Emitter<ClientEvents> {
     return (await this.request("retry_message", { sessionId, chatId, messageId })).message;
   }
 
-  /** Gives a message up that is `failed`, or `pending` and not being delivered. Rejects with `conflict` otherwise. */
+  /** Cancels a message that is `failed`, or `pending` and not being delivered. Rejects with `conflict` otherwise. */
   async cancelMessage(sessionId: string, chatId: string, messageId: string): Promise<Message> {
     return (await this.request("cancel_message", { sessionId, chatId, messageId })).message;
   }
 
   /**
-   * Gives the chat to an agent, or to nobody. With `expected`, the id of who has it as far as the caller knows (`null`:
-   * nobody), it rejects with `conflict` if somebody else has it; `details.chat` is the chat as it is.
+   * Assigns the chat to an agent, or to nobody. With `expected`, the id of its present assignee (`null`: nobody), it
+   * rejects with `conflict` if the assignee is another one; `details.chat` is the present chat.
    */
   async assignChat(sessionId: string, chatId: string, assignee: Agent | null, expected?: string | null): Promise<Chat> {
     const compare = expected === undefined ? {} : { expected };
@@ -46,7 +46,7 @@ export abstract class Calls extends Emitter<ClientEvents> {
     return (await this.request("set_chat_state", { sessionId, chatId, state })).chat;
   }
 
-  /** Says that the agent is typing, or has stopped; repeat it every 5 s. */
+  /** Tells that the agent is typing; repeat it every 5 s. */
   async typing(sessionId: string, chatId: string, action: TypingAction): Promise<void> {
     await this.request("typing", { sessionId, chatId, action });
   }

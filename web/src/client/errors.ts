@@ -7,7 +7,7 @@ export type ErrorCode =
   | "forbidden"
   | "unknown_event"
   | "too_many_subscriptions"
-  // something stands against it: `details` says what
+  // the state has changed: see `details`
   | "conflict"
   | "rate_limited"
   | "unavailable"
@@ -38,7 +38,7 @@ export class RoomcastError extends Error {
   override readonly name = "RoomcastError";
   /** The server's `Retry-After`, in milliseconds. */
   readonly retryAfterMs: number | null;
-  /** What the server adds: for `conflict` the `message` or the `chat` that stands against it. */
+  /** For `conflict`, the conflicting `message` or `chat`. */
   readonly details: ErrorDetails;
 
   constructor(

@@ -100,7 +100,7 @@ export interface Chat {
   state: "open" | "closed";
   /** Whether the last message, not counting `system` ones, is ours. */
   answered: boolean;
-  /** When the first message came that nobody has answered yet; `null` if there is none. */
+  /** The time of the first message since our last one; `null` if there is none. */
   waitingSince: string | null;
 }
 
@@ -182,9 +182,9 @@ interface Place {
   chatId: string;
 }
 
-/** An answer of an agent or a program. One of `text`, which must not be blank, and `media` is needed. */
+/** A message to send. Either `text` (not blank) or `media` is required. */
 export interface OutgoingMessage {
-  /** A UUID, or whatever is unique among the sender's messages. */
+  /** A UUID, or another id that is unique among the sender's messages. */
   clientId: string;
   text?: string;
   media?: Media;
@@ -194,7 +194,7 @@ export interface OutgoingMessage {
   after?: number;
 }
 
-/** A text that is inserted by its shortcut; `{name}` in it stands for the contact's name. */
+/** A text that is inserted by its shortcut. Clients replace `{name}` with the contact's name. */
 export interface QuickReply {
   /** 1–32 characters, without spaces and slashes. */
   shortcut: string;

@@ -9,14 +9,14 @@ import { routeOf } from "./route";
 import { Unsent, type UnsentMessage } from "./unsent";
 import type { Shelf } from "./unsentshelf";
 
-/** A packet may have 64 KiB; what could be larger goes over HTTP. A character has up to three bytes, or six as JSON. */
+/** Longer texts are sent over HTTP: a packet may have 64 KiB, and a character up to six bytes as JSON. */
 const MOST_CHARACTERS = 8_000;
 /** The server's limit. */
 export const MAX_TEXT = 65_536;
-/** As often the server is told that somebody types. */
+/** Interval of typing notices to the server. */
 const TYPING_MS = 5_000;
 
-/** What is said for a moment: something did not work, or is otherwise than it seemed. */
+/** A short notice that something did not work. */
 export interface Notice {
   key: TextKey;
   places: Record<string, string>;
@@ -31,7 +31,7 @@ export interface DeskOptions {
   me: Agent;
 }
 
-/** What an agent does with chats: answers them, and shares them with others. */
+/** The agent's actions on chats and messages. */
 export class Desk {
   readonly unsent: Unsent;
   readonly notice = signal<Notice | null>(null);
@@ -65,7 +65,7 @@ export class Desk {
     this.stops.forEach((stop) => stop());
   }
 
-  /** Sends a draft: it is seen at once, and sent as soon as there is a connection. */
+  /** Send a draft. It is shown at once, and sent as soon as there is a connection. */
   send(address: Address, { text, replyTo }: Draft): void {
     const { drafts } = this.options;
     const { sessionId, chatId } = address;
@@ -77,27 +77,26 @@ export class Desk {
     this.typing(address, false);
   }
 
-  /** Sends it again that the server has not taken, or the provider. */
+  /** Send a message again that the server has refused, or that could not be delivered. */
   again(message: Message | UnsentMessage): void {
     if ("order" in message) void this.unsent.again(message.clientId, this.seen(message));
     else this.attempt(this.options.client.retryMessage(message.sessionId, message.chatId, message.messageId));
   }
 
   discard(message: Message | UnsentMessage): void {
-    if ("order" in message) this.unsent.discard(message.clientId);
+    if ("order" in message) void this.unsent.discard(message.clientId);
     else this.attempt(this.options.client.cancelMessage(message.sessionId, message.chatId, message.messageId));
   }
 
-  /** Back into the composer: above what is in there. */
+  /** Move a message back into the composer, before the text that is there. */
   edit(message: UnsentMessage): void {
     const { drafts } = this.options;
     const { text, replyTo } = drafts.get(message);
-    const taken = this.unsent.discard(message.clientId);
-    if (!taken) return;
-    drafts.set(message, { text: [taken.text, text].filter(Boolean).join("\n"), replyTo: replyTo ?? taken.replyTo });
+    drafts.set(message, { text: [message.text, text].filter(Boolean).join("\n"), replyTo: replyTo ?? message.replyTo });
+    void this.unsent.discard(message.clientId);
   }
 
-  /** Takes a chat from who has it, as far as this page knows; or gives it back, with `null`. */
+  /** Assign the chat, unless its assignee is another than the page shows. */
   async assign({ sessionId, chatId, assignee }: Chat, to: Agent | null): Promise<void> {
     try {
       const chat = await this.options.client.assignChat(sessionId, chatId, to, assignee?.id ?? null);
@@ -107,7 +106,7 @@ export class Desk {
     }
   }
 
-  /** Tells whether it has worked. */
+  /** Close or reopen the chat. Returns whether it worked. */
   async setState({ sessionId, chatId }: Chat, state: Chat["state"]): Promise<boolean> {
     try {
       this.options.inbox.put({ chat: await this.options.client.setChatState(sessionId, chatId, state) });
@@ -118,13 +117,13 @@ export class Desk {
     }
   }
 
-  /** Somebody types, or has stopped. */
+  /** The agent is typing, or has stopped. */
   typing(address: Address, types: boolean): void {
     const [chat, now] = [routeOf(address), Date.now()];
     const running = this.typed.chat === chat && now - this.typed.at < TYPING_MS;
     if (types === running) return;
     this.typed = types ? { chat, at: now } : { chat: "", at: 0 };
-    // Nobody misses it.
+    // A lost notice does no harm.
     this.options.client.typing(address.sessionId, address.chatId, types ? "typing" : "stopped").catch(() => undefined);
   }
 
@@ -135,7 +134,7 @@ export class Desk {
     return client.sendMessage({ sessionId, chatId, ...message });
   }
 
-  /** Up to where its author has seen the chat. */
+  /** The last `seq` of the chat that the agent has seen. */
   private seen(address: Address): number | null {
     return this.options.inbox.chat(address)?.lastSeq ?? null;
   }
@@ -160,7 +159,7 @@ function isLinked({ name }: ClientState): boolean {
   return name === "connected" || name === "catching_up";
 }
 
-/** `crypto.randomUUID` is missing on pages without TLS. */
+/** `crypto.randomUUID` does not exist on pages without TLS. */
 function newId(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");

@@ -3,18 +3,18 @@ import { batch, signal } from "@preact/signals";
 import type { Address } from "./address";
 import { routeOf } from "./route";
 
-/** What somebody has begun to write in a chat. */
+/** An unsent text in a chat's composer. */
 export interface Draft {
   text: string;
-  /** The messageId that it replies to. */
+  /** The messageId of the message it replies to. */
   replyTo: string | null;
 }
 
 const NOTHING: Draft = { text: "", replyTo: null };
 
 /**
- * The drafts of one agent, by chat, in `localStorage`: they survive a reload, and are the same in all tabs. Where the
- * browser keeps nothing, they last as long as the page.
+ * The drafts of one agent, by chat, in `localStorage`: they survive a reload, and all tabs share them. If the browser
+ * stores nothing, they last as long as the page.
  */
 export class Drafts {
   readonly all = signal<ReadonlyMap<string, Draft>>(new Map());
@@ -42,16 +42,16 @@ export class Drafts {
     this.put(routeOf(address), { ...(this.all.peek().get(routeOf(address)) ?? NOTHING), ...change });
   }
 
-  /** Empties the draft, which has been sent. It is kept for a reload until the message is. */
+  /** Clear the draft, which was sent. It stays stored until `kept` settles, so a reload in between loses nothing. */
   async sent(address: Address, kept: Promise<unknown>): Promise<void> {
     const key = routeOf(address);
     this.show(key, NOTHING);
     await kept;
-    // Something new may have been begun meanwhile.
+    // There may be a new draft by now.
     this.put(key, this.all.peek().get(key) ?? NOTHING);
   }
 
-  /** The chat has become a part of another one. */
+  /** The chat was merged into another one. */
   moved(from: Address, to: Address): void {
     const { text, replyTo } = this.all.peek().get(routeOf(from)) ?? NOTHING;
     if (!text && !replyTo) return;
@@ -79,7 +79,7 @@ export class Drafts {
       if (draft.text || draft.replyTo) localStorage.setItem(this.prefix + key, JSON.stringify(draft));
       else localStorage.removeItem(this.prefix + key);
     } catch {
-      // Not kept, then: no room, or a private window.
+      // Not stored: no space, or a private window.
     }
   }
 
@@ -93,7 +93,7 @@ export class Drafts {
         if (draft.text || draft.replyTo) all.set(key.slice(this.prefix.length), draft);
       }
     } catch {
-      // Nothing was kept, or something else was.
+      // Nothing is stored, or something else.
     }
     return all;
   }

@@ -155,7 +155,7 @@ export class Inbox {
     return this.stores.get(sessionId)?.chats.get(chatId);
   }
 
-  /** Takes in what an answer brought; its event may be yet to come. */
+  /** Apply the chat or message of an answer, which may come before its event. */
   put({ chat, message }: { chat?: Chat; message?: Message }): void {
     if (chat) this.stores.get(chat.sessionId)?.chats.put(chat);
     if (message) this.stores.get(message.sessionId)?.putMessage(message);

@@ -3,13 +3,13 @@ import { signal, type ReadonlySignal } from "@preact/signals";
 import type { QuickReply, RoomcastApi } from "../client";
 import { fold } from "../text/fold";
 
-/** The quick replies of the sessions, loaded when somebody wants one. */
+/** The quick replies of the sessions, loaded when they are needed. */
 export class QuickReplies {
   private readonly sessions = signal<ReadonlyMap<string, readonly QuickReply[]>>(new Map());
 
   constructor(private readonly api: Pick<RoomcastApi, "quickReplies" | "putQuickReplies">) {}
 
-  /** Of all sessions; one that has not been loaded is missing. */
+  /** By session; those that are not loaded are missing. */
   get all(): ReadonlySignal<ReadonlyMap<string, readonly QuickReply[]>> {
     return this.sessions;
   }
@@ -28,27 +28,27 @@ export class QuickReplies {
   }
 }
 
-/** What stands between a `/` and the caret. */
+/** The text between a `/` and the caret. */
 export interface Slash {
   from: number;
   to: number;
   word: string;
 }
 
-/** The `/` that the caret is behind, if it begins a word. */
+/** The `/` before the caret, if it begins a word. */
 export function slashBefore(text: string, caret: number): Slash | null {
   const [, word] = /(?:^|\s)\/([^\s/]*)$/.exec(text.slice(0, caret)) ?? [];
   return word === undefined ? null : { from: caret - word.length - 1, to: caret, word };
 }
 
-/** Those that have the word in their shortcut, before those that have it in their text. */
+/** The replies with this word in their shortcut, and then those with it in their text. */
 export function matching(replies: readonly QuickReply[], word: string): QuickReply[] {
   const wanted = fold(word);
   const named = replies.filter(({ shortcut }) => fold(shortcut).includes(wanted));
   return [...named, ...replies.filter((reply) => !named.includes(reply) && fold(reply.text).includes(wanted))];
 }
 
-/** The text with the contact's name; where it is not known, without the place for it. */
+/** The text with the contact's name, or without the placeholder if the name is not known. */
 export function filled(text: string, name: string | null): string {
   return name ? text.replaceAll("{name}", () => name) : text.replace(/[^\S\n]?\{name\}/g, "");
 }

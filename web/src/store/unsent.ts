@@ -6,7 +6,7 @@ import { persist } from "./persist";
 import { routeOf } from "./route";
 import type { Shelf } from "./unsentshelf";
 
-/** So many chats are sent to at a time. */
+/** Maximum number of messages being sent at a time, each of another chat. */
 const AT_ONCE = 4;
 
 export interface UnsentMessage extends Address {
@@ -15,42 +15,42 @@ export interface UnsentMessage extends Address {
   order: number;
   text: string;
   replyTo: string | null;
-  /** The last `seq` of the chat that its author had seen; `null`: nothing is known of the chat. */
+  /** The last `seq` of the chat that its author had seen, or `null` if the chat was not loaded. */
   after: number | null;
   /** When it was written. */
   at: string;
-  /** Why the server did not take it. With `conflict`, `other` is what somebody else has answered. */
+  /** Why the server refused it. For `conflict`, `other` is the other agent's answer. */
   refused: { code: string; other: Message | null } | null;
 }
 
 export interface UnsentOptions {
   shelf: Shelf;
   send: (message: UnsentMessage) => Promise<Message>;
-  /** The server has stored it. */
+  /** Called when the server has stored a message. */
   stored: (message: Message) => void;
   connected: () => boolean;
-  /** Takes a callback for each time that the connection is there again. Returns how to stop. */
+  /** Registers a callback for when the connection is back. Returns a function that removes it. */
   hurry: (wake: () => void) => () => void;
 }
 
 /**
- * Messages that were written here and that the server has not stored yet.
+ * Messages that the server has not stored yet.
  *
- * Policy: a message is kept before it is sent, and until the server has it or somebody discards it. The messages of a
- * chat are sent one after another, each until there is an answer; a repeat has the same `clientId`, which the server
- * sends once, so a reload or another tab that sends the same does no harm. All tabs send what any of them keeps. After a `conflict` the later messages of the chat wait until
- * somebody has decided; after any other refusal they go on.
+ * Policy: a message is stored here before it is sent, until the server has it or the agent discards it. The messages of
+ * a chat are sent one after another, each repeatedly until there is an answer. Repeats have the same `clientId`, so a
+ * reload, or another tab that sends the same messages, is harmless. After a `conflict` the later messages of the chat
+ * wait until the agent has decided; after other refusals they do not.
  */
 export class Unsent {
   /** In the order in which they were written. */
   readonly all = signal<readonly UnsentMessage[]>([]);
-  /** What is being sent, by clientId, and how to stop it. */
+  /** The messages being sent, by clientId. */
   private readonly underWay = new Map<string, AbortController>();
-  /** What is being written to the shelf, which does not know the newest of it yet. */
+  /** Unfinished writes to the shelf, by clientId. */
   private readonly keeping = new Map<string, number>();
   private readonly ended = new AbortController();
   private readonly stopHurrying: () => void;
-  /** What is being removed from it. */
+  /** Messages that were removed, also if the shelf still has them. */
   private readonly gone = new Set<string>();
   private loaded = false;
 
@@ -58,7 +58,7 @@ export class Unsent {
     this.stopHurrying = options.hurry(() => void this.load());
   }
 
-  /** Goes on with what is kept, by an earlier page or another tab. */
+  /** Continue with the stored messages, also those of other tabs. */
   async load(): Promise<void> {
     const kept = await this.options.shelf.all();
     if (this.ended.signal.aborted) return;
@@ -76,7 +76,7 @@ export class Unsent {
     this.stopHurrying();
   }
 
-  /** Settles when the message is kept. It is in `all` at once. */
+  /** Settles when the message is stored in the browser. It is in `all` at once. */
   async add(message: Omit<UnsentMessage, "order" | "at" | "refused">): Promise<void> {
     const order = Math.max(Date.now(), (this.all.peek().at(-1)?.order ?? 0) + 1);
     const added = { ...message, order, at: new Date(order).toISOString(), refused: null };
@@ -85,31 +85,35 @@ export class Unsent {
     this.go();
   }
 
-  /** Sends a refused message after all; `after`: what its author has seen by now. */
+  /** Send a refused message again, with what its author has seen by now. */
   async again(clientId: string, after: number | null): Promise<void> {
     await this.change(clientId, { refused: null, after });
     this.go();
   }
 
-  /** Gives a message up, and answers it. What is on its way may reach the server all the same. */
-  discard(clientId: string): UnsentMessage | undefined {
-    const message = this.all.peek().find((one) => one.clientId === clientId);
+  /** Remove a message. It disappears when it is no longer stored. If it is being sent, it may reach the server nevertheless. */
+  async discard(clientId: string): Promise<void> {
+    this.gone.add(clientId);
+    this.underWay.get(clientId)?.abort();
+    await this.options.shelf.remove(clientId);
     this.remove(clientId);
-    return message;
   }
 
-  /** The server has this message, whoever has sent it: this tab, another one, or this one before a reload. */
+  /** The server has stored this message, from this tab or another one. */
   arrived({ clientId }: Message): void {
-    if (clientId !== null && this.all.peek().some((one) => one.clientId === clientId)) this.remove(clientId);
+    if (clientId === null || !this.all.peek().some((one) => one.clientId === clientId)) return;
+    this.underWay.get(clientId)?.abort();
+    this.remove(clientId);
+    void this.options.shelf.remove(clientId);
   }
 
-  /** The chat has become a part of another one. */
+  /** The chat was merged into another one. */
   moved(from: Address, to: Address): void {
     const concerned = this.all.peek().filter((message) => routeOf(message) === routeOf(from));
     for (const { clientId } of concerned) void this.change(clientId, to);
   }
 
-  /** Discards everything. */
+  /** Discard all messages. */
   async forget(): Promise<void> {
     this.ended.abort();
     this.all.value = [];
@@ -134,13 +138,11 @@ export class Unsent {
 
   private remove(clientId: string): void {
     this.gone.add(clientId);
-    this.underWay.get(clientId)?.abort();
     this.all.value = this.all.peek().filter((one) => one.clientId !== clientId);
-    void this.options.shelf.remove(clientId);
     this.go();
   }
 
-  /** Begins with the first message of each chat that has none under way. */
+  /** Send the first message of each chat that has none being sent. */
   private go(): void {
     if (!this.loaded || this.ended.signal.aborted || !this.options.connected()) return;
     const passed = new Set<string>();
@@ -149,7 +151,7 @@ export class Unsent {
       const first = !passed.has(chat);
       const { clientId, refused } = message;
       if (!refused || refused.code === "conflict") passed.add(chat);
-      if (first && !refused && !this.underWay.has(clientId) && this.underWay.size < AT_ONCE) void this.send(message);
+      if (first && !refused && !this.underWay.has(clientId) && !this.gone.has(clientId) && this.underWay.size < AT_ONCE) void this.send(message);
     }
   }
 
@@ -167,7 +169,7 @@ export class Unsent {
         this.arrived(stored);
       });
     } catch (error) {
-      // Signed out: it waits until somebody has signed in again.
+      // Without a valid token it waits until the agent signs in again.
       const waits = stop.signal.aborted || this.ended.signal.aborted || hasCode(error, "unauthorized");
       if (!waits) await this.change(clientId, { refused: reasonOf(error) });
     } finally {

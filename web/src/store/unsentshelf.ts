@@ -4,9 +4,9 @@ import type { UnsentMessage } from "./unsent";
 const NAME = "roomcast-unsent";
 const TABLE = "messages";
 
-/** Keeps unsent messages over a reload. Never rejects: where the browser refuses, they last as long as the page. */
+/** Stores unsent messages across reloads. Never rejects: without storage they last as long as the page. */
 export interface Shelf {
-  /** `null` where nothing can be kept. */
+  /** `null` if nothing can be stored. */
   all(): Promise<UnsentMessage[] | null>;
   put(message: UnsentMessage): Promise<void>;
   remove(clientId: string): Promise<void>;
@@ -14,8 +14,8 @@ export interface Shelf {
 }
 
 /**
- * The unsent messages of one agent in IndexedDB. It is not the cache's database: what is in that may be thrown away at
- * any time, and these are nowhere else.
+ * The unsent messages of one agent in IndexedDB. They have a database of their own, because the cache's may be deleted at
+ * any time.
  */
 export class IndexedShelf implements Shelf {
   private database: Promise<IDBDatabase | null> | null = null;
@@ -53,7 +53,7 @@ export class IndexedShelf implements Shelf {
         transaction.oncomplete = () => resolve(request.result as Result);
         transaction.onabort = transaction.onerror = () => resolve(null);
       } catch {
-        resolve(null); // closed by a newer version of the page
+        resolve(null); // a newer version of the page has closed it
       }
     });
   }

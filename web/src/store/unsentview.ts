@@ -2,7 +2,7 @@ import type { Agent, Message } from "../client";
 import type { Address } from "./address";
 import type { UnsentMessage } from "./unsent";
 
-/** Those of a chat that are not among its stored messages, which may have come by a list. */
+/** The unsent messages of a chat, without those that are already among its loaded messages. */
 export function unsentOf(all: readonly UnsentMessage[], { sessionId, chatId }: Address, stored: readonly Message[]): UnsentMessage[] {
   const here = all.filter((message) => message.chatId === chatId && message.sessionId === sessionId);
   if (here.length === 0) return here;
@@ -12,7 +12,7 @@ export function unsentOf(all: readonly UnsentMessage[], { sessionId, chatId }: A
 
 const made = new WeakMap<UnsentMessage, Message>();
 
-/** The message as it will look when the server has it, with its clientId as messageId and without a `seq`. */
+/** The message as the server will store it, except that its messageId is its clientId and its `seq` is 0. */
 export function asMessage(unsent: UnsentMessage, author: Agent): Message {
   const message = made.get(unsent) ?? draw(unsent, author);
   made.set(unsent, message);

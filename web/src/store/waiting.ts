@@ -1,18 +1,18 @@
 import type { Chat } from "../client";
 
-/** Whether somebody waits for an answer in this chat. */
+/** Whether the chat waits for an answer. */
 export function waits({ answered, lastMessage, state }: Chat): boolean {
   return state === "open" && !answered && lastMessage !== null;
 }
 
-/** Since when. All times of the contract are of one form, so that they can be compared as they are. */
+/** Since when it has waited. Times of the contract can be compared as strings. */
 export function waitsSince({ lastMessage, updatedAt, waitingSince }: Chat): string {
   return waitingSince ?? lastMessage?.timestamp ?? updatedAt;
 }
 
 /**
- * The chat to go on with after this one: the next of the list in which somebody waits, and which is nobody else's; at
- * the list's end it begins anew.
+ * The chat to continue with: the next one in the list, from its start after its end, that waits for an answer and is not
+ * assigned to somebody else.
  */
 export function nextWaiting(chats: readonly Chat[], { sessionId, chatId }: Chat, me: string): Chat | null {
   const at = chats.findIndex((chat) => chat.chatId === chatId && chat.sessionId === sessionId);

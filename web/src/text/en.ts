@@ -44,6 +44,7 @@ export const en = {
   replyingTo: "Replying to {name}",
   replyCancel: "Cancel the reply",
   waitsForConnection: "Waiting for a connection. It is sent automatically.",
+  waitsForOther: "Waits until you have decided about the message above.",
   unsentCount: { one: "{count} message is waiting to be sent", other: "{count} messages are waiting to be sent" },
   answeredMeanwhile: "Not sent: {name} has answered meanwhile.",
   refusedNotAllowed: "Not sent: your sign-in does not allow it.",

@@ -47,7 +47,7 @@ export function senderName({ fromMe, sender }: Message, t: Translate): string {
   return personName(fromMe, sender, t);
 }
 
-/** Which colleague has written it; `null` for what is by a contact, by oneself (`me`), or from the phone. */
+/** The name of the other agent who wrote it; `null` if it is from a contact, the agent `me`, or the phone. */
 export function colleague({ author }: Message, me: string): string | null {
   return author && author.id !== me ? agentName(author) : null;
 }

@@ -46,6 +46,7 @@ export const zhHans: Texts = {
   replyingTo: "回复{name}",
   replyCancel: "取消回复",
   waitsForConnection: "正在等待连接，之后会自动发送。",
+  waitsForOther: "等待您先处理上一条消息。",
   unsentCount: "{count} 条消息等待发送",
   answeredMeanwhile: "未发送：{name}已先回复。",
   refusedNotAllowed: "未发送：此登录没有权限。",

@@ -46,6 +46,7 @@ export const zhHant: Texts = {
   replyingTo: "回覆{name}",
   replyCancel: "取消回覆",
   waitsForConnection: "正在等待連線，之後會自動傳送。",
+  waitsForOther: "等待您先處理上一則訊息。",
   unsentCount: "{count} 則訊息等待傳送",
   answeredMeanwhile: "未傳送：{name}已先回覆。",
   refusedNotAllowed: "未傳送：此登入沒有權限。",

@@ -36,9 +36,9 @@ interface Props {
   /** Whether a quote led here. */
   found: boolean;
   onQuote: (messageId: string) => void;
-  /** `focus`: whether to write at once. */
+  /** `focus`: also focus the composer. */
   onReply: ((messageId: string, focus: boolean) => void) | null;
-  /** What the server does not have yet. */
+  /** If the message is not sent yet. */
   unsent: UnsentMessage | null;
 }
 

@@ -19,13 +19,13 @@ interface Props {
   log: MessageLog | null;
 }
 
-/** Where one writes an answer; or why one cannot. */
+/** The composer, or a line that says why there is none. */
 export function Composer(props: Props): JSX.Element {
   const { rights, t } = usePage();
   return rights.value.send ? <Writer {...props} /> : <p class="cannot-send">{t("cannotSend")}</p>;
 }
 
-/** It belongs to one chat from its first to its last key: another chat has another one. */
+/** Each chat has a composer of its own, so that what is typed never reaches another chat. */
 function Writer({ address, chat, log }: Props): JSX.Element {
   const { desk, drafts, quick, t } = usePage();
   const box = useRef<HTMLTextAreaElement>(null);
@@ -39,7 +39,7 @@ function Writer({ address, chat, log }: Props): JSX.Element {
   const good = text.trim() !== "" && length <= MAX_TEXT;
 
   useLayoutEffect(() => {
-    // Where the browser cannot do it by itself.
+    // Grow with the text, in browsers without `field-sizing`.
     if (!box.current || CSS.supports("field-sizing", "content")) return;
     box.current.style.height = "0";
     box.current.style.height = `${box.current.scrollHeight}px`;
@@ -71,14 +71,14 @@ function Writer({ address, chat, log }: Props): JSX.Element {
   };
 
   const send = (): void => {
-    // What has been typed since the page was drawn belongs to it.
+    // The draft may be newer than what was rendered.
     const draft = drafts.get(address);
     if (draft.text.trim() === "" || [...draft.text].length > MAX_TEXT) return;
     setSlash(null);
     desk.send(address, draft);
   };
 
-  /** Replies to another message: -1 an older one, 1 a newer one, at the end none. */
+  /** Reply to an older (-1) or newer (1) message; after the newest one, to none. */
   const replyOther = (step: 1 | -1): void => {
     const messages = log?.shown.peek().filter(canReply) ?? [];
     const at = replyTo === null ? messages.length : messages.findIndex(({ messageId }) => messageId === replyTo);
@@ -86,7 +86,7 @@ function Writer({ address, chat, log }: Props): JSX.Element {
   };
 
   const pressed = (event: KeyboardEvent): void => {
-    // A method of writing other scripts has the key: 229 is what some browsers tell of the Enter that ends it.
+    // The key belongs to the input method. Some browsers report only 229 for the Enter that ends a composition.
     if (event.isComposing || event.keyCode === 229) return;
     const { key } = event;
     const step = key === "ArrowDown" ? 1 : key === "ArrowUp" ? -1 : null;
@@ -133,7 +133,7 @@ function Writer({ address, chat, log }: Props): JSX.Element {
           aria-label={t("send")}
           title={t("send")}
           disabled={!good}
-          // The keyboard of a phone stays.
+          // A phone's keyboard stays open.
           onPointerDown={(event) => event.preventDefault()}
           onClick={send}
         >
@@ -144,7 +144,7 @@ function Writer({ address, chat, log }: Props): JSX.Element {
   );
 }
 
-/** What is replied to. */
+/** The message that the draft replies to. */
 function ReplyQuote({ address, log, replyTo }: { address: Address; log: MessageLog | null; replyTo: string }): JSX.Element {
   const { drafts, t } = usePage();
   const messages = log?.messages.value;

@@ -7,15 +7,16 @@ import { withoutBidiControls } from "../text/names";
 import { summary } from "../text/summary";
 import { usePage } from "./context";
 
-/** Of a message that the server does not have yet: why, and what one can do. */
+/** Why a message is not sent yet, and what the agent can do. */
 export function UnsentFate({ unsent }: { unsent: UnsentMessage }): JSX.Element | null {
   const { desk, inbox, t } = usePage();
   const { refused } = unsent;
   const connected = inbox.connection.value.name === "connected";
   if (!refused) {
-    if (connected) return null;
+    const held = desk.unsent.all.value.some((one) => holds(one, unsent));
+    if (connected && !held) return null;
     return (
-      <Fate words={t("waitsForConnection")} waiting>
+      <Fate words={t(held ? "waitsForOther" : "waitsForConnection")} waiting>
         <Button name={t("discard")} onClick={() => desk.discard(unsent)} />
       </Fate>
     );
@@ -35,21 +36,30 @@ export function UnsentFate({ unsent }: { unsent: UnsentMessage }): JSX.Element |
   );
 }
 
-/** Of a message that could not be delivered. */
+/** Whether `other` waits until the agent has decided about `one`. */
+function holds(one: UnsentMessage, other: UnsentMessage): boolean {
+  const before = one.order < other.order && one.chatId === other.chatId && one.sessionId === other.sessionId;
+  return before && one.refused?.code === "conflict";
+}
+
+/** Why a message could not be delivered, and what the agent can do. */
 export function FailedFate({ message }: { message: Message }): JSX.Element {
   const { desk, rights, t } = usePage();
-  const { error } = message;
-  // Only what was sent from here can be sent again.
+  // Only messages that were sent from Roomcast can be sent again.
   const may = rights.value.send && message.clientId !== null;
   return (
-    <Fate words={error ? t("failedBecause", { title: error.title || error.code }) : t("statusFailed")}>
+    <Fate words={failure(message, t)}>
       {may && <Button name={t("again")} onClick={() => desk.again(message)} />}
       {may && <Button name={t("discard")} onClick={() => desk.discard(message)} />}
     </Fate>
   );
 }
 
-function refusal(code: string, other: Message | null, t: Translate): string {
+export function failure({ error }: Message, t: Translate): string {
+  return error ? t("failedBecause", { title: error.title || error.code }) : t("statusFailed");
+}
+
+export function refusal(code: string, other: Message | null, t: Translate): string {
   if (code === "conflict") {
     const name = withoutBidiControls(other?.author?.name ?? other?.author?.id ?? "") || t("somebody");
     return t("answeredMeanwhile", { name });

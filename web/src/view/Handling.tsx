@@ -5,7 +5,7 @@ import { goTo } from "../store/route";
 import { nextWaiting } from "../store/waiting";
 import { usePage } from "./context";
 
-/** Whose the chat is, and whether there is something left to do in it. */
+/** Buttons to assign the chat, and to close and reopen it. */
 export function Handling({ chat }: { chat: Chat }): JSX.Element | null {
   const { desk, inbox, me, rights, search, t } = usePage();
   if (!rights.value.write) return null;
@@ -15,7 +15,7 @@ export function Handling({ chat }: { chat: Chat }): JSX.Element | null {
     const next = nextWaiting(search.found.peek(), chat, me.id);
     if (!(await desk.setState(chat, "closed"))) return;
     const opened = inbox.opened.peek();
-    // Somebody may have turned to another chat meanwhile.
+    // The agent may have opened another chat by now.
     if (opened?.chatId === chat.chatId && opened.sessionId === chat.sessionId) goTo(next);
   };
 

@@ -96,7 +96,7 @@ export function Messages({ address, log, chat, group, name }: Props): JSX.Elemen
     if (document.activeElement?.contains(scroller)) scroller?.focus({ preventScroll: true });
   }, []);
 
-  // Who has written something wants to see it.
+  // Show what the agent has just sent.
   const last = unsent.at(-1)?.clientId;
   useLayoutEffect(() => {
     if (last) list.current?.scrollToEnd();

@@ -5,7 +5,7 @@ import { usePage } from "./context";
 
 const SHOWN_MS = 6_000;
 
-/** What an attempt has come to that did not work. */
+/** A short notice that something did not work. */
 export function Notice(): JSX.Element {
   const { desk, t } = usePage();
   const notice = desk.notice.value;

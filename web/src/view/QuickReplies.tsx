@@ -13,12 +13,12 @@ export function quickId({ shortcut }: QuickReply): string {
 interface Props {
   sessionId: string;
   replies: readonly QuickReply[];
-  /** The one that Enter inserts. */
+  /** The reply that Enter inserts. */
   active: QuickReply | null;
   onChoose: (reply: QuickReply) => void;
 }
 
-/** What a `/` in the composer offers. The focus stays there. */
+/** The list above the composer. The focus stays in the composer. */
 export function QuickList({ sessionId, replies, active, onChoose }: Props): JSX.Element {
   const { overlay, quick, rights, t } = usePage();
   const none = quick.all.value.get(sessionId)?.length === 0;
@@ -63,7 +63,7 @@ export function QuickList({ sessionId, replies, active, onChoose }: Props): JSX.
   );
 }
 
-/** All quick replies of a session, to be changed. */
+/** The dialog for editing the quick replies of a session. */
 export function QuickReplyEditor({ sessionId }: { sessionId: string }): JSX.Element {
   const { overlay, quick, t } = usePage();
   const [rows, setRows] = useState<readonly QuickReply[] | null>(null);

@@ -5,9 +5,9 @@ import type { Address } from "../store/address";
 import type { MessageLog } from "../store/messagelog";
 import { usePage } from "./context";
 
-/** How long a finger has to rest on a message. */
+/** Duration of a long press. */
 const LONG_PRESS_MS = 450;
-/** A finger that has moved this far scrolls. */
+/** Distance from which on a moved finger scrolls. */
 const MOVED_PX = 10;
 
 export function canReply({ deletedAt, seq, type }: Message): boolean {
@@ -18,7 +18,7 @@ export function focusComposer(): void {
   document.getElementById("composer")?.focus();
 }
 
-/** How to begin a reply; `null` where nobody may. The keys: `r` replies, Enter writes without a reply. */
+/** How to begin a reply, or `null` without the right to send. Also handles the keys `r` (reply) and Enter (write). */
 export function useReplying(address: Address, log: MessageLog): ((messageId: string, focus: boolean) => void) | null {
   const { drafts, overlay, rights } = usePage();
   const may = rights.value.send;
@@ -51,7 +51,7 @@ export function useReplying(address: Address, log: MessageLog): ((messageId: str
   };
 }
 
-/** Calls back when a finger rests. What it has selected by that stays selected. */
+/** Calls back on a long press. It does not take the focus, so that text selected by it stays selected. */
 export function onLongPress(callback: () => void): { onPointerDown: (event: PointerEvent) => void } {
   return {
     onPointerDown: ({ pointerType, clientX, clientY }) => {

@@ -10,12 +10,14 @@ type Reply = { status: number; headers?: Record<string, string>; body?: string }
 let server: Server;
 let reply: Reply;
 let asked: { url: string; authorization: string | undefined }[];
+let bodies: string[];
 let api: RoomcastApi;
 
 beforeEach(async () => {
-  asked = [];
+  [asked, bodies] = [[], []];
   server = createServer((request, response) => {
     asked.push({ url: request.url ?? "", authorization: request.headers.authorization });
+    request.on("data", (data: Buffer) => bodies.push(`${request.method} ${data}`));
     if (reply) response.writeHead(reply.status, reply.headers).end(reply.body);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -62,4 +64,24 @@ test("no answer in time, given up by the caller, no server: told apart", async (
   await expect(api.sessions({ signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "aborted" });
   const nowhere = new RoomcastApi({ url: "http://127.0.0.1:9", token: () => "" });
   await expect(nowhere.sessions()).rejects.toMatchObject({ code: "unreachable" });
+});
+
+test("a message and quick replies are sent as JSON; a conflict has its details", async () => {
+  const replies = [{ shortcut: "hi", text: "Hello {name}" }];
+  reply = { status: 200, body: JSON.stringify({ ok: true, data: replies }) };
+  expect(await api.putQuickReplies("a", replies)).toEqual(replies);
+  expect(await api.quickReplies("a")).toEqual(replies);
+  reply = {
+    status: 409,
+    headers: { "Content-Type": "application/problem+json" },
+    body: '{"code": "conflict", "detail": "no", "details": {"message": {"seq": 9}}}',
+  };
+  const sent = api.sendMessage("a", "x/y", { clientId: "c", text: "yes" });
+  await expect(sent).rejects.toMatchObject({ code: "conflict", details: { message: { seq: 9 } } });
+  expect(bodies).toEqual([`PUT ${JSON.stringify(replies)}`, 'POST {"clientId":"c","text":"yes"}']);
+  expect(asked.map(({ url }) => url)).toEqual([
+    "/api/v1/sessions/a/quick-replies",
+    "/api/v1/sessions/a/quick-replies",
+    "/api/v1/sessions/a/chats/x%2Fy/messages",
+  ]);
 });

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { RoomcastClient, type ClientOptions, type DurableEvent } from "../../src/client";
 import { FakeEnvironment } from "../support/environment";
+import { chat, message } from "../support/objects";
 import { FakeServer } from "../support/server";
 import { pause, until } from "../support/wait";
 
@@ -414,4 +415,49 @@ test("a listener that throws does not keep the others from hearing", async () =>
   await until("the error", () => thrown.length === 1);
   for (const other of others) process.on("uncaughtException", other);
   expect(events.length).toBe(1);
+});
+
+describe("answering", () => {
+  test("each call is one request, and resolves to what was stored", async () => {
+    const { client } = follow();
+    await connected(client);
+    const [stored, kept] = [message(1), chat("x", 1)];
+    for (const event of ["send_message", "retry_message", "cancel_message"]) server.answers.set(event, { message: stored });
+    for (const event of ["assign_chat", "set_chat_state"]) server.answers.set(event, { chat: kept });
+    server.answers.set("typing", {});
+    const sent = { sessionId: "a", chatId: "x", clientId: "c", text: "yes", after: 7 };
+    expect(await client.sendMessage(sent)).toEqual(stored);
+    expect(await client.retryMessage("a", "x", "m1")).toEqual(stored);
+    expect(await client.cancelMessage("a", "x", "m1")).toEqual(stored);
+    expect(await client.assignChat("a", "x", { id: "ann", name: "Ann" }, null)).toEqual(kept);
+    expect(await client.assignChat("a", "x", null)).toEqual(kept);
+    expect(await client.setChatState("a", "x", "closed")).toEqual(kept);
+    await client.typing("a", "x", "typing");
+    const place = { sessionId: "a", chatId: "x" };
+    expect(server.received.slice(-7)).toEqual([
+      { event: "send_message", payload: sent },
+      { event: "retry_message", payload: { ...place, messageId: "m1" } },
+      { event: "cancel_message", payload: { ...place, messageId: "m1" } },
+      { event: "assign_chat", payload: { ...place, assignee: { id: "ann", name: "Ann" }, expected: null } },
+      { event: "assign_chat", payload: { ...place, assignee: null } },
+      { event: "set_chat_state", payload: { ...place, state: "closed" } },
+      { event: "typing", payload: { ...place, action: "typing" } },
+    ]);
+  });
+
+  test("a conflict says what stands against it", async () => {
+    const { client } = follow();
+    await connected(client);
+    server.refusals.push({ event: "send_message", code: "conflict", details: { message: message(9) } });
+    const sent = client.sendMessage({ sessionId: "a", chatId: "x", clientId: "c", text: "yes" });
+    await expect(sent).rejects.toMatchObject({ code: "conflict", details: { message: { seq: 9 } } });
+  });
+
+  test("without a connection it says so at once", async () => {
+    const { client } = follow();
+    await connected(client);
+    client.close();
+    const sent = client.sendMessage({ sessionId: "a", chatId: "x", clientId: "c", text: "yes" });
+    await expect(sent).rejects.toMatchObject({ code: "disconnected" });
+  });
 });

@@ -32,7 +32,9 @@ export class FakeServer {
   /** Events that are not answered at all. */
   readonly deaf = new Set<string>();
   /** Answers given in place of the real one, each once. */
-  readonly refusals: { event: string; code: string }[] = [];
+  readonly refusals: { event: string; code: string; details?: unknown }[] = [];
+  /** What requests are answered with that it does not know otherwise. */
+  readonly answers = new Map<string, unknown>();
   readonly received: { event: string; payload: Record<string, unknown> }[] = [];
   readonly tokens = new Set(["good"]);
   connections = 0;
@@ -214,7 +216,7 @@ export class FakeServer {
       if (this.deaf.has(event)) return;
       const index = this.refusals.findIndex((refusal) => refusal.event === event);
       const [refusal] = index < 0 ? [] : this.refusals.splice(index, 1);
-      if (refusal) ack({ ok: false, error: { code: refusal.code, message: refusal.code } });
+      if (refusal) ack({ ok: false, error: { code: refusal.code, message: refusal.code, details: refusal.details } });
       else this.answer(socket, event, payload, ack);
     });
   }
@@ -250,6 +252,8 @@ export class FakeServer {
       ack({ ok: true, data: {} });
     } else if (event === "authenticate") {
       ack({ ok: true, data: { exp: 0 } });
+    } else if (this.answers.has(event)) {
+      ack({ ok: true, data: this.answers.get(event) });
     } else {
       ack({ ok: false, error: { code: "unknown_event", message: event } });
     }
