@@ -18,6 +18,7 @@ COLLECTIONS = {
     "events",
     "messages",
     "chats",
+    "accounts",
     "aliases",
     "bus",
     "contacts",
