@@ -4,7 +4,7 @@ import type { Plugin } from "vite";
 import { defineConfig } from "vitest/config";
 
 /** Maximum size of all scripts and styles of the page, compressed. */
-const MOST_BYTES = 74_000;
+const MOST_BYTES = 75_000;
 
 function weigh(): Plugin {
   return {

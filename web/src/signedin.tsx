@@ -2,6 +2,7 @@ import { computed, effect, signal } from "@preact/signals";
 import { render } from "preact";
 
 import { RoomcastApi, RoomcastClient } from "./client";
+import { Attendance } from "./store/attendance";
 import { showUnread } from "./store/badge";
 import { Cache } from "./store/cache";
 import { Desk } from "./store/desk";
@@ -17,7 +18,7 @@ import { Search } from "./store/search";
 import type { SavedSession } from "./store/sessionstore";
 import type { Settings } from "./store/settings";
 import { Sound } from "./store/sound";
-import { attended, now } from "./store/surroundings";
+import { attended, now, visible } from "./store/surroundings";
 import { Tabs } from "./store/tabs";
 import { forgetToken, keepToken, readClaims, type Claims } from "./store/token";
 import { IndexedShelf } from "./store/unsentshelf";
@@ -56,6 +57,7 @@ export function signedIn(root: Element, token: string, { settings, t, formats, .
   const me = { id: claims.sub, name: claims.name };
   const drafts = new Drafts(claims.sub);
   const desk = new Desk({ client, api, inbox, drafts, shelf: new IndexedShelf(claims.sub), me });
+  const attendance = new Attendance(client, me, inbox.opened, visible);
   const rights = signal(rightsOf(claims));
   const search = new Search(inbox, inbox.opened, t, me.id);
   const [notify, sounds] = [preference("notify"), preference("sound")];
@@ -74,6 +76,7 @@ export function signedIn(root: Element, token: string, { settings, t, formats, .
   const page: Page = {
     inbox,
     search,
+    attendance,
     desk,
     drafts,
     quick: new QuickReplies(api),
@@ -123,6 +126,7 @@ export function signedIn(root: Element, token: string, { settings, t, formats, .
 
   const stops = [
     () => inbox.stop(),
+    () => attendance.stop(),
     () => search.stop(),
     () => desk.stop(),
     () => drafts.stop(),

@@ -5,6 +5,7 @@ import type { Address } from "../store/address";
 import { goTo } from "../store/route";
 import { agentName } from "../text/names";
 import { Announcer } from "./Announcer";
+import { Accounts, Team } from "./Attendance";
 import { ChatList } from "./ChatList";
 import { Connection } from "./Connection";
 import { usePage, type Page } from "./context";
@@ -31,6 +32,7 @@ export function App(): JSX.Element {
       <nav class="sidebar" aria-label={t("chats")}>
         <header class="bar">
           <h1>{t("chats")}</h1>
+          <Team />
           {agent && (
             <span class="agent" dir="auto">
               {agent}
@@ -42,6 +44,7 @@ export function App(): JSX.Element {
             <BarButton icon="exit" name={t("signOut")} onClick={signOut} />
           </span>
         </header>
+        <Accounts />
         <ChatList />
       </nav>
       {opened ? (

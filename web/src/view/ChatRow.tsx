@@ -5,6 +5,7 @@ import type { Chat } from "../client";
 import { now } from "../store/surroundings";
 import { agentName, chatName } from "../text/names";
 import { lastLine } from "../text/summary";
+import { useRowLine } from "./Attendance";
 import { Avatar } from "./Avatar";
 import { usePage } from "./context";
 import { Icon } from "./icons";
@@ -23,6 +24,7 @@ export function ChatRow({ id, chat, open, active, count, place, onOpen }: Props)
   const { drafts, inbox, me, t, formats } = usePage();
   const { assignee, lastMessage, unreadCount } = chat;
   const draft = useComputed(() => drafts.get(chat).text.trim()).value;
+  const line = useRowLine(chat);
   const unread = unreadCount > 0;
   const classes = ["chat-row", open && "is-open", active && "is-active", unread && "is-unread"].filter(Boolean);
   return (
@@ -51,7 +53,17 @@ export function ChatRow({ id, chat, open, active, count, place, onOpen }: Props)
       </span>
       <span class="chat-line">
         <span class="chat-last" dir="auto">
-          {draft && !open ? <span class="draft" data-testid="draft">{t("draft", { text: draft.slice(0, 120) })}</span> : lastMessage && lastLine(chat, t)}
+          {line.value ? (
+            <span class="chat-typing" data-testid="typing">
+              {line}
+            </span>
+          ) : draft && !open ? (
+            <span class="draft" data-testid="draft">
+              {t("draft", { text: draft.slice(0, 120) })}
+            </span>
+          ) : (
+            lastMessage && lastLine(chat, t)
+          )}
         </span>
         {chat.state === "closed" && (
           <span class="chat-done" title={t("done")} data-testid="done">

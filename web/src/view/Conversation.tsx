@@ -4,6 +4,7 @@ import { useLayoutEffect, useRef } from "preact/hooks";
 import type { Address } from "../store/address";
 import { goTo } from "../store/route";
 import { agentName, chatName, isGroup, readableId } from "../text/names";
+import { Answering, Spoken, useHeadLine, Viewers } from "./Attendance";
 import { Avatar } from "./Avatar";
 import { Composer } from "./Composer";
 import { usePage } from "./context";
@@ -21,6 +22,7 @@ export function Conversation({ address }: { address: Address }): JSX.Element {
   const main = useRef<HTMLElement>(null);
   // An opened chat gets the focus at once, and not later, when the person may be typing elsewhere.
   useLayoutEffect(() => (document.getElementById("messages") ?? main.current)?.focus({ preventScroll: true }), []);
+  const line = useHeadLine(address);
   const assignee = chat?.assignee;
   const whose = assignee && (assignee.id === me.id ? t("assignedToYou") : t("assignedTo", { name: agentName(assignee) }));
   const facts = [whose, name !== id && id, inbox.severalSessions.value && t("session", { name: address.sessionId })];
@@ -33,8 +35,17 @@ export function Conversation({ address }: { address: Address }): JSX.Element {
         <Avatar id={address.chatId} name={chat?.name ?? null} />
         <div class="bar-words">
           <h2 dir="auto">{name}</h2>
-          <p>{facts.filter(Boolean).join(" · ")}</p>
+          <p>
+            {line && (
+              <span class="headline" data-testid="headline" dir="auto">
+                {line}
+              </span>
+            )}
+            {line && " · "}
+            {facts.filter(Boolean).join(" · ")}
+          </p>
         </div>
+        <Viewers address={address} />
         {chat && <Handling chat={chat} />}
       </header>
       {log?.ready.value ? (
@@ -44,6 +55,8 @@ export function Conversation({ address }: { address: Address }): JSX.Element {
           <p>{t("messagesLoading")}</p>
         </div>
       )}
+      <Answering address={address} />
+      <Spoken address={address} />
       <Notice />
       <Composer address={address} chat={chat} log={log} />
     </main>

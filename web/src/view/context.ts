@@ -4,6 +4,7 @@ import { useContext } from "preact/hooks";
 
 import type { Agent } from "../client";
 import type { CheckOptions } from "../store/check";
+import type { Attendance } from "../store/attendance";
 import type { Desk } from "../store/desk";
 import type { Drafts } from "../store/drafts";
 import type { Inbox } from "../store/inbox";
@@ -26,6 +27,7 @@ export type Overlay = { name: "help" } | { name: "preferences" } | { name: "chec
 export interface Page {
   inbox: Inbox;
   search: Search;
+  attendance: Attendance;
   desk: Desk;
   drafts: Drafts;
   quick: QuickReplies;
