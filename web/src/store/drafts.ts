@@ -87,14 +87,21 @@ export class Drafts {
     const all = new Map<string, Draft>();
     try {
       for (const key of Object.keys(localStorage)) {
-        if (!key.startsWith(`${this.prefix}#`)) continue;
-        const { text, replyTo } = Object(JSON.parse(localStorage.getItem(key) ?? "null")) as Partial<Record<string, unknown>>;
-        const draft = { text: typeof text === "string" ? text : "", replyTo: typeof replyTo === "string" ? replyTo : null };
+        const draft = key.startsWith(`${this.prefix}#`) ? read(localStorage.getItem(key)) : NOTHING;
         if (draft.text || draft.replyTo) all.set(key.slice(this.prefix.length), draft);
       }
     } catch {
-      // Nothing is stored, or something else.
+      // The browser stores nothing.
     }
     return all;
+  }
+}
+
+function read(json: string | null): Draft {
+  try {
+    const { text, replyTo } = Object(JSON.parse(json ?? "null")) as Record<string, unknown>;
+    return { text: typeof text === "string" ? text : "", replyTo: typeof replyTo === "string" ? replyTo : null };
+  } catch {
+    return NOTHING; // not ours
   }
 }
