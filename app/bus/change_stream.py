@@ -7,16 +7,15 @@ change stream queries the sessions' numbers instead of reading on.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import secrets
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Final
 
 import structlog
 
 from app.bus import Commit, Report, Told
+from app.bus.waiting import Waiting
 from app.domain.events import now
 from app.domain.known import Outcome
 from app.errors import Unavailable
@@ -28,9 +27,6 @@ ANSWER_SECONDS: Final = 2.5
 """A change stream answers at least every second. If it is silent for longer, it is dead."""
 CLOSE_SECONDS: Final = 1.0
 SEND_SECONDS: Final = 2.0
-MAX_WAITING: Final = 10_000
-AT_ONCE: Final = 500
-"""Values in one document."""
 
 _PIPELINE: Final = [{"$match": {"operationType": "insert"}}, {"$project": {"fullDocument": 1}}]
 
@@ -44,8 +40,7 @@ class ChangeStream:
         """`collection` and `bounded`: those of the store."""
         self._collection, self._bounded = collection, bounded
         self._server: Final = secrets.token_urlsafe(6)
-        self._waiting: deque[Told] = deque(maxlen=MAX_WAITING)
-        self._told = asyncio.Event()
+        self._waiting: Waiting[Told] = Waiting()
 
     async def listen(self) -> AsyncIterator[Report | None]:
         stream = self._collection.watch(_PIPELINE, max_await_time_ms=AWAIT_MS)
@@ -82,29 +77,17 @@ class ChangeStream:
     async def close(self) -> None: ...
 
     def tell(self, told: Told) -> None:
-        self._waiting.append(told)
-        self._told.set()
+        self._waiting.put(told)
 
     async def send(self) -> None:
         while True:
-            await self._told.wait()
-            self._told.clear()
-            while self._waiting:
-                values = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
-                try:
-                    async with self._bounded(SEND_SECONDS):
-                        await self._collection.insert_one(
-                            {
-                                "at": now(),
-                                "server": self._server,
-                                "told": [
-                                    {"sessionId": one.session_id, "kind": one.kind, "value": dict(one.value)}
-                                    for one in values
-                                ],
-                            }
-                        )
-                except Unavailable:
-                    log.warning("bus_values_dropped", count=len(values))
+            values = await self._waiting.take()
+            told = [{"sessionId": one.session_id, "kind": one.kind, "value": dict(one.value)} for one in values]
+            try:
+                async with self._bounded(SEND_SECONDS):
+                    await self._collection.insert_one({"at": now(), "server": self._server, "told": told})
+            except Unavailable:
+                log.warning("bus_values_dropped", count=len(values))
 
     def _read(self, document: Mapping[str, Any]) -> Iterator[Commit | Told]:
         for one in document.get("commits", ()):

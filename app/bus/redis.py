@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import hmac
 import secrets
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -28,6 +28,7 @@ from redis.asyncio.sentinel import Sentinel
 from redis.exceptions import RedisError
 
 from app.bus import Commit, Committed, Report, Told, Unheard
+from app.bus.waiting import Waiting
 from app.domain.events import Event
 from app.domain.known import Outcome
 from app.errors import Unavailable
@@ -38,9 +39,6 @@ VERSION: Final = b"1"
 MAC_BYTES: Final = 32
 SMALL_BYTES: Final = 16 * 1024
 """Events that are larger together are not sent, but read from the log."""
-MAX_WAITING: Final = 10_000
-AT_ONCE: Final = 500
-"""Messages in one pipeline."""
 TIMEOUT_SECONDS: Final = 2.0
 READ_SECONDS: Final = 0.05
 """How long a change of the subscriptions waits at most."""
@@ -61,8 +59,7 @@ class RedisBus:
         """How many in this server follow each session."""
         self._changed: set[str] = set()
         """Sessions whose subscription is to be changed."""
-        self._waiting: deque[tuple[str, bytes]] = deque(maxlen=MAX_WAITING)
-        self._some_wait = asyncio.Event()
+        self._waiting: Waiting[tuple[str, bytes]] = Waiting()
         self._server: Final = secrets.token_urlsafe(6)
         self._unheard: set[str] = set()
 
@@ -98,22 +95,18 @@ class RedisBus:
         self._put(self._session(told.session_id), orjson.dumps(value))
 
     def _put(self, channel: str, payload: bytes) -> None:
-        self._waiting.append((channel, VERSION + self._mac(channel, payload) + payload))
-        self._some_wait.set()
+        self._waiting.put((channel, VERSION + self._mac(channel, payload) + payload))
 
     async def send(self) -> None:
         while True:
-            await self._some_wait.wait()
-            self._some_wait.clear()
-            while self._waiting:
-                messages = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
+            messages = await self._waiting.take()
+            try:
                 try:
-                    try:
-                        await self._publish(messages)
-                    except (RedisError, OSError):  # perhaps only of a connection that Redis has closed
-                        await self._publish(messages)
-                except (RedisError, OSError, TimeoutError) as error:
-                    log.warning("bus_values_dropped", count=len(messages), error=_words(error))
+                    await self._publish(messages)
+                except (RedisError, OSError):  # perhaps only of a connection that Redis has closed
+                    await self._publish(messages)
+            except (RedisError, OSError, TimeoutError) as error:
+                log.warning("bus_values_dropped", count=len(messages), error=_words(error))
 
     async def _publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
         async with asyncio.timeout(TIMEOUT_SECONDS), self._client.pipeline(transaction=False) as pipeline:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from app.domain.models import (
     Agent,
     Chat,
+    IncomingMessage,
     LastMessage,
     Media,
     Message,
@@ -82,18 +83,11 @@ def render_position(position: Position) -> Wire:
 
 def render_message(message: Message) -> Wire:
     return {
-        "messageId": message.message_id,
+        **render_said(message),
         "sessionId": message.session_id,
-        "chatId": message.chat_id,
         "seq": message.seq,
         "updatedSeq": message.updated_seq,
         "fromMe": message.from_me,
-        "sender": render_sender(message.sender),
-        "type": message.type,
-        "text": message.text,
-        "media": message.media and render_media(message.media),
-        "replyTo": message.reply_to and render_reply_to(message.reply_to),
-        "status": message.status,
         "timestamp": format_time(message.timestamp),
         "receivedAt": format_time(message.received_at),
         "author": message.author and render_agent(message.author),
@@ -104,6 +98,20 @@ def render_message(message: Message) -> Wire:
         "receipts": render_receipts(message),
         "error": message.error and render_error(message.error),
         "contentSeq": message.content_seq,
+    }
+
+
+def render_said(message: Message | IncomingMessage) -> Wire:
+    """What a message says and where, without times."""
+    return {
+        "messageId": message.message_id,
+        "chatId": message.chat_id,
+        "sender": render_sender(message.sender),
+        "type": message.type,
+        "text": message.text,
+        "media": message.media and render_media(message.media),
+        "replyTo": message.reply_to and render_reply_to(message.reply_to),
+        "status": message.status,
     }
 
 

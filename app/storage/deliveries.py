@@ -15,9 +15,9 @@ from pymongo import ASCENDING, DESCENDING
 from pymongo.database import Database
 
 from app.domain.deliveries import LEASE, Delivery, Lease
-from app.domain.events import render_error, render_media, render_reply_to, render_sender
+from app.domain.events import render_error, render_said
 from app.domain.models import IncomingMessage, Message, MessageError
-from app.storage.documents import Document, load_media, load_message, load_reply_to, load_sender
+from app.storage.documents import Document, load_message, load_said
 
 OPEN_OF_CHAT: Final = [("sessionId", ASCENDING), ("chatId", ASCENDING), ("order", ASCENDING)]
 
@@ -78,14 +78,7 @@ def load_delivery(document: Document) -> Delivery:
 
 def _dump_copy(copy: IncomingMessage) -> Document:
     return {
-        "messageId": copy.message_id,
-        "chatId": copy.chat_id,
-        "sender": render_sender(copy.sender),
-        "type": copy.type,
-        "text": copy.text,
-        "media": copy.media and render_media(copy.media),
-        "replyTo": copy.reply_to and render_reply_to(copy.reply_to),
-        "status": copy.status,
+        **render_said(copy),
         "timestamp": copy.timestamp,
         "chatName": copy.chat_name,
         "mentions": list(copy.mentions),
@@ -95,16 +88,8 @@ def _dump_copy(copy: IncomingMessage) -> Document:
 
 def _load_copy(document: Document) -> IncomingMessage:
     return IncomingMessage(
-        message_id=document["messageId"],
-        chat_id=document["chatId"],
+        **load_said(document),
         from_me=True,
-        sender=load_sender(document["sender"]),
-        type=document["type"],
-        text=document["text"],
-        media=load_media(document["media"]),
-        reply_to=load_reply_to(document["replyTo"]),
-        status=document["status"],
-        timestamp=document["timestamp"],
         chat_name=document["chatName"],
         mentions=document["mentions"],
         marks_read=document["marksRead"],

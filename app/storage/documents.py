@@ -59,19 +59,11 @@ def load_message(document: Document) -> Message:
     get = document.get
     author, error = get("author"), get("error")
     return Message(
-        message_id=document["messageId"],
+        **load_said(document),
         session_id=document["sessionId"],
-        chat_id=document["chatId"],
         seq=document["seq"],
         updated_seq=document["updatedSeq"],
         from_me=document["fromMe"],
-        sender=load_sender(document["sender"]),
-        type=document["type"],
-        text=document["text"],
-        media=load_media(document["media"]),
-        reply_to=load_reply_to(document["replyTo"]),
-        status=document["status"],
-        timestamp=document["timestamp"],
         received_at=document["receivedAt"],
         content_seq=document["lateSeq" if "lateSeq" in document else "seq"],
         author=author and Agent(author["id"], author["name"]),
@@ -88,6 +80,21 @@ def load_message(document: Document) -> Message:
         provider_ids=get("providerId", ()),
         came_as=get("cameAs"),
     )
+
+
+def load_said(document: Document) -> dict[str, Any]:
+    """What stored messages and copies of them have in common, as arguments."""
+    return {
+        "message_id": document["messageId"],
+        "chat_id": document["chatId"],
+        "sender": load_sender(document["sender"]),
+        "type": document["type"],
+        "text": document["text"],
+        "media": load_media(document["media"]),
+        "reply_to": load_reply_to(document["replyTo"]),
+        "status": document["status"],
+        "timestamp": document["timestamp"],
+    }
 
 
 def load_media(document: Document | None) -> Media | None:

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 import pytest
 
 from app.bus import Commit, Told
-from app.bus.change_stream import MAX_WAITING, ChangeStream
+from app.bus.change_stream import ChangeStream
+from app.bus.waiting import MAX_WAITING
 from app.domain.commands import StoreMessages
 from app.domain.models import IncomingMessage, Sender
 from app.storage.mongo import Store
