@@ -21,10 +21,18 @@ function weigh(): Plugin {
   };
 }
 
+/** The page connects by WebSocket and polling only: the library's third transport would be dead weight. */
+function withoutWebTransport(): Plugin {
+  return {
+    name: "without-webtransport",
+    load: (id) => (id.endsWith("/engine.io-client/build/esm/transports/webtransport.js") ? "export class WT {}" : null),
+  };
+}
+
 const server = process.env["ROOMCAST_URL"] ?? "http://127.0.0.1:8080";
 
 export default defineConfig({
-  plugins: [weigh()],
+  plugins: [withoutWebTransport(), weigh()],
   build: {
     outDir: "../app/static",
     emptyOutDir: true,

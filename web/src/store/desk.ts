@@ -147,11 +147,8 @@ export class Desk {
     const details: ErrorDetails = error instanceof RoomcastError ? error.details : {};
     this.options.inbox.put(details);
     const name = details.chat?.assignee?.name ?? details.chat?.assignee?.id;
-    if (hasCode(error, "conflict") && details.chat) {
-      this.notice.value = name ? { key: "takenBy", places: { name } } : { key: "takenByNobody", places: {} };
-    } else if (hasCode(error, "conflict")) this.notice.value = { key: "changedMeanwhile", places: {} };
-    else if (hasCode(error, "forbidden")) this.notice.value = { key: "notAllowed", places: {} };
-    else this.notice.value = { key: "notDone", places: {} };
+    const key = hasCode(error, "forbidden") ? "notAllowed" : hasCode(error, "conflict") ? "changedMeanwhile" : "notDone";
+    this.notice.value = name ? { key: "takenBy", places: { name } } : { key, places: {} };
   }
 }
 

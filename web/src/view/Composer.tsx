@@ -27,7 +27,7 @@ export function Composer(props: Props): JSX.Element {
 
 /** Each chat has a composer of its own, so that what is typed never reaches another chat. */
 function Writer({ address, chat, log }: Props): JSX.Element {
-  const { desk, drafts, quick, t } = usePage();
+  const { desk, drafts, quick, rights, t } = usePage();
   const box = useRef<HTMLTextAreaElement>(null);
   const { text, replyTo } = drafts.get(address);
   const [slash, setSlash] = useState<Slash | null>(null);
@@ -102,7 +102,7 @@ function Writer({ address, chat, log }: Props): JSX.Element {
 
   return (
     <div class="composer">
-      {slash && all && (
+      {slash && all && (found.length > 0 || rights.value.write) && (
         <QuickList sessionId={address.sessionId} replies={found} active={choice ?? null} onChoose={(reply) => insert(reply.text)} />
       )}
       {replyTo !== null && <ReplyQuote address={address} log={log} replyTo={replyTo} />}

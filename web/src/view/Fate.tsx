@@ -64,7 +64,7 @@ export function refusal(code: string, other: Message | null, t: Translate): stri
     const name = withoutBidiControls(other?.author?.name ?? other?.author?.id ?? "") || t("somebody");
     return t("answeredMeanwhile", { name });
   }
-  return code === "forbidden" ? t("refusedNotAllowed") : t("refusedOther", { code });
+  return code === "forbidden" ? t("notAllowed") : t("refusedOther", { code });
 }
 
 function Fate({ words, waiting = false, children }: { words: string; waiting?: boolean; children: ComponentChildren }): JSX.Element {

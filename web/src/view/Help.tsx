@@ -16,7 +16,7 @@ const KEYS: readonly [keys: readonly string[], text: TextKey][] = [
   [["Alt Home"], "helpFirstUnread"],
   [["Enter"], "helpWrite"],
   [["r"], "helpReply"],
-  [["Enter"], "helpSend"],
+  [["Enter"], "send"],
   [["Shift Enter"], "helpBreak"],
   [["Ctrl ↑", "Ctrl ↓"], "helpReplyOther"],
   [["/"], "helpQuick"],

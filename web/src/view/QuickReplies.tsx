@@ -20,8 +20,7 @@ interface Props {
 
 /** The list above the composer. The focus stays in the composer. */
 export function QuickList({ sessionId, replies, active, onChoose }: Props): JSX.Element {
-  const { overlay, quick, rights, t } = usePage();
-  const none = quick.all.value.get(sessionId)?.length === 0;
+  const { overlay, rights, t } = usePage();
   const stay = (event: Event): void => event.preventDefault();
   useEffect(() => {
     if (active) document.getElementById(quickId(active))?.scrollIntoView({ block: "nearest" });
@@ -29,7 +28,7 @@ export function QuickList({ sessionId, replies, active, onChoose }: Props): JSX.
   return (
     <div class="quick" onPointerDown={stay} onMouseDown={stay}>
       <p class="for-ears" role="status">
-        {none ? t("quickNone") : t("quickFound", { count: replies.length })}
+        {t("quickReplies")}: {replies.length}
       </p>
       {replies.length > 0 && (
         <ul id="quick-replies" role="listbox" aria-label={t("quickReplies")}>
@@ -52,7 +51,6 @@ export function QuickList({ sessionId, replies, active, onChoose }: Props): JSX.
         </ul>
       )}
       <p class="quick-foot">
-        {none && <span>{t("quickNone")}</span>}
         {rights.value.write && (
           <button type="button" class="plain link" onClick={() => (overlay.value = { name: "quickReplies", sessionId })}>
             {t("quickEdit")}
@@ -72,7 +70,7 @@ export function QuickReplyEditor({ sessionId }: { sessionId: string }): JSX.Elem
   useEffect(() => {
     quick.load(sessionId).then(
       (replies) => setRows(replies.length > 0 ? replies : [{ shortcut: "", text: "" }]),
-      () => setFault(t("quickFailed")),
+      () => setFault(t("notDone")),
     );
   }, [quick, sessionId, t]);
 
