@@ -39,7 +39,7 @@ export class Attendance {
       [...this.sessions.value.values()].filter(({ connection }) => connection && /^(logged_out|disconnected)$/.test(connection.state)),
     );
     this.team = computed(() => {
-      const all = [...this.viewed.value.values()].flat().filter(({ id }) => id !== me.id);
+      const all = [...this.viewed.value.values()].flat();
       return [...new Map(all.map((agent) => [agent.id, agent])).values()].sort((a, b) => (a.id < b.id ? -1 : 1));
     });
     this.stops = [
@@ -97,36 +97,25 @@ export class Attendance {
   }
 }
 
-/**
- * A text for ears: what `words` says, but not more often than every SPOKEN_MS, and nothing while it changes back and
- * forth meanwhile. The end of something is not said.
- */
+/** A text for ears: what `words` says, at once after a pause, but not more often than every SPOKEN_MS. */
 export function spoken(words: ReadonlySignal<string>): { text: ReadonlySignal<string>; stop: () => void } {
   const text = signal("");
-  let last = -Infinity;
+  let last = 0;
   let timer: ReturnType<typeof setTimeout> | undefined;
   const say = (): void => {
-    const now = Date.now();
-    clearTimeout(timer);
-    if (words.peek() === "" || words.peek() === text.peek()) return;
-    if (now - last < SPOKEN_MS) {
-      timer = setTimeout(say, last + SPOKEN_MS - now);
-      return;
-    }
-    last = now;
+    last = Date.now();
     text.value = words.peek();
   };
-  const stop = effect(() => {
-    if (words.value !== "") return say();
-    // Said again when it begins again, but not at once.
+  const end = effect(() => {
+    const present = words.value;
     clearTimeout(timer);
-    timer = setTimeout(() => (text.value = words.peek()), Math.max(0, last + SPOKEN_MS - Date.now()));
+    const wait = last + SPOKEN_MS - Date.now();
+    if (wait > 0) timer = setTimeout(say, wait);
+    else if (present !== text.peek()) say();
   });
-  return {
-    text,
-    stop: () => {
-      stop();
-      clearTimeout(timer);
-    },
+  const stop = (): void => {
+    end();
+    clearTimeout(timer);
   };
+  return { text, stop };
 }

@@ -4,13 +4,12 @@ import type { Formats } from "./formats";
 import type { Translate } from "./language";
 import { agentName, isGroup, personName, withoutBidiControls } from "./names";
 
-/** "typing…", in a group with the names. */
+/** "typing…", in a group with the name of the only one. */
 export function writingLine(who: There["typing"], chatId: string, t: Translate): string {
   const [first] = who;
   if (!first) return "";
   const recording = who.every(({ action }) => action === "recording");
-  if (!isGroup(chatId)) return t(recording ? "recording" : "typing");
-  if (who.length > 1) return t("typingSeveral", { count: who.length });
+  if (!isGroup(chatId) || who.length > 1) return t(recording ? "recording" : "typing");
   return t(recording ? "recordingBy" : "typingBy", { name: personName(false, first, t) });
 }
 
@@ -21,13 +20,12 @@ export function answeringLine(who: There["typing"], t: Translate): string {
   return who.length > 1 ? t("answeringSeveral", { count: who.length }) : t("answering", { name: agentName(first) });
 }
 
-/** "online", or when the contact was last; in a group, how many are online. */
+/** "online", or when the contact was last. */
 export function presenceLine({ contacts }: There, chatId: string, t: Translate, formats: Formats, now: number): string {
-  const online = contacts.filter(({ state }) => state === "online").length;
-  if (isGroup(chatId)) return online > 0 ? t("onlineCount", { count: online }) : "";
-  if (online > 0) return t("online");
-  const seen = contacts[0]?.lastSeen;
-  return seen ? t("lastSeen", { time: formats.brief(seen, now) }) : "";
+  const [contact] = contacts;
+  if (!contact || isGroup(chatId)) return "";
+  if (contact.state === "online") return t("online");
+  return contact.lastSeen ? t("lastSeen", { time: formats.brief(contact.lastSeen, now) }) : "";
 }
 
 /** What is wrong with the account, since when, and what to do. */

@@ -1,4 +1,4 @@
-import { computed, useComputed, useSignal, useSignalEffect, type ReadonlySignal } from "@preact/signals";
+import { computed, useComputed, type ReadonlySignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useMemo } from "preact/hooks";
 
@@ -89,15 +89,8 @@ const PATIENCE_MS = 10_000;
 /** The accounts that need attention, with what to do. */
 export function Accounts(): JSX.Element | null {
   const { attendance, t, formats } = usePage();
-  const late = useSignal(0);
-  useSignalEffect(() => {
-    if (attendance.broken.value.length === 0) return;
-    const timer = setTimeout(() => (late.value = Date.now()), PATIENCE_MS);
-    return () => clearTimeout(timer);
-  });
-  const time = Math.max(late.value, now.value);
   const shown = attendance.broken.value.filter(
-    ({ connection }) => connection && (connection.state === "logged_out" || time - Date.parse(connection.since) >= PATIENCE_MS),
+    ({ connection }) => connection && (connection.state === "logged_out" || now.value - Date.parse(connection.since) >= PATIENCE_MS),
   );
   return (
     <div class="accounts" role="status" data-testid="accounts">
