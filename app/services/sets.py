@@ -58,7 +58,7 @@ class Sets:
         that has the people. `limit`: leases in all; `on_evicted` is called for each one dropped because of it."""
         self.server: Final = secrets.token_urlsafe(6)
         self.on_changed: Callable[[SetKey], None] = lambda key: None
-        """Called with each set that may have changed. It must not raise."""
+        """Called with each set that has changed. It must not raise."""
         self._sender, self._tell, self._fields = sender, tell, fields
         self._clock, self._wall_clock = clock, wall_clock
         self._leases = Leases(clock, limit, on_evicted)
@@ -235,10 +235,6 @@ class Sets:
         self._tell(Told(key.session_id, key.kind, value))
 
     def _send(self, key: SetKey, now: float, *, again: bool) -> None:
-        if not again:
-            self.on_changed(key)
-        if key.kind not in self._fields:
-            return
         people, before = self._shown(key), self._sent.get(key, (now, []))[1]
         if people == before and not (again and people):
             if not people:
@@ -246,6 +242,10 @@ class Sets:
             return
         self._sent.pop(key, None)
         self._sent[key] = now, people
+        if people != before:
+            self.on_changed(key)
+        if key.kind not in self._fields:
+            return
         to = [rooms.who(key.session_id), rooms.who(key.session_id, key.chat_id)]
         self._sender.publish(key.kind, self._payload(key, people), rooms=to, ephemeral=True)
 

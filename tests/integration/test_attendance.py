@@ -450,6 +450,7 @@ async def test_a_viewed_chat_is_asked_for(site: Site, other: Site, connect_clien
     WAHA and Evolution. Agents' typing reaches a bot on another server, too."""
     bot = await Bot(other).serve()
     ann: Client = await connect_client(agent())
+    await ann.subscribe("shop")
     place = {"chatId": ALICE}
     for session in ("waha", "evo", "shop"):
         await ann.ask("view", sessionId=session, **place)

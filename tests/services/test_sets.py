@@ -20,6 +20,7 @@ from app.domain.incoming import PresenceSignal, TypingSignal
 from app.domain.models import Agent, Message
 from app.domain.models import Sender as Person
 from app.services.attendance import FIELDS
+from app.services.leases import SetKey
 from app.services.presence import ASK_SECONDS, PRESENCE, Presence
 from app.services.sets import AGAIN_SECONDS, EXPIRES_SECONDS, PART_SECONDS, QUIET_SECONDS, Sets
 from app.services.typing import MAX_CHATS, TYPING, TYPING_SECONDS, Typing
@@ -371,6 +372,17 @@ def test_a_dead_server_takes_its_leases_with_it(clock: Clock) -> None:
     pass_time(clock, 15, alive)
     assert alive.shown(VIEWERS) == alive.shown(TYPING) == []
     assert len(alive.sets) == 0
+
+
+def test_repetitions_change_nothing(clock: Clock) -> None:
+    """What another server tells again is no change."""
+    one, two = servers = [Server(clock), Server(clock)]
+    join(*servers)
+    changed: list[SetKey] = []
+    two.sets.on_changed = changed.append
+    views(one)
+    pass_time(clock, 30, *servers)
+    assert changed == [SetKey(VIEWERS, "shop", CHAT)]
 
 
 def test_sets_are_bounded(clock: Clock) -> None:
