@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import itertools
 import logging
+import queue
+import shutil
 import socket
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import hypothesis
 import pytest
 from aiohttp import web
+from pymongo import AsyncMongoClient
 
 from app import devdb
 from app import settings as app_settings
@@ -27,6 +33,10 @@ from app.storage.mongo import Store, connect
 from tests.support import SECRET, WARNINGS, Client, Process, Site, look_for_warnings, serve
 
 _numbers = itertools.count(1)
+_DONE: queue.SimpleQueue[str] = queue.SimpleQueue()
+"""Databases of tests that have ended."""
+MEMORY_BYTES = 4 * 2**30
+"""Free memory with which the databases are kept there."""
 
 # How long examples take to make says how busy the machine is, not what is right.
 hypothesis.settings.register_profile(
@@ -63,17 +73,21 @@ def mongodb_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     started: list[str] = []
     ready, stop = threading.Event(), threading.Event()
     failure: list[BaseException] = []
-    place: Path = tmp_path_factory.mktemp("mongodb")
 
-    async def run() -> None:
-        async with devdb.run(place, None) as uri:
+    async def run(place: Path) -> None:
+        async with devdb.run(place, None) as uri, AsyncMongoClient[Any](uri) as client:
             started.append(uri)
             ready.set()
-            await asyncio.to_thread(stop.wait)
+            while not stop.is_set():
+                # Each database is some fifty open files of mongod, and their number is limited.
+                while not _DONE.empty():
+                    await client.drop_database(_DONE.get())
+                await asyncio.to_thread(stop.wait, 0.5)
 
     def main() -> None:
         try:
-            asyncio.run(run())
+            with _memory(tmp_path_factory) as place:
+                asyncio.run(run(place))
         except BaseException as error:
             failure.append(error)
             ready.set()
@@ -88,9 +102,23 @@ def mongodb_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     thread.join()
 
 
+@contextlib.contextmanager
+def _memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory in memory where there is room, since every test makes some fifty files that are synced to disk."""
+    shared = Path("/dev/shm")
+    if shared.is_dir() and shutil.disk_usage(shared).free > MEMORY_BYTES:
+        with tempfile.TemporaryDirectory(prefix="roomcast-tests-", dir=shared) as place:
+            yield Path(place)
+    else:
+        yield tmp_path_factory.mktemp("mongodb")
+
+
 @pytest.fixture
-def database() -> str:
-    return f"test_{next(_numbers)}"
+def database() -> Iterator[str]:
+    """The name of a database of the test's own, which is dropped some time after it."""
+    name = f"test_{next(_numbers)}"
+    yield name
+    _DONE.put(name)
 
 
 @pytest.fixture

@@ -54,13 +54,14 @@ class ReportDelivery:
         names = ledger.names_of(self.delivery.chat_id)
         if self.report.state == "retry" and delivery is not None and delivery.attempt <= len(RETRY_SECONDS):
             self._put_off(ledger, delivery)
-        elif self.report.state == "sent":
+            return
+        if self.report.state == "sent":
             mark_sent(ledger, message, self.report.provider_id)
             if delivery is not None:
                 ledger.deliveries.end(replace(delivery, state="sent", held=()), names, ledger.now, self.holder)
         elif delivery is not None:
             self._fail(ledger, message, delivery)
-        if delivery is not None and self.report.state != "retry":
+        if delivery is not None:
             release(ledger, delivery.held)
 
     def _put_off(self, ledger: Ledger, delivery: Delivery) -> None:

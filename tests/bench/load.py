@@ -59,8 +59,8 @@ def client_frame(text: str) -> bytes:
 
 
 PONG = client_frame("3")
-POSITION = b'42["position'[:11]
-"""The beginning of `position` events, which are sent occasionally and not counted."""
+NOT_COUNTED = (b'42["position"', b'42["session"')
+"""The beginning of events that are sent beside the messages."""
 
 
 def frames(buffer: bytearray) -> Iterator[tuple[int, bytes, int]]:
@@ -299,7 +299,7 @@ class Client:
             if size > 3:
                 self.bytes += size
                 group.taken += size
-                if payload[:11] == POSITION:
+                if payload.startswith(NOT_COUNTED):
                     continue
                 self.events += 1
                 self.frame = size

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from app.application import FOLLOWER, assemble
+from app.bus.change_stream import ChangeStream
 from app.settings import Settings
 from app.storage.mongo import Store, connect
 from tests.support import TOKENS, Client, Site, message
@@ -31,17 +32,17 @@ async def test_survives_whatever_the_driver_raises(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An unexpected error does not end the task: messages stored by another process are still pushed."""
-    watch, raised = store.watch, 0
+    listen, raised = ChangeStream.listen, 0
 
-    async def raising() -> AsyncIterator[Any]:
+    async def raising(bus: ChangeStream) -> AsyncIterator[Any]:
         nonlocal raised
         raised += 1
         if raised == 1:
             raise AttributeError("as the driver's when a stream is closed under its own thread")
-        async for change in watch():
-            yield change
+        async for report in listen(bus):
+            yield report
 
-    monkeypatch.setattr(store, "watch", raising)
+    monkeypatch.setattr(ChangeStream, "listen", raising)
     app = assemble(settings, TOKENS, store)
     site = await run_app(app)
     client = await Client(site).connect()
@@ -49,5 +50,5 @@ async def test_survives_whatever_the_driver_raises(
     await app[FOLLOWER].watching.wait()
     await (await run_app(assemble(settings, TOKENS, another))).post("shop", message("1"))
     await client.has(1)
-    assert raised == 2
+    assert raised == 3, "once more, and once on the other server"
     await client.close()
