@@ -35,9 +35,13 @@ test: check $(PAGE) $(NODE_CLIENTS) ## Run all checks and tests
 	@scripts/test-beside
 
 .PHONY: test-python
-test-python: $(VENV) $(PAGE) $(NODE_CLIENTS) ## Run the Python tests, with a real MongoDB, real clients and real proxies
+test-python: $(VENV) $(PAGE) $(NODE_CLIENTS) ## Run the Python tests of the parts, with a real MongoDB and real proxies
 	@scripts/need-servers
-	$(BIN)/python -m pytest --ignore tests/e2e --ignore tests/faults
+	$(BIN)/python -m pytest --ignore tests/e2e --ignore tests/faults --ignore tests/integration
+
+.PHONY: test-integration
+test-integration: $(VENV) $(PAGE) $(NODE_CLIENTS) ## Run the Python tests of the whole server, with real clients
+	$(BIN)/python -m pytest tests/integration
 
 .PHONY: test-faults
 test-faults: $(VENV) $(PAGE) $(NODE_CLIENTS) ## Run one short round of each fault

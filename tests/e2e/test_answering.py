@@ -153,6 +153,7 @@ def test_a_message_waits_for_the_network_over_a_reload(desk: Desk, server: Serve
         expect(bubbles(page, "second").get_by_test_id("waits")).to_contain_text("Waiting for a connection")
         expect(page.get_by_test_id("connection")).to_contain_text("3 messages are waiting to be sent")
         bubbles(page, "never mind").get_by_role("button", name="Discard").click()
+        expect(bubbles(page, "never mind")).to_have_count(0)  # it disappears when it is no longer stored
         page.reload()
         for text in ("first", "second"):
             expect(status(page, text)).to_have_attribute("data-status", "pending")
