@@ -180,7 +180,7 @@ async def test_what_is_no_message(site: Site, watcher: Client) -> None:
     by_kind = {name.split('kind="')[1].split('"')[0]: value for name, value in grown.items()}
     assert by_kind == {"event": 1, "no_change": 1, "status": 1, "newsletter": 1, "protocol": 1, "no_id": 1}
     await watcher.fence()
-    assert watcher.events == []
+    assert watcher.durable() == []
     assert await site.chats("shop") == []
 
 
@@ -222,7 +222,7 @@ async def test_too_large(site: Site, watcher: Client) -> None:
     answer = await send(site, b'{"event": "x"' + b" " * 16 * 1024 * 1024 + b"}")
     assert (answer.status, answer.body["code"]) == (413, "too_large")
     await watcher.fence()
-    assert watcher.events == []
+    assert watcher.durable() == []
 
 
 async def test_cut_emoji(site: Site, watcher: Client) -> None:
@@ -286,7 +286,7 @@ async def test_not_json(site: Site, watcher: Client) -> None:
         answer = await send(site, body)
         assert (answer.status, answer.body["code"]) == (400, "malformed"), (body[:20], answer)
     await watcher.fence()
-    assert watcher.events == []
+    assert watcher.durable() == []
 
 
 async def test_json_of_any_kind(site: Site, watcher: Client) -> None:
@@ -294,7 +294,7 @@ async def test_json_of_any_kind(site: Site, watcher: Client) -> None:
     for body in (b"null", b"1", b'"x"', b"[]", b"{}", b"[null, 1, []]", b'{"event": {"$ne": 1}}'):
         assert (await send(site, body)).results == []
     await watcher.fence()
-    assert watcher.events == []
+    assert watcher.durable() == []
 
 
 async def test_content_type(site: Site) -> None:

@@ -55,7 +55,7 @@ def check_problem(answer: Answer, status: int, code: str) -> None:
 
 async def check_nothing_happened(site: Site, watcher: Client) -> None:
     await watcher.fence()
-    assert watcher.events == []
+    assert watcher.durable() == []
     assert await site.seq("shop") == 0
     assert await site.chats("shop") == []
 
