@@ -63,7 +63,7 @@ def test_junk_in_any_place_of_a_day(changes: list[tuple[tuple[str, tuple[Any, ..
                 break
             node = node[step]
         if isinstance(node, dict):
-            node[path[-1]] = junk
+            node[str(path[-1])] = junk  # a place of another provider's day may be in a list
     check(PROVIDERS[name].parse(payload, "shop", NOW, {"106": "shop", "107": None}))
 
 
