@@ -14,6 +14,12 @@ from tests.proxy import Proxy, Wire
 
 from .conftest import Serve, successor
 
+# An attempt that python-engineio gives up may leave a session of its own open.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Unclosed client session:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
 TRANSPORTS = pytest.mark.parametrize("transports", [["polling"], ["websocket"], ["polling", "websocket"]], ids="-".join)
 
 
