@@ -14,12 +14,6 @@ from tests.proxy import Proxy, Wire
 
 from .conftest import Serve, successor
 
-# An attempt that python-engineio gives up may leave a session of its own open.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:Unclosed client session:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
 TRANSPORTS = pytest.mark.parametrize("transports", [["polling"], ["websocket"], ["polling", "websocket"]], ids="-".join)
 
 
@@ -27,15 +21,22 @@ TRANSPORTS = pytest.mark.parametrize("transports", [["polling"], ["websocket"], 
 async def client(url: str, transports: list[str]) -> AsyncIterator[asyncio.Queue[str]]:
     """What it tells: connect and disconnect."""
     told: asyncio.Queue[str] = asyncio.Queue()
-    async with aiohttp.ClientSession() as session:  # one of its own it leaves open for each connection
-        sio = socketio.AsyncClient(reconnection_delay=0.05, reconnection_delay_max=0.2, http_session=session)
-        sio.on("connect", lambda: told.put_nowait("connect"))
-        sio.on("disconnect", lambda *_: told.put_nowait("disconnect"))
+    sessions: list[aiohttp.ClientSession] = []  # it leaves some of them open
+
+    def make_session() -> aiohttp.ClientSession:
+        sessions.append(aiohttp.ClientSession())
+        return sessions[-1]
+
+    sio = socketio.AsyncClient(reconnection_delay=0.05, reconnection_delay_max=0.2, http_session=make_session)
+    sio.on("connect", lambda: told.put_nowait("connect"))
+    sio.on("disconnect", lambda *_: told.put_nowait("disconnect"))
+    try:
         await sio.connect(url, transports=transports)
-        try:
-            yield told
-        finally:
-            await sio.shutdown()
+        yield told
+    finally:
+        await sio.shutdown()
+        for session in sessions:
+            await session.close()
 
 
 async def hear(told: asyncio.Queue[str]) -> str:
