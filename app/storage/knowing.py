@@ -22,11 +22,14 @@ class Knowledge:
         """`ask`: look up every message that is to be stored, instead of assuming that it is new unless it is in
         memory."""
         self._reader, self._sessions, self._ask = reader, sessions, ask
-        self.people = {name: sessions[name].people | _people_of(commands) for name, commands in batches.items()}
+        named = {name: _people_of(commands) for name, commands in batches.items()}
+        self.people = {name: sessions[name].people | people for name, people in named.items()}
         """Addresses whose aliases are known."""
         self.aliases = {name: sessions[name].aliases.copy() for name in batches}
         self._learn({name: people - sessions[name].people for name, people in self.people.items()})
-        self._touched = {name: _touched(self.aliases[name], commands) for name, commands in batches.items()}
+        self._touched = {
+            name: _touched(self.aliases[name], named[name], commands) for name, commands in batches.items()
+        }
         self._deliveries = reader.deliveries(
             {name: touched.deliveries for name, touched in self._existing() if sessions[name].has_deliveries}
         )
@@ -136,10 +139,10 @@ class Knowledge:
             self._messages[name] |= found
 
 
-def _touched(aliases: Aliases, commands: Sequence[Command]) -> Touched:
+def _touched(aliases: Aliases, named: frozenset[str], commands: Sequence[Command]) -> Touched:
     # Within the batch, a stored message's chat may be merged into another, and that one into a third.
-    named = [names for one in _people_of(commands) if len(names := aliases.all_names(one)) > 1]
-    stored = (Alias(other, name) for name, *others in named for other in others)
+    several = [names for one in named if len(names := aliases.all_names(one)) > 1]
+    stored = (Alias(other, name) for name, *others in several for other in others)
     people = People((*stored, *(alias for command in commands for alias in command.aliases)))
     touched = Touched()
     for command in commands:
