@@ -18,12 +18,8 @@ from app.domain.deliveries import LEASE, Delivery, Lease
 from app.domain.events import render_error, render_said
 from app.domain.models import IncomingMessage, Message, MessageError
 from app.storage.documents import Document, load_message, load_said
+from app.storage.indexes import BY_ID, DUE
 
-OPEN_OF_CHAT: Final = [("sessionId", ASCENDING), ("chatId", ASCENDING), ("order", ASCENDING)]
-
-
-DUE: Final = [("sessionId", ASCENDING), ("nextAt", ASCENDING)]
-BY_ID: Final = [("sessionId", ASCENDING), ("messageId", ASCENDING), ("chatId", ASCENDING)]
 MAX_COUNTED: Final = 10_000
 
 

@@ -11,10 +11,10 @@ from pymongo import ASCENDING, DESCENDING
 from app.domain.changes import moved
 from app.domain.models import Chat, Message
 from app.storage.documents import Document, load_chat, load_message
+from app.storage.indexes import BY_ID
 
 AT_ONCE: Final = 2_000
 """Messages of a chat that is being merged whose ids are read at a time."""
-_BY_ID: Final = [("sessionId", ASCENDING), ("messageId", ASCENDING), ("chatId", ASCENDING)]
 
 
 class Lists:
@@ -68,7 +68,7 @@ class Lists:
                 )
                 page = [(d["messageId"], d["seq"]) async for d in found.sort("seq", order).limit(size)]
                 ids = {"$in": [message_id for message_id, _ in page]}
-                found = self._messages.find({**everywhere, "messageId": ids}, fields, session=moment, hint=_BY_ID)
+                found = self._messages.find({**everywhere, "messageId": ids}, fields, session=moment, hint=BY_ID)
                 lowest: dict[str, int] = {}
                 async for document in found:
                     message_id, number = document["messageId"], document["seq"]

@@ -29,7 +29,7 @@ from app.domain.events import Event
 from app.domain.models import Alias, Position, kind_of
 from app.domain.revocations import Revocation
 from app.errors import Unavailable
-from app.storage import abandoned, causes, migration, revocations, schema
+from app.storage import abandoned, causes, indexes, migration, revocations, schema
 from app.storage.abandoned import APP_NAME
 from app.storage.bounds import bounded
 from app.storage.documents import MAJORITY, Document, load_event
@@ -202,7 +202,7 @@ class Store:
             first = await self.events.find_one(query, {"seq": 1}, sort=[("seq", ASCENDING)])
             if first is None:
                 return upto
-            kept = await self.events.count_documents(query, hint=[("sessionId", ASCENDING), ("seq", ASCENDING)])
+            kept = await self.events.count_documents(query, hint=indexes.LOG)
         return first["seq"] - 1 if kept == upto - first["seq"] + 1 else upto
 
     # revocations of tokens

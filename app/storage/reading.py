@@ -13,21 +13,27 @@ from pymongo.database import Database
 from app.domain.deliveries import Delivery
 from app.domain.incoming import Parked
 from app.domain.models import CANCELLED, Alias, Chat, Key, Message
-from app.storage.deliveries import OPEN_OF_CHAT, load_delivery
+from app.storage.deliveries import load_delivery
 from app.storage.documents import Document, load_chat, load_message, load_parked
+from app.storage.indexes import (
+    BY_ADDRESS,
+    BY_ALSO,
+    BY_CHAT,
+    BY_HIDDEN,
+    BY_ID,
+    BY_LATE_SEQ,
+    BY_LID,
+    BY_MESSAGE,
+    BY_PROVIDER_ID,
+    BY_SEQ,
+    OPEN_OF_CHAT,
+    Index,
+)
 
 _ALL: Final = 10_000
 """Documents in one reply: more than a group touches, so that one reply is enough."""
 
-Index = list[tuple[str, int]]
-BY_ID: Final[Index] = [("sessionId", ASCENDING), ("messageId", ASCENDING), ("chatId", ASCENDING)]
-_BY_LATE_SEQ: Final = [("sessionId", ASCENDING), ("chatId", ASCENDING), ("lateSeq", ASCENDING)]
-_BY_SEQ: Final[Index] = [("sessionId", ASCENDING), ("chatId", ASCENDING), ("seq", ASCENDING)]
-_BY_CHAT: Final[Index] = [("sessionId", ASCENDING), ("chatId", ASCENDING)]
-_BY_MESSAGE: Final[Index] = [("sessionId", ASCENDING), ("messageId", ASCENDING)]
-_BY_PROVIDER_ID: Final[Index] = [("sessionId", ASCENDING), ("providerId", ASCENDING)]
 _CANCELLED: Final = {"deletedAt": {"$ne": None}, "error.code": CANCELLED}
-# Hints, because with some hundred values in `$in` the planner may choose another index.
 
 
 Named = Mapping[str, Collection[str]]
@@ -57,13 +63,13 @@ class GroupReader:
 
     def aliases(self, names: Named) -> dict[str, tuple[list[Alias], list[Alias]]]:
         """Aliases of the people with these addresses, and split pairs. Has an entry for each session in `names`."""
-        found = self._aliases("lid", names) + self._aliases("address", names)
+        found = self._find("aliases", "lid", names, BY_LID) + self._find("aliases", "address", names, BY_ADDRESS)
         # These people may have other hidden addresses, under which something is stored.
         others: defaultdict[str, set[str]] = defaultdict(set)
         for document in found:
             if document["address"] not in names[document["sessionId"]]:
                 others[document["sessionId"]].add(document["address"])
-        found += self._aliases("address", others)
+        found += self._find("aliases", "address", others, BY_ADDRESS)
         told: dict[str, tuple[list[Alias], list[Alias]]] = {session_id: ([], []) for session_id in names}
         for document in found:
             known, refused = told[document["sessionId"]]
@@ -72,16 +78,13 @@ class GroupReader:
             refused += [Alias(document["lid"], address) for address in document.get("refused", ())]
         return told
 
-    def _aliases(self, by: str, values: Named) -> list[Document]:
-        return self._find("aliases", by, values, [("sessionId", ASCENDING), (by, ASCENDING)])
-
     def chats(self, chat_ids: Named) -> dict[str, dict[str, Chat]]:
         """These chats, and the chats that one of them was merged into. Has an entry for each session in `chat_ids`."""
         told: dict[str, dict[str, Chat]] = {session_id: {} for session_id in chat_ids}
-        for document in self._find("chats", "chatId", chat_ids, _BY_CHAT):
+        for document in self._find("chats", "chatId", chat_ids, BY_CHAT):
             told[document["sessionId"]][document["chatId"]] = load_chat(document)
         missing = {session_id: names - told[session_id].keys() for session_id, names in _sets(chat_ids).items()}
-        hint = [("also", ASCENDING), ("sessionId", ASCENDING)]
+        hint = BY_ALSO
         for document in self._find("chats", "also", missing, hint):
             told[document["sessionId"]][document["chatId"]] = load_chat(document)
         return told
@@ -96,7 +99,7 @@ class GroupReader:
         for session_id, several in keys.items():
             wanted.setdefault(session_id, set()).update(message_id for _, message_id in several)
         told: dict[str, dict[Key, Message]] = {session_id: {} for session_id in (*wanted, *named)}
-        for document in self._find("messages", "providerId", named, _BY_PROVIDER_ID):
+        for document in self._find("messages", "providerId", named, BY_PROVIDER_ID):
             told[document["sessionId"]][document["chatId"], document["messageId"]] = load_message(document)
         for document in self._find("messages", "messageId", wanted, BY_ID):
             session_id, key = document["sessionId"], (document["chatId"], document["messageId"])
@@ -113,14 +116,14 @@ class GroupReader:
 
     def parked(self, message_ids: Named) -> dict[str, list[Parked]]:
         told: dict[str, list[Parked]] = {session_id: [] for session_id in message_ids}
-        for document in self._find("parked", "messageId", message_ids, _BY_MESSAGE):
+        for document in self._find("parked", "messageId", message_ids, BY_MESSAGE):
             told[document["sessionId"]].append(load_parked(document))
         return told
 
     def contact_names(self, chat_ids: Named) -> dict[str, dict[str, str]]:
         """Names of people and groups that have no chat yet."""
         told: dict[str, dict[str, str]] = {session_id: {} for session_id in chat_ids}
-        for document in self._find("contacts", "chatId", chat_ids, _BY_CHAT):
+        for document in self._find("contacts", "chatId", chat_ids, BY_CHAT):
             told[document["sessionId"]][document["chatId"]] = document["name"]
         return told
 
@@ -156,8 +159,8 @@ class Reader:
         messages, session = self._database["messages"], self._client_session
         on_time = {**query, "seq": between, "lateSeq": {"$exists": False}}
         late = {**query, "lateSeq": between}
-        return messages.count_documents(on_time, session=session, hint=_BY_SEQ) + messages.count_documents(
-            late, session=session, hint=_BY_LATE_SEQ
+        return messages.count_documents(on_time, session=session, hint=BY_SEQ) + messages.count_documents(
+            late, session=session, hint=BY_LATE_SEQ
         )
 
     def concerned(self, addresses: Collection[str]) -> Collection[str]:
@@ -176,7 +179,7 @@ class Reader:
         return {document["_id"] for document in found}
 
     def under(self, address: str, limit: int) -> Sequence[Message]:
-        hint = [("sessionId", ASCENDING), ("hidden", ASCENDING)]
+        hint = BY_HIDDEN
         return [load_message(d) for d in self._find("messages", {"hidden": address}, hint=hint).limit(limit)]
 
     def answered(self, chat_ids: Sequence[str], above: int, *, but: str) -> Message | None:
@@ -188,18 +191,18 @@ class Reader:
             "author.id": {"$ne": but},
             "$nor": [_CANCELLED],
         }
-        found = self._find("messages", query, hint=_BY_SEQ).sort("seq", DESCENDING).limit(1)
+        found = self._find("messages", query, hint=BY_SEQ).sort("seq", DESCENDING).limit(1)
         return next((load_message(d) for d in found), None)
 
     def parked_in(self, chat_ids: Sequence[str]) -> Sequence[Parked]:
         return [load_parked(d) for d in self._find("parked", {"chatId": {"$in": list(chat_ids)}})]
 
     def oldest(self, chat_id: str, limit: int) -> Sequence[Message]:
-        found = self._find("messages", {"chatId": chat_id}, hint=_BY_SEQ)
+        found = self._find("messages", {"chatId": chat_id}, hint=BY_SEQ)
         return [load_message(d) for d in found.sort("seq", ASCENDING).limit(limit)]
 
     def came_as(self, chat_id: str, lid: str, limit: int) -> Sequence[Message]:
-        found = self._find("messages", {"chatId": chat_id, "cameAs": lid}, hint=_BY_SEQ)
+        found = self._find("messages", {"chatId": chat_id, "cameAs": lid}, hint=BY_SEQ)
         return [load_message(d) for d in found.sort("seq", ASCENDING).limit(limit)]
 
     def last(self, chat_ids: Sequence[str], *, but: str = "", but_came_as: str = "") -> Message | None:
@@ -209,7 +212,7 @@ class Reader:
             "cameAs": {"$ne": but_came_as},
             "$nor": [{"type": "unknown", "text": None, "media": None, "deletedAt": {"$ne": None}}, _CANCELLED],
         }
-        found = self._find("messages", query, hint=_BY_SEQ).sort("seq", DESCENDING).limit(1)
+        found = self._find("messages", query, hint=BY_SEQ).sort("seq", DESCENDING).limit(1)
         return next((load_message(d) for d in found), None)
 
     def _find(self, collection: str, query: Document, fields: Document | None = None, **options: Any) -> Any:

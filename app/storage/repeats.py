@@ -10,7 +10,7 @@ from app.domain.commands import StoreMessages
 from app.domain.known import Command
 from app.domain.models import IncomingMessage, Message, MessageResult
 from app.storage.documents import Document, load_message
-from app.storage.reading import BY_ID
+from app.storage.indexes import BY_ID
 
 
 def find(database: Database[Document], session_id: str, commands: Sequence[Command]) -> list[MessageResult] | None:

@@ -14,7 +14,7 @@ from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from app.domain.deliveries import KEPT_DAYS
 from app.domain.incoming import PARKED_FOR
-from app.storage import accounts, deliveries, migration, quick_replies, revocations
+from app.storage import accounts, indexes, migration, quick_replies, revocations
 from app.storage.causes import SetupError
 from app.storage.documents import Document
 
@@ -36,47 +36,43 @@ _INDEXES: Final[dict[str, list[IndexModel]]] = {
         IndexModel([("until", ASCENDING)], expireAfterSeconds=0),
     ],
     "events": [
-        IndexModel([("sessionId", ASCENDING), ("seq", ASCENDING)], unique=True),
-        IndexModel([("sessionId", ASCENDING), ("chatId", ASCENDING), ("seq", ASCENDING)]),
+        IndexModel(indexes.LOG, unique=True),
+        IndexModel(indexes.BY_SEQ),
     ],
     "messages": [
-        IndexModel([("sessionId", ASCENDING), ("messageId", ASCENDING), ("chatId", ASCENDING)], unique=True),
-        IndexModel([("sessionId", ASCENDING), ("chatId", ASCENDING), ("seq", ASCENDING)], unique=True),
+        IndexModel(indexes.BY_ID, unique=True),
+        IndexModel(indexes.BY_SEQ, unique=True),
         IndexModel(
-            [("sessionId", ASCENDING), ("chatId", ASCENDING), ("lateSeq", ASCENDING)],
+            indexes.BY_LATE_SEQ,
             partialFilterExpression={"lateSeq": {"$exists": True}},
         ),
+        IndexModel(indexes.BY_HIDDEN, partialFilterExpression={"hidden": {"$exists": True}}),
         IndexModel(
-            [("sessionId", ASCENDING), ("hidden", ASCENDING)], partialFilterExpression={"hidden": {"$exists": True}}
-        ),
-        IndexModel(
-            [("sessionId", ASCENDING), ("providerId", ASCENDING)],
+            indexes.BY_PROVIDER_ID,
             partialFilterExpression={"providerId": {"$exists": True}},
         ),
     ],
     "deliveries": [
         # Due deliveries of some sessions; a chat's open deliveries in order; expiry of ended ones.
-        IndexModel(deliveries.DUE, partialFilterExpression={"nextAt": {"$exists": True}}),
-        IndexModel(deliveries.OPEN_OF_CHAT, partialFilterExpression={"open": True}),
+        IndexModel(indexes.DUE, partialFilterExpression={"nextAt": {"$exists": True}}),
+        IndexModel(indexes.OPEN_OF_CHAT, partialFilterExpression={"open": True}),
         IndexModel([("sessionId", ASCENDING), ("endedAt", DESCENDING)]),
         IndexModel([("endedAt", ASCENDING)], expireAfterSeconds=KEPT_DAYS * 86_400),
     ],
     "chats": [
-        IndexModel([("sessionId", ASCENDING), ("chatId", ASCENDING)], unique=True),
+        IndexModel(indexes.BY_CHAT, unique=True),
         IndexModel([("sessionId", ASCENDING), ("lastSeq", DESCENDING)]),
-        IndexModel(
-            [("also", ASCENDING), ("sessionId", ASCENDING)], partialFilterExpression={"also": {"$exists": True}}
-        ),
+        IndexModel(indexes.BY_ALSO, partialFilterExpression={"also": {"$exists": True}}),
     ],
     "aliases": [
-        IndexModel([("sessionId", ASCENDING), ("lid", ASCENDING)], unique=True),
-        IndexModel([("sessionId", ASCENDING), ("address", ASCENDING)]),
+        IndexModel(indexes.BY_LID, unique=True),
+        IndexModel(indexes.BY_ADDRESS),
     ],
     quick_replies.COLLECTION: [],
-    "contacts": [IndexModel([("sessionId", ASCENDING), ("chatId", ASCENDING)], unique=True)],
+    "contacts": [IndexModel(indexes.BY_CHAT, unique=True)],
     "parked": [
-        IndexModel([("sessionId", ASCENDING), ("messageId", ASCENDING)]),
-        IndexModel([("sessionId", ASCENDING), ("chatId", ASCENDING)]),
+        IndexModel(indexes.BY_MESSAGE),
+        IndexModel(indexes.BY_CHAT),
         IndexModel([("at", ASCENDING)], expireAfterSeconds=int(PARKED_FOR.total_seconds())),
     ],
 }
@@ -100,10 +96,10 @@ def check(database: Database[Document]) -> None:
 def prepare(database: Database[Document], retention_days: int) -> int:
     """Create what is missing, and return the version of the existing data. Raises SetupError."""
     check(database)
-    for name, indexes in _INDEXES.items():
+    for name, wanted in _INDEXES.items():
         _make_collection(database, name)
-        if indexes:
-            database[name].create_indexes(indexes)
+        if wanted:
+            database[name].create_indexes(wanted)
     _set_retention(database, retention_days)
     _put_once(database, revocations.COUNTER, 0)
     version: int = _put_once(database, "schema", SCHEMA_VERSION)
