@@ -23,7 +23,16 @@ LAYERS = (
     (
         *("app.services", "app.parsing", "app.providers"),
         *("app.schemas", "app.fields", "app.posted", "app.auth", "app.json_input", "app.metrics"),
-        *("app.hosts", "app.logs", "app.settings", "app.session_settings", "app.startup", "app.turns", "app.quota"),
+        *(
+            "app.hosts",
+            "app.logs",
+            "app.settings",
+            "app.session_settings",
+            "app.startup",
+            "app.turns",
+            "app.quota",
+            "app.rates",
+        ),
     ),
     ("app.storage", "app.devdb", "app.bus"),
     ("app.domain", "app.errors"),

@@ -14,7 +14,7 @@ from app.auth import Principal, Tokens
 from app.errors import AppError
 from app.hosts import network_of
 from app.http.addresses import Addresses
-from app.http.rates import Rates
+from app.rates import Rates
 
 REQUEST_BURST_SECONDS: Final = 2
 UNAUTHORIZED_BURST_SECONDS: Final = 10

@@ -16,8 +16,9 @@ from app.bus import Told
 from app.domain.aliases import is_hidden
 from app.domain.incoming import ConnectionSignal, Signal, TypingAction, TypingSignal
 from app.domain.models import Message, kind_of
-from app.errors import AppError, RateLimited
+from app.errors import AppError
 from app.metrics import Metrics
+from app.rates import Rates
 from app.services import accounts
 from app.services.accounts import Accounts
 from app.services.bots import Bots
@@ -66,8 +67,7 @@ class Attendance:
         self._telling, self._sender, self._metrics = telling, sender, metrics
         self._typing, self._viewers = Typing(sets), Viewers(sets)
         self._presence = Presence(sets, telling.ask_presence)
-        self._left: dict[str, tuple[float, float]] = {}
-        """For each connection how many events it may send, and when that was so."""
+        self._rates = Rates(RATE, BURST, f"A connection may send {RATE:.0f} of these events per second.")
         self._tasks: set[asyncio.Task[None]] = set()
         self._tell = tell
         self._grown_up = asyncio.get_running_loop().time() + PART_SECONDS
@@ -128,15 +128,9 @@ class Attendance:
         """The connection has ended."""
         self._typing.end(sid)
         self._viewers.end(sid)
-        self._left.pop(sid, None)
 
     def _check(self, connection: Connection, scope: str, session_id: str) -> None:
-        now = asyncio.get_running_loop().time()
-        left, since = self._left.get(connection.sid, (BURST, now))
-        left = min(BURST, left + (now - since) * RATE)
-        self._left[connection.sid] = max(left - 1, 0), now
-        if left < 1:
-            raise RateLimited(f"A connection may send {RATE:.0f} of these events per second.")
+        self._rates.take(connection.sid)
         if not connection.principal.may(scope, session_id):
             raise AppError("forbidden", _FORBIDDEN)
 

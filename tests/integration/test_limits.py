@@ -17,7 +17,7 @@ from aiohttp import web
 from app.application import STORE, assemble
 from app.errors import RateLimited
 from app.http.page import STATIC
-from app.http.rates import MAX_KEYS, Rates
+from app.rates import MAX_KEYS, Rates
 from app.settings import Settings
 from app.storage.mongo import Store
 from tests.support import PATIENCE, TOKENS, Client, Process, Site, message, mint, until

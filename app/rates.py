@@ -1,4 +1,4 @@
-"""Request rates per token or address: token buckets in bounded memory."""
+"""Rates of requests and events per token, address or connection: token buckets in bounded memory."""
 
 from __future__ import annotations
 
