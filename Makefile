@@ -35,12 +35,12 @@ test: check $(PAGE) $(NODE_CLIENTS) ## Run all checks and tests
 	@scripts/test-beside
 
 .PHONY: test-python
-test-python: $(VENV) $(PAGE) $(NODE_CLIENTS) ## Run the Python tests of the parts, with a real MongoDB and real proxies
+test-python: $(VENV) $(PAGE) $(NODE_CLIENTS) ## Run the other Python tests, with a real MongoDB, Redis, nginx and HAProxy
 	@scripts/need-servers
 	$(BIN)/python -m pytest --ignore tests/e2e --ignore tests/faults --ignore tests/integration
 
 .PHONY: test-integration
-test-integration: $(VENV) $(PAGE) $(NODE_CLIENTS) ## Run the Python tests of the whole server, with real clients
+test-integration: $(VENV) $(PAGE) $(NODE_CLIENTS) ## Run tests/integration: the whole server, with real clients
 	$(BIN)/python -m pytest tests/integration
 
 .PHONY: test-faults

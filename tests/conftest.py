@@ -36,7 +36,7 @@ _numbers = itertools.count(1)
 _DONE: queue.SimpleQueue[str] = queue.SimpleQueue()
 """Databases of tests that have ended."""
 MEMORY_BYTES = 4 * 2**30
-"""Free memory with which the databases are kept there."""
+"""Free memory that is needed to keep the databases in memory."""
 
 # How long examples take to make says how busy the machine is, not what is right.
 hypothesis.settings.register_profile(
@@ -104,7 +104,7 @@ def mongodb_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A directory in memory where there is room, since every test makes some fifty files that are synced to disk."""
+    """A directory in memory if there is enough, because mongod syncs some fifty new files to disk for every test."""
     shared = Path("/dev/shm")
     if shared.is_dir() and shutil.disk_usage(shared).free > MEMORY_BYTES:
         with tempfile.TemporaryDirectory(prefix="roomcast-tests-", dir=shared) as place:
@@ -115,7 +115,7 @@ def _memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def database() -> Iterator[str]:
-    """The name of a database of the test's own, which is dropped some time after it."""
+    """The name of the test's own database, which is dropped soon after the test."""
     name = f"test_{next(_numbers)}"
     yield name
     _DONE.put(name)

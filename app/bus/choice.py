@@ -1,4 +1,4 @@
-"""Which bus the servers use: Redis where there is a `REDIS_URL`, otherwise the database."""
+"""Chooses the bus: Redis if `REDIS_URL` is set, otherwise the database."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from app.storage.mongo import Store
 
 
 def bus_for(store: Store, redis_url: str | None) -> Bus:
-    """The bus; nothing is asked yet. The store must be prepared."""
+    """The bus, without connecting to it. The store must be prepared."""
     if redis_url is None:
         return ChangeStream(store.bus, store.bounded)
     return redis.connect(redis_url, store.epoch, store.secret)

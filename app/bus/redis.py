@@ -1,11 +1,11 @@
 """The bus over Redis or Valkey (one server of version 6.2 or newer, or Sentinel; not a cluster).
 
 - Each session has a channel, whose name contains the epoch. A server subscribes to the channels of the sessions that it
-  follows, so a commit costs nothing where nobody wants it. Deliveries that are due have one channel for all.
+  follows, so a commit costs nothing elsewhere. Due deliveries have one channel for all sessions.
 - A commit is published after it, with its events if they are small. A message has a version and an HMAC by the
   servers' common secret; any other message only causes a query for the session's number.
-- When a subscription is confirmed, the session's number is queried: earlier commits were not heard.
-- What waits to be published is limited. Beyond the limit the oldest messages are dropped.
+- When a subscription is confirmed, the session's number is queried, because earlier commits were not received.
+- The number of messages that wait to be published is limited. Beyond the limit the oldest are dropped.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ class RedisBus:
 
 
 def connect(url: str, epoch: str, secret: str) -> RedisBus:
-    """The bus of `REDIS_URL`; nothing is asked yet."""
+    """The bus of `REDIS_URL`, without connecting to it."""
     options: dict[str, Any] = {"socket_connect_timeout": TIMEOUT_SECONDS, "socket_keepalive": True}
     parts = urlsplit(url)
     if parts.scheme in ("redis", "rediss"):
@@ -225,5 +225,5 @@ def _load(session_id: str, value: dict[str, Any]) -> Event:
 
 
 def _words(error: Exception) -> str:
-    """The driver's words, which may name the address but not the password."""
+    """The driver's message, which may contain the address but not the password."""
     return str(error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""What waits to be sent to other servers: limited, and sent in lots."""
+"""A limited queue of values that are sent to other servers in batches."""
 
 from __future__ import annotations
 

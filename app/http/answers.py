@@ -5,10 +5,9 @@ from __future__ import annotations
 import orjson
 from aiohttp import web
 
-from app import json_input, schemas
+from app import schemas
 from app.http.access import Access
 from app.http.bodies import Bodies, expect_later
-from app.parsing.encodings import unpack
 from app.services.desk import Desk
 
 MAX_BODY = 512 * 1024
@@ -30,8 +29,7 @@ class Answers:
         principal = self._access.owner_of(request, "send")
         session_id, chat_id = request.match_info["session_id"], request.match_info["chat_id"]
         chat_id = schemas.load_chat_id(chat_id)
-        async with await self._bodies.read(request, session_id, MAX_BODY) as body:
-            value = json_input.loads(unpack(body.data, body.encoding, MAX_BODY), MAX_VALUES)
+        value = await self._bodies.read_json(request, session_id, MAX_BODY, MAX_VALUES)
         payload = schemas.load(_SCHEMA, value) | {"sessionId": session_id, "chatId": chat_id}
         data = await self._desk.send(principal, payload)
         return web.Response(body=orjson.dumps({"ok": True, "data": data}), content_type="application/json")

@@ -14,12 +14,13 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from aiohttp import web
 
+from app import json_input
 from app.errors import AppError, Unavailable
-from app.parsing.encodings import encoding_of
+from app.parsing.encodings import encoding_of, unpack
 from app.turns import Turns
 
 MEMORY_BYTES: Final = 16 * 1024 * 1024
@@ -91,6 +92,14 @@ class Bodies:
             if len(data) > limit:
                 raise _too_large(limit)
             return Body(data, encoding, held.pop_all())
+
+    async def read_json(self, request: web.Request, session_id: str, limit: int, max_values: int) -> Any:
+        """The value of a JSON body with at most `limit` bytes, compressed or not, and at most `max_values` values.
+
+        Raises AppError as `read` does, and: `malformed`, `too_large`.
+        """
+        async with await self.read(request, session_id, limit) as body:
+            return json_input.loads(unpack(body.data, body.encoding, limit), max_values)
 
     async def _rest(
         self, request: web.Request, data: bytearray, size: int, enough: int, wanted: Callable[[], bool]

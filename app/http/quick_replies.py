@@ -5,10 +5,9 @@ from __future__ import annotations
 import orjson
 from aiohttp import web
 
-from app import json_input, schemas
+from app import schemas
 from app.http.access import Access
 from app.http.bodies import Bodies, expect_later
-from app.parsing.encodings import unpack
 from app.storage import quick_replies
 from app.storage.mongo import Store
 
@@ -32,8 +31,7 @@ class QuickReplies:
 
     async def write(self, request: web.Request) -> web.Response:
         session_id = self._access.session_of(request, "write")
-        async with await self._bodies.read(request, session_id, MAX_BODY) as body:
-            value = json_input.loads(unpack(body.data, body.encoding, MAX_BODY), MAX_VALUES)
+        value = await self._bodies.read_json(request, session_id, MAX_BODY, MAX_VALUES)
         replies = schemas.load_quick_replies(value)
         await self._store.ask(quick_replies.write, session_id, replies)
         return _answer(replies)
